@@ -1,0 +1,42 @@
+"""tosa_ros: ask a robot about what it sees, with spatially aware token merging (ToSA).
+
+Public names load on first use, so that importing the package costs next to nothing and pulls
+in neither torch, transformers, open3d nor rclpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = '0.1.0'
+
+_HOMES = {
+    'Answer': 'tosa_ros.pipeline',
+    'Answerer': 'tosa_ros.vlm',
+    'Frame': 'tosa_ros.frames',
+    'Intrinsics': 'tosa_ros.frames',
+    'MonocularDepth': 'tosa_ros.depth',
+    'NoMerging': 'tosa_ros.merging',
+    'PiToMe': 'tosa_ros.merging',
+    'SensorDepth': 'tosa_ros.depth',
+    'ToFu': 'tosa_ros.merging',
+    'ToMe': 'tosa_ros.merging',
+    'ToSA': 'tosa_ros.merging',
+    'TosaError': 'tosa_ros.errors',
+    'VisionEncoder': 'tosa_ros.vlm',
+    'VqaPipeline': 'tosa_ros.pipeline',
+    'merge_tokens': 'tosa_ros.vision',
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,57 @@
+"""Every error this package raises for bad input, one class a part of it.
+
+They are raised where the bad thing enters, in one line that names the thing, the value seen
+and the fix; the command line prints that line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class TosaError(Exception):
+    """Root of every error that `tosa_ros` raises on purpose."""
+
+
+class FrameError(TosaError):
+    """A frame's arrays, intrinsics, pose or files do not fit together."""
+
+
+class MergingError(TosaError):
+    """A merging method was given settings or tensors it cannot work with."""
+
+
+class SpatialError(TosaError):
+    """Spatial tokens cannot be made from this depth, camera or patch grid."""
+
+
+class DepthError(TosaError):
+    """A depth source was given input it cannot turn into depth."""
+
+
+class VisionError(TosaError):
+    """An encoder cannot be merged in, or was called in a way that does not fit."""
+
+
+class ModelError(TosaError):
+    """A checkpoint cannot be found, read or used."""
+
+
+class QuestionError(TosaError):
+    """A question cannot be asked as it stands."""
+
+
+class DataError(TosaError):
+    """A benchmark's, bag's or world's file is missing or malformed."""
+
+
+class RosError(TosaError):
+    """A ROS message, parameter or transport setting cannot be used."""
+
+
+class MissingDependencyError(TosaError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, why: str) -> None:
+        super().__init__(
+            f'{why} needs the package {package}, which is not installed: '
+            f"pip install 'tosa_ros[{extra}]'"
+        )

@@ -1,0 +1,187 @@
+"""Frame: colour, depth, intrinsics, pose and stamp of one view; the only thing that travels.
+
+Everything that sees (`depth`, `pipeline`, `ros`, `evaluation`, `synthetic`) makes or takes frames.
+Depth is aligned with the colour image's pixels before it becomes a frame.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tosa_ros.errors import FrameError
+
+PLAUSIBLE_MEDIAN_DEPTH_M = (0.05, 100.0)
+
+
+class DepthScaleWarning(UserWarning):
+    """The depth's median is so odd that its scale is probably wrong."""
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera, in pixels: focal lengths, principal point, image size.
+
+    Pixel (u, v) has its centre at u, v as whole numbers, the convention of ROS and OpenCV.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name in ('fx', 'fy'):
+            value = getattr(self, name)
+            if not np.isfinite(value) or value <= 0:
+                raise FrameError(
+                    f'intrinsics: {name} is {value}; a focal length is a positive number of '
+                    'pixels (0 means that the camera is not calibrated)'
+                )
+        for name in ('cx', 'cy'):
+            if not np.isfinite(getattr(self, name)):
+                raise FrameError(f'intrinsics: {name} is {getattr(self, name)}; wanted a number')
+        if self.width < 1 or self.height < 1:
+            raise FrameError(
+                f'intrinsics: image size is {self.width}x{self.height}; wanted at least 1x1'
+            )
+
+    def matrix(self) -> np.ndarray:
+        """The 3x3 camera matrix K, float64."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+    def scaled(self, width: int, height: int) -> Intrinsics:
+        """The same camera after its image is resized to width x height pixels."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            self.fx * sx,
+            self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5,
+            (self.cy + 0.5) * sy - 0.5,
+            width,
+            height,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One view. Frames compare by identity; their arrays are not to be written to.
+
+    rgb: (H, W, 3) uint8.
+    depth_m: (H, W) float32, metres along the optical axis, NaN where there is none; or None.
+    relative_depth: (H, W) float32 in 0..1, 1 nearest, unscaled, NaN where there is none; or None.
+        A frame has metric or relative depth, never both.
+    intrinsics: the colour camera's; metric points need them.
+    pose: (4, 4) camera-to-world, metres, optical frame (z forward, x right, y down); or None.
+    stamp: seconds.
+    """
+
+    rgb: np.ndarray
+    depth_m: np.ndarray | None = None
+    relative_depth: np.ndarray | None = None
+    intrinsics: Intrinsics | None = None
+    pose: np.ndarray | None = None
+    stamp: float = 0.0
+
+    def __post_init__(self) -> None:
+        rgb = np.asarray(self.rgb)
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+            raise FrameError(
+                f'rgb: shape {rgb.shape}, dtype {rgb.dtype}; wanted (H, W, 3) uint8, not empty'
+            )
+        object.__setattr__(self, 'rgb', _read_only(rgb))
+        if self.depth_m is not None and self.relative_depth is not None:
+            raise FrameError('a frame has depth_m or relative_depth, not both: leave one out')
+        if self.depth_m is not None:
+            object.__setattr__(self, 'depth_m', self._checked_depth_m())
+        if self.relative_depth is not None:
+            object.__setattr__(self, 'relative_depth', self._checked_relative_depth())
+        self._check_camera()
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[1]
+
+    @property
+    def has_metric_points(self) -> bool:
+        """Whether pixels can be back-projected to metres: metric depth and intrinsics."""
+        return self.depth_m is not None and self.intrinsics is not None
+
+    def without_depth(self) -> Frame:
+        """This frame's colour alone."""
+        return replace(self, depth_m=None, relative_depth=None)
+
+    def _checked_depth_m(self) -> np.ndarray:
+        depth = self._depth_array('depth_m', self.depth_m)
+        valid = np.isfinite(depth) & (depth > 0)
+        if not valid.any():
+            raise FrameError(
+                f'depth_m: none of its {depth.size} pixels is valid (finite and above 0); '
+                'make the frame without depth instead'
+            )
+        median = float(np.median(depth[valid]))
+        low, high = PLAUSIBLE_MEDIAN_DEPTH_M
+        if not low <= median <= high:
+            warnings.warn(
+                f'depth_m: the median is {median:.4g} m, outside {low} to {high} m; '
+                'is the depth scale right?',
+                DepthScaleWarning,
+                stacklevel=4,
+            )
+        return _read_only(np.where(valid, depth, np.float32(np.nan)))
+
+    def _checked_relative_depth(self) -> np.ndarray:
+        depth = self._depth_array('relative_depth', self.relative_depth)
+        finite = depth[np.isfinite(depth)]
+        if finite.size == 0:
+            raise FrameError(f'relative_depth: none of its {depth.size} pixels is finite')
+        if finite.min() < 0 or finite.max() > 1:
+            raise FrameError(
+                f'relative_depth: values from {finite.min():.4g} to {finite.max():.4g}; wanted '
+                '0..1 with 1 nearest (depth in metres goes into depth_m)'
+            )
+        return _read_only(depth)
+
+    def _depth_array(self, name: str, value: np.ndarray) -> np.ndarray:
+        depth = np.asarray(value)
+        if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+            raise FrameError(
+                f'{name}: shape {depth.shape}, dtype {depth.dtype}; wanted (H, W) float32. '
+                'Raw sensor values become metres by tosa_ros.depth.SensorDepth'
+            )
+        if depth.shape != self.rgb.shape[:2]:
+            raise FrameError(
+                f'{name}: {depth.shape[1]}x{depth.shape[0]} pixels, but the colour image has '
+                f'{self.width}x{self.height}; register it to the colour camera first '
+                '(tosa_ros.depth.register_depth)'
+            )
+        return np.ascontiguousarray(depth, dtype=np.float32)
+
+    def _check_camera(self) -> None:
+        k = self.intrinsics
+        if k is not None and (k.width, k.height) != (self.width, self.height):
+            raise FrameError(
+                f'intrinsics: made for {k.width}x{k.height} pixels, but the colour image has '
+                f'{self.width}x{self.height}; use intrinsics.scaled({self.width}, {self.height})'
+            )
+        if self.pose is not None:
+            pose = np.asarray(self.pose, dtype=np.float64)
+            if pose.shape != (4, 4) or not np.isfinite(pose).all():
+                raise FrameError(
+                    f'pose: shape {pose.shape}; wanted a finite 4x4 camera-to-world matrix'
+                )
+            object.__setattr__(self, 'pose', _read_only(pose))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
