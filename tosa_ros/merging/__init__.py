@@ -1,0 +1,33 @@
+"""Token merging as pure tensor functions: matching, combining, schedules, the methods.
+
+Knows no model and no camera; imports torch alone. `vision` applies it inside an encoder.
+"""
+
+from tosa_ros.merging.combine import Groups, average, mlerp
+from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy
+from tosa_ros.merging.methods import METHODS, MergingMethod, NoMerging, PiToMe, ToFu, ToMe, ToSA
+from tosa_ros.merging.schedule import ALPHA_SCHEDULES, alpha_at, removals
+from tosa_ros.merging.state import MergeState, merge_layer, unmerge
+
+__all__ = [
+    'ALPHA_SCHEDULES',
+    'METHODS',
+    'Groups',
+    'Match',
+    'MergeState',
+    'MergingMethod',
+    'NoMerging',
+    'PiToMe',
+    'ToFu',
+    'ToMe',
+    'ToSA',
+    'alpha_at',
+    'average',
+    'cosine',
+    'match_bipartite',
+    'match_energy',
+    'merge_layer',
+    'mlerp',
+    'removals',
+    'unmerge',
+]

@@ -1,0 +1,18 @@
+"""Depth and camera -> spatial tokens, on the encoder's patch grid. Imports torch alone."""
+
+from tosa_ros.spatial.levels import level_tokens, relative_from_metres
+from tosa_ros.spatial.metric import metric_tokens
+from tosa_ros.spatial.patches import PatchGrid, backproject, pool, pool_depth
+from tosa_ros.spatial.tokens import SpatialTokens, stack
+
+__all__ = [
+    'PatchGrid',
+    'SpatialTokens',
+    'backproject',
+    'level_tokens',
+    'metric_tokens',
+    'pool',
+    'pool_depth',
+    'relative_from_metres',
+    'stack',
+]

@@ -1,0 +1,254 @@
+"""Every method against the slow reference, and properties that must hold for any input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reference import merging as slow
+
+from tosa_ros.errors import MergingError
+from tosa_ros.merging import (
+    METHODS,
+    MergeState,
+    NoMerging,
+    PiToMe,
+    ToFu,
+    ToMe,
+    ToSA,
+    merge_layer,
+    unmerge,
+)
+from tosa_ros.spatial import PatchGrid, level_tokens, metric_tokens
+
+MERGERS = [ToMe, ToFu, PiToMe, ToSA]
+AVERAGING = [ToMe, PiToMe, ToSA]
+CAMERA = torch.tensor([40.0, 40.0, 24.0, 20.0])
+
+
+def random_layers(seed, batch, tokens, layers, dim=12, channels=6):
+    """Fixed random maps that stand in for an encoder: keys and updates from the tokens."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, tokens, dim, generator=g)
+    to_key = [torch.randn(dim, channels, generator=g) for _ in range(layers)]
+    update = [torch.randn(dim, dim, generator=g) * 0.3 for _ in range(layers)]
+    return x, to_key, update
+
+
+def run(method, x, to_key, update, spatial=None, protected=0):
+    layers = len(to_key)
+    state = MergeState.start(x, protected, spatial)
+    for layer, remove in enumerate(method.removals(x.shape[1] - protected, layers)):
+        x = x + torch.tanh(x @ update[layer])
+        keys = x @ to_key[layer]
+        x, state = merge_layer(method, x, keys, state, remove=remove, layer=layer, layers=layers)
+    return state.in_raster_order(x)
+
+
+def run_slow(method, x, to_key, update, places=None, kind=None):
+    layers = len(to_key)
+    tokens = slow.start(x.tolist(), places)
+    for layer, remove in enumerate(method.removals(len(tokens), layers)):
+        v = torch.tensor([t['x'] for t in tokens])
+        v = v + torch.tanh(v @ update[layer])
+        for token, row in zip(tokens, v.tolist(), strict=True):
+            token['x'] = row
+        keys = (v @ to_key[layer]).tolist()
+        tokens = slow.layer(tokens, keys, method, remove, layer, layers, kind)
+    return slow.raster(tokens)
+
+
+def check_same(tokens, state, expected, patches):
+    assert tokens.shape[0] == len(expected)
+    for slot, token in enumerate(expected):
+        assert (state.source[0] == slot).nonzero()[:, 0].tolist() == token['patches']
+        assert float(state.size[0, slot]) == pytest.approx(token['size'])
+    dropped = set(range(patches)) - {p for t in expected for p in t['patches']}
+    assert (state.source[0] < 0).nonzero()[:, 0].tolist() == sorted(dropped)
+    want = torch.tensor([t['x'] for t in expected])
+    torch.testing.assert_close(tokens, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('keep', [0.1, 0.25, 0.6])
+@pytest.mark.parametrize(
+    'method', [ToMe, ToFu, PiToMe, lambda keep: ToFu(keep=keep, prune_layers=1)]
+)
+def test_semantic_methods_equal_the_reference(method, keep, seed):
+    method = method(keep=keep)
+    x, to_key, update = random_layers(seed, 1, 23, 4)
+    tokens, state = run(method, x, to_key, update)
+    check_same(tokens[0], state, run_slow(method, x[0], to_key, update), 23)
+
+
+def scene(seed, holes=True):
+    g = torch.Generator().manual_seed(seed)
+    depth = torch.rand(40, 48, generator=g) * 2 + 0.5
+    depth[:, 20:] += 3
+    if holes:
+        depth[5:22, 7:30] = float('nan')
+    return depth, PatchGrid.over(5, 6, 48, 40)
+
+
+@pytest.mark.parametrize('alpha', ['increase', 'uniform', 'decrease', 'spatial', [0.1, 0.9, 0.4]])
+@pytest.mark.parametrize('kind', ['levels', 'metric'])
+@pytest.mark.parametrize('keep', [0.2, 0.5])
+def test_tosa_equals_the_reference(kind, alpha, keep):
+    method = ToSA(keep=keep, alpha=alpha, spatial=kind)
+    depth, grid = scene(3)
+    if kind == 'metric':
+        spatial = metric_tokens(depth, CAMERA, grid)
+    else:
+        spatial = level_tokens((depth / depth.nan_to_num(0).max()).clamp(0, 1), grid)
+    known = spatial.weight[0] > 0
+    assert 0 < int(known.sum()) < 30
+    places = [
+        row if k else None for row, k in zip(spatial.features[0].tolist(), known, strict=True)
+    ]
+    x, to_key, update = random_layers(11, 1, 30, 3)
+    tokens, state = run(method, x, to_key, update, spatial)
+    check_same(tokens[0], state, run_slow(method, x[0], to_key, update, places, kind), 30)
+
+
+def test_tosa_without_depth_is_tome():
+    x, to_key, update = random_layers(5, 2, 20, 3)
+    nowhere = torch.full((40, 48), float('nan'))
+    spatial = metric_tokens(nowhere, CAMERA, PatchGrid.over(4, 5, 48, 40))
+    blank = type(spatial)(
+        'metric', spatial.features.repeat(2, 1, 1), spatial.weight.repeat(2, 1), None
+    )
+    expected = run(ToMe(keep=0.3), x, to_key, update)[0]
+    for given in (None, blank):
+        assert torch.equal(run(ToSA(keep=0.3), x, to_key, update, given)[0], expected)
+
+
+@pytest.mark.parametrize('method', MERGERS)
+@pytest.mark.parametrize('tokens', [1, 2, 3, 7, 16, 50, 729])
+@pytest.mark.parametrize('layers', [1, 2, 12, 26])
+@pytest.mark.parametrize('keep', [0.001, 0.1, 0.25, 0.5, 0.77, 1.0])
+def test_keep_is_met_whatever_tokens_and_depth(method, tokens, layers, keep):
+    plan = method(keep=keep).removals(tokens, layers)
+    assert len(plan) == layers
+    assert min(plan) >= 0
+    left = tokens - sum(plan)
+    assert left >= 1
+    assert abs(left - max(1, keep * tokens)) <= 1
+
+
+@pytest.mark.parametrize('method', MERGERS)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('protected', [0, 1, 5])
+def test_class_tokens_stay_and_keep_is_met(method, dtype, protected):
+    x, to_key, update = random_layers(1, 2, 40 + protected, 3)
+    x, to_key, update = x.to(dtype), [k.to(dtype) for k in to_key], [u.to(dtype) for u in update]
+    tokens, state = run(method(keep=0.25), x, to_key, update, protected=protected)
+    assert tokens.dtype == dtype
+    assert tokens.shape[1] == protected + 10
+    assert (state.size[:, :protected] == 1).all()
+    for layer in range(3):
+        x = x + torch.tanh(x @ update[layer])
+    assert torch.equal(tokens[:, :protected], x[:, :protected])
+
+
+@pytest.mark.parametrize('method', AVERAGING)
+@pytest.mark.parametrize('keep', [0.03, 0.25, 0.9])
+def test_every_patch_is_in_exactly_one_token(method, keep):
+    x, to_key, update = random_layers(2, 3, 37, 5)
+    tokens, state = run(method(keep=keep), x, to_key, update)
+    count = tokens.shape[1]
+    assert (state.size.sum(dim=1) == 37).all()
+    assert int(state.source.min()) == 0
+    for b in range(3):
+        assert torch.equal(torch.bincount(state.source[b], minlength=count).float(), state.size[b])
+        first = [(state.source[b] == t).nonzero()[0, 0] for t in range(count)]
+        assert first == sorted(first)
+
+
+def test_tofu_prunes_then_merges():
+    x, to_key, update = random_layers(2, 1, 40, 4)
+    _, state = run(ToFu(keep=0.2), x, to_key, update)
+    pruned = int((state.source < 0).sum())
+    assert pruned == sum(ToFu(keep=0.2).removals(40, 4)[:2])
+    assert int(state.size.sum()) == 40 - pruned
+    _, state = run(ToFu(keep=0.2, prune_layers=0), x, to_key, update)
+    assert int((state.source < 0).sum()) == 0
+
+
+@pytest.mark.parametrize('method', MERGERS)
+def test_permuting_the_batch_permutes_the_result(method):
+    x, to_key, update = random_layers(7, 4, 33, 4)
+    tokens, state = run(method(keep=0.3), x, to_key, update)
+    order = torch.tensor([2, 0, 3, 1])
+    again, other = run(method(keep=0.3), x[order], to_key, update)
+    torch.testing.assert_close(again, tokens[order], rtol=0, atol=1e-6)
+    assert torch.equal(other.source, state.source[order])
+
+
+@pytest.mark.parametrize('method', MERGERS)
+def test_the_same_input_gives_the_same_bits(method):
+    x, to_key, update = random_layers(9, 2, 64, 4)
+    first = run(method(keep=0.1), x, to_key, update)[0]
+    assert all(torch.equal(run(method(keep=0.1), x, to_key, update)[0], first) for _ in range(3))
+
+
+@pytest.mark.parametrize('method', [NoMerging(), ToMe(keep=1.0), ToSA(keep=1), PiToMe(r=0)])
+def test_keeping_everything_is_the_identity(method):
+    x, to_key, update = random_layers(9, 2, 20, 3)
+    tokens, state = run(method, x, to_key, update)
+    for layer in range(3):
+        x = x + torch.tanh(x @ update[layer])
+    assert torch.equal(tokens, x)
+    assert torch.equal(state.source, torch.arange(20).expand(2, -1))
+
+
+def test_unmerge_gives_each_patch_its_token_and_marks_pruned_ones():
+    x, to_key, update = random_layers(4, 1, 24, 4)
+    tokens, state = run(ToFu(keep=0.4), x, to_key, update)
+    dense = unmerge(tokens, state.source)
+    for patch, slot in enumerate(state.source[0].tolist()):
+        if slot < 0:
+            assert dense[0, patch].isnan().all()
+        else:
+            assert torch.equal(dense[0, patch], tokens[0, slot])
+    assert (unmerge(tokens, state.source, fill=0.0)[state.source < 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ('r', 'expected'),
+    [
+        (5, [5, 5, 5, 5]),
+        ([1, 2, 3, 4], [1, 2, 3, 4]),
+        ((4, -1.0), [8, 5, 3, 0]),
+        ((4, 1.0), [0, 3, 5, 8]),
+        (100, [20, 10, 5, 2]),
+    ],
+)
+def test_r_schedules(r, expected):
+    assert ToMe(r=r).removals(40, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: ToMe(keep=0), 'keep: 0; wanted a fraction'),
+        (lambda: ToSA(keep=1.5), 'keep: 1.5'),
+        (lambda: ToSA(keep=float('nan')), 'keep: nan'),
+        (lambda: ToMe(keep='half'), "keep: 'half'"),
+        (lambda: ToMe(keep=0.5, r=3), 'leave one out'),
+        (lambda: ToMe(r=-1), 'r: -1'),
+        (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
+        (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),
+        (lambda: ToSA(alpha=[0.1, 2]), 'weights of the semantic score'),
+        (lambda: ToSA(spatial='voxels'), "spatial: 'voxels'"),
+        (lambda: ToSA(length_scale_m=0), 'length_scale_m: 0'),
+        (lambda: ToFu(prune_layers=-2), 'prune_layers: -2'),
+        (lambda: NoMerging(keep=0.5), 'NoMerging keeps every token'),
+    ],
+)
+def test_bad_settings_name_the_value_and_the_fix(make, message):
+    with pytest.raises(MergingError, match=message.replace('(', r'\(')):
+        make()
+
+
+def test_the_names_on_the_command_line():
+    assert sorted(METHODS) == ['none', 'pitome', 'tofu', 'tome', 'tosa']
+    assert METHODS['tosa']() == ToSA(keep=0.25)

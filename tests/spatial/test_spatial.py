@@ -1,0 +1,163 @@
+"""Spatial tokens against loops over pixels, and how they treat missing depth."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tosa_ros.errors import SpatialError
+from tosa_ros.spatial import (
+    PatchGrid,
+    level_tokens,
+    metric_tokens,
+    pool,
+    pool_depth,
+    relative_from_metres,
+    stack,
+)
+
+NAN = float('nan')
+CAMERA = torch.tensor([30.0, 32.0, 14.5, 9.5])
+
+
+def overlap(a0, a1, b0, b1):
+    return max(0.0, min(a1, b1) - max(a0, b0))
+
+
+def slow_pool_depth(depth, grid, min_valid):
+    """Mean by area over each patch's valid pixels, by four loops."""
+    means = []
+    h, w = (grid.bottom - grid.top) / grid.rows, (grid.right - grid.left) / grid.cols
+    for r in range(grid.rows):
+        for c in range(grid.cols):
+            top, left = grid.top + r * h, grid.left + c * w
+            total = area = 0.0
+            for y in range(depth.shape[0]):
+                for x in range(depth.shape[1]):
+                    value = float(depth[y, x])
+                    share = overlap(top, top + h, y, y + 1) * overlap(left, left + w, x, x + 1)
+                    if math.isfinite(value):
+                        total, area = total + share * value, area + share
+            means.append(total / area if area > 0 and area >= min_valid * h * w else NAN)
+    return torch.tensor(means)
+
+
+GRIDS = {
+    'whole': PatchGrid.over(5, 6, 30, 20),
+    'fractional': PatchGrid.over(7, 4, 30, 20),
+    'padded': PatchGrid(6, 6, 0, -5, 30, 25, 30, 20),
+    'cropped': PatchGrid(4, 4, 5, 0, 25, 20, 30, 20),
+}
+
+
+@pytest.mark.parametrize('grid', GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize('min_valid', [0.0, 0.25, 0.9])
+def test_patch_depth_equals_loops(grid, min_valid):
+    g = torch.Generator().manual_seed(0)
+    depth = torch.rand(20, 30, generator=g) * 4
+    depth[torch.rand(20, 30, generator=g) < 0.4] = NAN
+    depth[3:9, 4:15] = NAN
+    got = pool_depth(depth, grid, min_valid)
+    torch.testing.assert_close(
+        got, slow_pool_depth(depth, grid, min_valid), equal_nan=True, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_invalid_pixels_never_blend_in():
+    depth = torch.full((20, 30), 2.0)
+    for missing in (NAN, float('inf'), -float('inf')):
+        depth[::2, ::3] = missing
+        assert torch.allclose(pool_depth(depth, GRIDS['fractional']), torch.tensor(2.0))
+
+
+def test_centres_are_pixel_centres_of_the_patches():
+    grid = PatchGrid.over(2, 3, 30, 20)
+    assert grid.centres.tolist() == [
+        [4.5, 4.5],
+        [14.5, 4.5],
+        [24.5, 4.5],
+        [4.5, 14.5],
+        [14.5, 14.5],
+        [24.5, 14.5],
+    ]
+
+
+def test_metric_points_are_backprojected_and_missing_ones_are_nan():
+    depth = torch.full((20, 30), 2.0)
+    depth[:10, :10] = NAN
+    tokens = metric_tokens(depth, CAMERA, PatchGrid.over(2, 3, 30, 20))
+    assert tokens.weight.tolist() == [[0, 1, 1, 1, 1, 1]]
+    assert tokens.points[0, 0].isnan().all()
+    u, v = 24.5, 14.5
+    expected = [(u - 14.5) / 30 * 2, (v - 9.5) / 32 * 2, 2.0]
+    assert tokens.points[0, 5].tolist() == pytest.approx(expected, rel=1e-5)
+    similarity, known = tokens.similarity(slice(0, None, 2), slice(1, None, 2))
+    assert known.tolist() == [[[False] * 3, [True] * 3, [True] * 3]]
+    d = 10 / 30 * 2
+    assert float(similarity[0, 1, 0]) == pytest.approx(1 / (1 + (d / 0.25) ** 2), rel=1e-4)
+
+
+def test_similarity_falls_with_distance_and_is_one_half_at_the_length_scale():
+    tokens = metric_tokens(
+        torch.full((1, 2), 1.0),
+        torch.tensor([2.0, 2.0, 0.0, 0.0]),
+        PatchGrid.over(1, 2, 2, 1),
+        length_scale_m=0.5,
+    )
+    near, _ = tokens.similarity(slice(0, 1), slice(1, 2))
+    assert float(near) == pytest.approx(0.5)
+
+
+def test_level_codes_are_row_column_and_floor_of_the_level():
+    ramp = torch.linspace(0, 1, 54).repeat(2, 1)
+    grid = PatchGrid.over(1, 27, 54, 2)
+    tokens = level_tokens(ramp, grid)
+    assert tokens.features.shape == (1, 27, 72)
+    for patch in range(27):
+        mean = float(ramp[0, 2 * patch : 2 * patch + 2].mean())
+        level = min(int(mean * 255 / (256 / 27)), 26)
+        for start, position in ((0, 0), (24, patch), (48, level)):
+            code = tokens.features[0, patch, start : start + 24].tolist()
+            angles = [position / 10000 ** (i / 12) for i in range(12)]
+            expected = [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+            assert code == pytest.approx(expected, abs=1e-5)
+
+
+def test_levels_kernel_depends_on_differences_only():
+    tokens = level_tokens(torch.zeros(6, 6), PatchGrid.over(6, 6, 6, 6))
+    s, known = tokens.similarity(slice(None), slice(None))
+    assert known.all()
+    assert float(s[0, 0, 7]) == pytest.approx(float(s[0, 14, 21]), abs=1e-5)
+    assert float(s[0, 0, 1]) > float(s[0, 0, 2]) > float(s[0, 0, 4])
+
+
+def test_relative_depth_of_metres_is_disparity_with_one_nearest():
+    depth = torch.tensor([[1.0, 2.0], [4.0, NAN]])
+    relative = relative_from_metres(depth)
+    assert relative[0].tolist() == pytest.approx([1.0, 1 / 3], abs=1e-6)
+    assert float(relative[1, 0]) == 0
+    assert relative[1, 1].isnan()
+    assert (relative_from_metres(torch.full((2, 2), 3.0)) == 0).all()
+    assert relative_from_metres(torch.full((2, 2), NAN)).isnan().all()
+
+
+def test_stacked_images_keep_their_own_tokens():
+    grid = PatchGrid.over(2, 3, 30, 20)
+    one = metric_tokens(torch.full((20, 30), 1.0), CAMERA, grid)
+    none = metric_tokens(torch.full((20, 30), NAN), CAMERA, grid)
+    both = stack([one, none])
+    assert both.features.shape == (2, 6, 3)
+    assert both.weight.tolist() == [[1.0] * 6, [0.0] * 6]
+    with pytest.raises(SpatialError, match='kinds'):
+        stack([one, level_tokens(torch.ones(20, 30), grid)])
+
+
+def test_bad_input_is_named():
+    with pytest.raises(SpatialError, match='focal lengths fx=0'):
+        metric_tokens(
+            torch.ones(4, 4), torch.tensor([0.0, 1.0, 0.0, 0.0]), PatchGrid.over(2, 2, 4, 4)
+        )
+    with pytest.raises(SpatialError, match='30x20 pixels on a patch grid made for 48x40'):
+        pool(torch.ones(20, 30), PatchGrid.over(2, 2, 48, 40))

@@ -1,0 +1,183 @@
+"""The merging methods: small frozen dataclasses that say which tokens to fuse, and how.
+
+A method holds settings only. `state.merge_layer` runs it for one layer of an encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tosa_ros.errors import MergingError
+from tosa_ros.merging.combine import Groups, average, mlerp
+from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy
+from tosa_ros.merging.schedule import (
+    RemovalSpec,
+    alpha_at,
+    check_alpha,
+    check_keep,
+    check_r,
+    removals,
+)
+
+DEFAULT_KEEP = 0.25
+SPATIAL_KINDS = ('auto', 'metric', 'levels')
+# Spatial scores tie all the time (levels are a grid, walls are flat). They are rounded, so that
+# no platform's last bit decides, and a trace of semantics decides between equals.
+SPATIAL_DECIMALS = 4
+TIE_BREAK = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergingMethod:
+    """What every method has: how much to remove.
+
+    keep: fraction of the patch tokens left at the end, in (0, 1], met to within one token
+        whatever the encoder's depth. The default is 0.25.
+    r: tokens to remove a layer instead (see `schedule.removals`).
+    proportional: add log(size) to the attention's key columns, so that a token counts for as
+        many patches as it stands for. Off only for encoders trained by masked auto-encoding.
+    """
+
+    keep: float | None = None
+    r: RemovalSpec | None = None
+    proportional: bool = True
+
+    def __post_init__(self) -> None:
+        if self.r is not None and self.keep is not None:
+            raise MergingError(f'keep={self.keep} and r={self.r} are both given: leave one out')
+        if self.r is not None:
+            check_r(self.r)
+        elif self.keep is None:
+            object.__setattr__(self, 'keep', DEFAULT_KEEP)
+        else:
+            check_keep(self.keep)
+
+    def removals(self, tokens: int, layers: int) -> list[int]:
+        """Patch tokens to remove in each layer."""
+        return removals(tokens, layers, self.keep, self.r)
+
+    def match(
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+    ) -> Match:
+        """Pairs to fuse in this layer. keys (B, T, C): the patch tokens' attention keys."""
+        raise NotImplementedError
+
+    def fuse(self, x: Tensor, size: Tensor, groups: Groups, *, layer: int, layers: int) -> Tensor:
+        """Tokens after the merge: (B, T, D), sizes (B, T) -> (B, T - r, D)."""
+        return average(x, size, groups)
+
+    def prunes(self, layer: int, layers: int) -> bool:
+        """Whether this layer drops the matched tokens instead of fusing them."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoMerging(MergingMethod):
+    """Every token is kept; the encoder runs as it would without this package."""
+
+    def __post_init__(self) -> None:
+        if self.keep not in (None, 1, 1.0) or self.r is not None:
+            raise MergingError(
+                f'NoMerging keeps every token, but keep={self.keep}, r={self.r} was given: '
+                'choose a merging method, or leave them out'
+            )
+        object.__setattr__(self, 'keep', 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToMe(MergingMethod):
+    """Token Merging (arXiv 2210.09461): bipartite matching of keys, size-weighted average."""
+
+    def match(
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+    ) -> Match:
+        return match_bipartite(cosine(keys[:, ::2], keys[:, 1::2]), r)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToFu(ToMe):
+    """Token Fusion (arXiv 2312.01026): ToMe's matching, early layers prune, later ones MLERP.
+
+    prune_layers: how many layers, from the first, drop the matched tokens; None is half of them,
+        the paper's best. Dropped patches belong to no token, and sizes stay as they were.
+    """
+
+    prune_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prune_layers is not None and self.prune_layers < 0:
+            raise MergingError(f'prune_layers: {self.prune_layers}; wanted 0 or more layers')
+
+    def fuse(self, x: Tensor, size: Tensor, groups: Groups, *, layer: int, layers: int) -> Tensor:
+        return groups.keep(x) if self.prunes(layer, layers) else mlerp(x, size, groups)
+
+    def prunes(self, layer: int, layers: int) -> bool:
+        return layer < (layers // 2 if self.prune_layers is None else self.prune_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToSA(MergingMethod):
+    """Token Merging with Spatial Awareness (arXiv 2506.20066).
+
+    Score of a pair: alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine of
+    keys alone where either token has no depth. Equal spatial scores are told apart by semantics.
+    Fusing is ToMe's; spatial tokens are fused along.
+
+    alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
+        'uniform', 'decrease', 'spatial', or a list, one weight a layer.
+    spatial: which spatial tokens to make of a frame: 'metric' (3-D points), 'levels' (the
+        paper's 27 relative levels), or 'auto': metric where there are depth in metres and
+        intrinsics, else levels.
+    length_scale_m: of the metric kernel, metres (see `spatial.metric`).
+    """
+
+    alpha: str | Sequence[float] = 'increase'
+    spatial: str = 'auto'
+    length_scale_m: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_alpha(self.alpha)
+        if not isinstance(self.alpha, str):
+            object.__setattr__(self, 'alpha', tuple(self.alpha))
+        if self.spatial not in SPATIAL_KINDS:
+            raise MergingError(
+                f'spatial: {self.spatial!r}; wanted one of {", ".join(SPATIAL_KINDS)}'
+            )
+        if not self.length_scale_m > 0:
+            raise MergingError(f'length_scale_m: {self.length_scale_m}; wanted metres above 0')
+
+    def match(
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+    ) -> Match:
+        scores = cosine(keys[:, ::2], keys[:, 1::2])
+        if spatial is not None:
+            alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
+            near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
+            near = near.round(decimals=SPATIAL_DECIMALS)
+            scores = torch.where(known, alpha * scores + (1 - alpha) * near, scores)
+        return match_bipartite(scores, r)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiToMe(MergingMethod):
+    """PiToMe: tokens of low energy (the unusual ones) are protected, the others merge.
+
+    margin: m0 of the energy's margin m0 (1 - layer / layers); 0.9 suits CLIP-like towers, 0.75
+        DeiT and MAE.
+    """
+
+    margin: float = 0.9
+
+    def match(
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+    ) -> Match:
+        return match_energy(keys, r, self.margin * (1 - layer / layers))
+
+
+METHODS = {'none': NoMerging, 'tome': ToMe, 'tofu': ToFu, 'tosa': ToSA, 'pitome': PiToMe}
