@@ -1,0 +1,362 @@
+"""merge_tokens on real encoder classes with random weights: parity off, and correct on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reference import merging as slow
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from tosa_ros.errors import VisionError
+from tosa_ros.merging import NoMerging, PiToMe, ToFu, ToMe, ToSA
+from tosa_ros.spatial import PatchGrid, metric_tokens, stack
+from tosa_ros.vision import merge_tokens
+
+SMALL = {
+    'hidden_size': 48,
+    'intermediate_size': 64,
+    'num_hidden_layers': 4,
+    'num_attention_heads': 4,
+    'image_size': 48,
+    'patch_size': 8,
+}
+DINO = {**{k: v for k, v in SMALL.items() if k != 'intermediate_size'}, 'mlp_ratio': 2}
+
+
+class TimmAttention(nn.Module):
+    """Attention of the shape of timm's: fused qkv, optional key norm, attn_mask."""
+
+    def __init__(self, dim, heads, norm):
+        super().__init__()
+        self.num_heads, self.head_dim = heads, dim // heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.q_norm = nn.LayerNorm(self.head_dim) if norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(self.head_dim) if norm else nn.Identity()
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x, attn_mask=None):
+        b, t, d = x.shape
+        qkv = self.qkv(x).reshape(b, t, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q, k, v = self.q_norm(qkv[0]), self.k_norm(qkv[1]), qkv[2]
+        x = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+        return self.proj(x.transpose(1, 2).reshape(b, t, d))
+
+
+class TimmBlock(nn.Module):
+    def __init__(self, dim, heads, norm):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attn = TimmAttention(dim, heads, norm)
+        self.ls1 = self.ls2 = self.drop_path1 = self.drop_path2 = nn.Identity()
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x, attn_mask=None):
+        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask)))
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+
+
+class VisionTransformer(nn.Module):
+    """A module of the shape of timm's VisionTransformer (timm itself needs torchvision)."""
+
+    def __init__(self, norm=False):
+        super().__init__()
+        self.num_prefix_tokens = 2
+        self.patch_embed = nn.Conv2d(3, 48, 8, 8)
+        self.prefix = nn.Parameter(torch.randn(1, 2, 48))
+        self.pos_embed = nn.Parameter(torch.randn(1, 36, 48))
+        self.blocks = nn.Sequential(*[TimmBlock(48, 4, norm) for _ in range(4)])
+        self.norm = nn.LayerNorm(48)
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2) + self.pos_embed
+        return self.norm(self.blocks(torch.cat([self.prefix.expand(len(x), -1, -1), x], dim=1)))
+
+
+MODELS = {
+    'siglip': lambda: SiglipVisionModel(SiglipVisionConfig(**SMALL)),
+    'siglip2': lambda: Siglip2VisionModel(Siglip2VisionConfig(**SMALL, num_patches=36)),
+    'clip': lambda: CLIPVisionModel(CLIPVisionConfig(**SMALL)),
+    'dinov2': lambda: Dinov2Model(Dinov2Config(**DINO)),
+    'dinov2_registers': lambda: Dinov2WithRegistersModel(
+        Dinov2WithRegistersConfig(**DINO, num_register_tokens=4)
+    ),
+    'timm_shape': VisionTransformer,
+    'timm_shape_key_norm': lambda: VisionTransformer(norm=True),
+}
+PROTECTED = {
+    'clip': 1,
+    'dinov2': 1,
+    'dinov2_registers': 5,
+    'timm_shape': 2,
+    'timm_shape_key_norm': 2,
+}
+METHODS = [ToMe, ToFu, PiToMe, ToSA]
+
+
+@pytest.fixture(params=MODELS)
+def named(request):
+    torch.manual_seed(0)
+    model = MODELS[request.param]().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn_like(p) * 0.15)
+    return request.param, model
+
+
+def pixels(name, batch=2):
+    g = torch.Generator().manual_seed(5)
+    if name == 'siglip2':
+        return {
+            'pixel_values': torch.randn(batch, 36, 3 * 8 * 8, generator=g),
+            'pixel_attention_mask': torch.ones(batch, 36, dtype=torch.long),
+            'spatial_shapes': torch.tensor([[6, 6]] * batch),
+        }
+    images = torch.randn(batch, 3, 48, 48, generator=g)
+    return {'x': images} if name.startswith('timm') else {'pixel_values': images}
+
+
+def last_state(output):
+    return output if isinstance(output, torch.Tensor) else output.last_hidden_state
+
+
+def spatial(batch=2, size=48):
+    g = torch.Generator().manual_seed(1)
+    maps = torch.rand(batch, size, size, generator=g) + 1
+    maps[:, :, size // 2 :] += 2
+    maps[:, : size // 6, : size // 3] = float('nan')
+    grid = PatchGrid.over(6, 6, size, size)
+    camera = torch.tensor([40.0, 40.0, size / 2, size / 2])
+    return stack([metric_tokens(m, camera, grid) for m in maps])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('method', [NoMerging(), ToMe(keep=1.0), ToSA(keep=1.0)], ids=repr)
+def test_keeping_all_tokens_changes_no_bit(named, method):
+    name, model = named
+    expected = last_state(model(**pixels(name)))
+    with merge_tokens(model, method) as merged:
+        result = merged(**pixels(name), spatial=spatial())
+        assert torch.equal(last_state(result.output), expected)
+        assert torch.equal(result.source, torch.arange(36).expand(2, -1))
+        assert (result.size == 1).all()
+
+
+@torch.no_grad()
+def test_remove_gives_the_encoder_back(named):
+    name, model = named
+    expected = last_state(model(**pixels(name)))
+    keys = set(model.state_dict())
+    merged = merge_tokens(model, ToMe(keep=0.3))
+    assert set(model.state_dict()) == keys
+    assert last_state(model(**pixels(name))).shape[1] < expected.shape[1]
+    merged.remove()
+    assert torch.equal(last_state(model(**pixels(name))), expected)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any('forward' in vars(module) for module in model.modules())
+
+
+def slow_encoder(model, adapter, x, method, places):
+    """One image through the encoder, layer by layer, with explicit softmax and slow merging."""
+    protected, layers = adapter.protected, adapter.layers
+    head, tokens = x[:protected], slow.start(x[protected:].tolist(), places)
+    plan = method.removals(len(tokens), len(layers))
+    for index, layer in enumerate(layers):
+        rows = torch.cat([head, torch.tensor([t['x'] for t in tokens])])[None]
+        heard = []
+        tap = adapter.tap(layer, heard.append)
+        size = torch.tensor([1.0] * protected + [t['size'] for t in tokens])
+        bias = size.log().expand(1, 1, len(size), len(size))
+        rows = adapter.attend(layer, rows, bias)[0]
+        tap.remove()
+        keys = heard[0][0].mean(dim=1)[protected:]
+        head = rows[:protected]
+        for token, row in zip(tokens, rows[protected:].tolist(), strict=True):
+            token['x'] = row
+        tokens = slow.layer(
+            tokens, keys.tolist(), method, plan[index], index, len(layers), 'metric'
+        )
+        rows = adapter.feed(layer, torch.cat([head, torch.tensor([t['x'] for t in tokens])])[None])
+        head = rows[0, :protected]
+        for token, row in zip(tokens, rows[0, protected:].tolist(), strict=True):
+            token['x'] = row
+    return slow.raster(tokens)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('method', METHODS)
+def test_merging_equals_the_slow_encoder(named, method):
+    name, model = named
+    method = method(keep=0.3)
+    batch = spatial()
+    inputs = []
+    first = merge_tokens(model, NoMerging()).adapter.layers[0]
+    tap = first.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
+    last_state(model(**pixels(name)))
+    tap.remove()
+    model._tosa_merged.remove()
+    with merge_tokens(model, method) as merged:
+        result = merged(**pixels(name), spatial=batch)
+        adapter = merged.adapter
+    assert result.tokens.shape == (2, 11, 48)
+    assert result.class_tokens.shape[1] == PROTECTED.get(name, 0)
+    for b in range(2):
+        known = batch.weight[b] > 0
+        places = [p if k else None for p, k in zip(batch.features[b].tolist(), known, strict=True)]
+        expected = slow_encoder(model, adapter, inputs[0][b], method, places)
+        for slot, token in enumerate(expected):
+            assert (result.source[b] == slot).nonzero()[:, 0].tolist() == token['patches']
+            points = batch.points[b, token['patches']]
+            points = points[points.isfinite().all(dim=1)]
+            want = points.mean(dim=0) if len(points) else torch.full((3,), float('nan'))
+            torch.testing.assert_close(
+                result.xyz[b, slot], want, equal_nan=True, rtol=1e-5, atol=1e-5
+            )
+        want = torch.tensor([t['x'] for t in expected])
+        torch.testing.assert_close(result.tokens[b], want, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_size_weights_the_keys(named):
+    """Proportional attention: merging identical tokens changes nothing for the others."""
+    name, model = named
+    with merge_tokens(model, ToMe(keep=0.5)) as merged:
+        with_size = merged(**pixels(name)).tokens
+        merged.method = ToMe(keep=0.5, proportional=False)
+        without = merged(**pixels(name)).tokens
+    assert not torch.allclose(with_size, without, atol=1e-4)
+
+
+@torch.no_grad()
+def test_identical_images_merge_exactly():
+    """An image of one colour and no position: every merge is lossless, so is the class token."""
+    torch.manual_seed(0)
+    model = CLIPVisionModel(CLIPVisionConfig(**SMALL)).eval()
+    model.embeddings.position_embedding.weight[1:] = model.embeddings.position_embedding.weight[1]
+    image = torch.ones(1, 3, 48, 48)
+    expected = model(image).last_hidden_state
+    with merge_tokens(model, ToMe(keep=0.1)) as merged:
+        result = merged(image)
+    torch.testing.assert_close(
+        result.output.last_hidden_state[:, 0], expected[:, 0], rtol=1e-4, atol=1e-5
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('method', METHODS)
+def test_autocast_and_half_precision_keep_shape_and_type(named, method):
+    name, model = named
+    with merge_tokens(model, method(keep=0.25)) as merged:
+        full = merged(**pixels(name), spatial=spatial()).tokens
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            mixed = merged(**pixels(name), spatial=spatial())
+        assert mixed.tokens.shape == full.shape
+        assert mixed.size.dtype == torch.float32
+        model.bfloat16()
+        inputs = {k: v.bfloat16() if v.is_floating_point() else v for k, v in pixels(name).items()}
+        half = merged(**inputs, spatial=spatial())
+        assert half.tokens.dtype == torch.bfloat16
+        assert half.tokens.isfinite().all()
+
+
+@torch.no_grad()
+def test_compiled_encoder_gives_the_same_tokens(named):
+    name, model = named
+    inputs = pixels(name)
+    if name == 'siglip2':
+        inputs['pixel_attention_mask'] = None
+    with merge_tokens(model, ToSA(keep=0.3)) as merged:
+        expected = merged(**inputs, spatial=spatial())
+        merged.model = torch.compile(model, backend='aot_eager')
+        got = merged(**inputs, spatial=spatial())
+    torch.testing.assert_close(got.tokens, expected.tokens, rtol=1e-4, atol=1e-5)
+    assert torch.equal(got.source, expected.source)
+    torch._dynamo.reset()
+
+
+@torch.no_grad()
+def test_hidden_states_are_recorded_with_their_lengths():
+    torch.manual_seed(0)
+    model = SiglipVisionModel(SiglipVisionConfig(**SMALL)).eval()
+    with merge_tokens(model, ToMe(r=4)) as merged:
+        result = merged(pixels('siglip')['pixel_values'], output_hidden_states=True)
+    assert [h.shape[1] for h in result.output.hidden_states] == [36, 32, 28, 24, 20]
+    assert torch.equal(result.output.hidden_states[-1], result.tokens)
+
+
+def test_gradients_flow_through_merging():
+    torch.manual_seed(0)
+    model = SiglipVisionModel(SiglipVisionConfig(**SMALL)).eval()
+    with merge_tokens(model, ToSA(keep=0.3)) as merged:
+        merged(pixels('siglip')['pixel_values'], spatial=spatial()).tokens.sum().backward()
+    assert model.encoder.layers[0].self_attn.v_proj.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_padded_naflex_images_are_refused():
+    model = MODELS['siglip2']().eval()
+    inputs = pixels('siglip2')
+    inputs['pixel_attention_mask'][0, 30:] = 0
+    with (
+        merge_tokens(model, ToMe(keep=0.5)) as merged,
+        pytest.raises(VisionError, match='without padding'),
+    ):
+        merged(**inputs)
+
+
+def test_unsupported_models_name_what_is():
+    with pytest.raises(VisionError, match=r'Linear is not an encoder.*SigLIP.*CLIP.*DINOv2.*timm'):
+        merge_tokens(nn.Linear(2, 2), ToMe())
+    llava = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**SMALL).to_dict(),
+            text_config={
+                'model_type': 'llama',
+                'hidden_size': 32,
+                'intermediate_size': 32,
+                'num_hidden_layers': 1,
+                'num_attention_heads': 2,
+                'num_key_value_heads': 2,
+                'vocab_size': 64,
+            },
+        )
+    )
+    with pytest.raises(VisionError, match=r"pass its part 'model\.vision_tower'"):
+        merge_tokens(llava, ToMe())
+
+
+def test_misuse_is_refused():
+    model = MODELS['siglip']().eval()
+    with merge_tokens(model, ToMe()) as merged:
+        with pytest.raises(VisionError, match='already merges tokens'):
+            merge_tokens(model, ToSA())
+        with pytest.raises(VisionError, match='2 images of 36 patches, but the encoder sees 1'):
+            merged(torch.zeros(1, 3, 48, 48), spatial=spatial())
+
+
+def test_timm_itself():
+    timm = pytest.importorskip(
+        'timm', reason='timm needs torchvision, which has no CPU wheel here'
+    )
+    torch.manual_seed(0)
+    model = timm.create_model('vit_tiny_patch16_224', pretrained=False, num_classes=0).eval()
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = model(image)
+        with merge_tokens(model, ToMe(keep=1.0)) as merged:
+            assert torch.equal(merged(image).output, expected)
+            merged.method = ToMe(keep=0.25)
+            assert merged(image).tokens.shape == (1, 49, 192)

@@ -1,0 +1,224 @@
+"""merge_tokens: a loaded encoder whose layers merge tokens between attention and MLP.
+
+The layers' own modules do all the arithmetic; only their `forward` is replaced, on the
+instances, and `remove` puts it back. Weights are neither copied nor touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn as nn
+from torch import Tensor
+
+from tosa_ros.errors import VisionError
+from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
+from tosa_ros.spatial import SpatialTokens
+from tosa_ros.vision.adapters import Adapter, adapter_for
+
+
+@dataclass(frozen=True)
+class MergedTokens:
+    """An encoder's output for B images of N patches, T' of them left, in raster order.
+
+    tokens (B, T', D): patch tokens after the last layer, before any final norm.
+    class_tokens (B, P, D): class and register tokens; P may be 0.
+    size (B, T'): patches each token stands for. source (B, N): each patch's token, -1 if pruned.
+    xyz (B, T', 3): mean of the patches' points in metres, NaN where none is known; or None.
+    output: what the encoder itself returned.
+    """
+
+    tokens: Tensor
+    class_tokens: Tensor
+    size: Tensor
+    source: Tensor
+    xyz: Tensor | None
+    output: Any = None
+
+    def unmerge(self, fill: float = float('nan')) -> Tensor:
+        """Dense tokens (B, N, D): every patch gets its token's vector, a pruned one `fill`."""
+        return unmerge(self.tokens, self.source, fill)
+
+
+class MergedEncoder:
+    """Handle of an encoder that merges; made by `merge_tokens`.
+
+    `method` may be set at any time between calls. Calling the encoder itself works too (without
+    spatial tokens); the tokens of the latest call are in `latest`.
+    """
+
+    def __init__(self, model: nn.Module, method: MergingMethod) -> None:
+        if getattr(model, '_tosa_merged', None) is not None:
+            raise VisionError(
+                f'{type(model).__name__} already merges tokens: set .method of its handle, or '
+                'remove() it first'
+            )
+        implementation = getattr(getattr(model, 'config', None), '_attn_implementation', 'sdpa')
+        if 'flash' in str(implementation):
+            raise VisionError(
+                f'the encoder was loaded with attn_implementation={implementation!r}, which '
+                "cannot weight tokens by size: load it with attn_implementation='sdpa'"
+            )
+        self.model = model
+        self.method = method
+        self.adapter: Adapter = adapter_for(model)
+        self.latest: MergedTokens | None = None
+        self._layers = self.adapter.layers
+        self._run = _Run()
+        self._taps = [self.adapter.tap(layer, self._run.hear) for layer in self._layers]
+        self._originals = [layer.forward for layer in self._layers]
+        for index, layer in enumerate(self._layers):
+            layer.forward = self._merging_forward(index, layer, layer.forward)
+        model._tosa_merged = self
+
+    def __call__(self, *args: Any, spatial: SpatialTokens | None = None, **kwargs: Any) -> Any:
+        """Runs the encoder on its own arguments -> MergedTokens.
+
+        spatial: of the same images, on the encoder's patch grid; only ToSA matches with it, and
+        every method reports `xyz` by it.
+        """
+        self._run.spatial = spatial
+        try:
+            output = self.model(*args, **kwargs)
+        finally:
+            self._run.spatial = None
+        return self._result(spatial, output)
+
+    def remove(self) -> None:
+        """Gives the encoder back as it was."""
+        for tap in self._taps:
+            tap.remove()
+        for layer, original in zip(self._layers, self._originals, strict=True):
+            if getattr(original, '__self__', None) is layer:
+                del layer.forward
+            else:
+                layer.forward = original
+        self.model._tosa_merged = None
+        del self.model._tosa_merged
+
+    def __enter__(self) -> MergedEncoder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+    def _merging_forward(self, index: int, layer: nn.Module, original: Callable) -> Callable:
+        run, last = self._run, len(self._layers) - 1
+
+        def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if index == 0:
+                self._start(x)
+            if run.merges:
+                _refuse_padding(args, kwargs)
+                x = self._merging_layer(index, layer, x, kwargs)
+            else:
+                x = original(x, *args, **kwargs)
+            if index == last:
+                if run.merges:
+                    x, run.state = run.state.in_raster_order(x)
+                run.tokens = x
+            return x
+
+        return forward
+
+    def _merging_layer(self, index: int, layer: nn.Module, x: Tensor, kwargs: dict) -> Tensor:
+        run = self._run
+        weighted = run.merged and self.method.proportional
+        x = self.adapter.attend(layer, x, run.state.bias(x.dtype) if weighted else None, **kwargs)
+        remove = run.plan[index]
+        if remove:
+            keys = run.keys.mean(dim=2)
+            x, run.state = merge_layer(
+                self.method,
+                x,
+                keys,
+                run.state,
+                remove=remove,
+                layer=index,
+                layers=len(self._layers),
+            )
+            run.merged = True
+        run.keys = None
+        return self.adapter.feed(layer, x)
+
+    def _start(self, x: Tensor) -> None:
+        run, protected = self._run, self.adapter.protected
+        patches = x.shape[1] - protected
+        spatial = run.spatial
+        if spatial is not None and tuple(spatial.weight.shape) != (x.shape[0], patches):
+            raise VisionError(
+                f'spatial tokens for {spatial.weight.shape[0]} images of '
+                f'{spatial.weight.shape[1]} patches, but the encoder sees {x.shape[0]} images of '
+                f'{patches}; make them on its patch grid'
+            )
+        run.plan = self.method.removals(patches, len(self._layers))
+        run.merges = any(run.plan)
+        run.merged = False
+        run.keys = None
+        run.state = MergeState.start(x, protected, spatial)
+
+    def _result(self, spatial: SpatialTokens | None, output: Any) -> MergedTokens:
+        run, protected = self._run, self.adapter.protected
+        state, tokens = run.state, run.tokens
+        run.state = run.tokens = None
+        points = None if spatial is None or spatial.points is None else spatial.points
+        count = tokens.shape[1] - protected
+        self.latest = MergedTokens(
+            tokens=tokens[:, protected:],
+            class_tokens=tokens[:, :protected],
+            size=state.size[:, protected:],
+            source=state.source,
+            xyz=None if points is None else mean_points(points, state.source, count),
+            output=output,
+        )
+        return self.latest
+
+
+class _Run:
+    """What one forward pass carries from layer to layer."""
+
+    spatial: SpatialTokens | None = None
+    state: MergeState | None = None
+    tokens: Tensor | None = None
+    keys: Tensor | None = None
+    plan: tuple[int, ...] | list[int] = ()
+    merges = False
+    merged = False
+
+    def hear(self, keys: Tensor) -> None:
+        if self.merges:
+            self.keys = keys
+
+
+def merge_tokens(model: nn.Module, method: MergingMethod) -> MergedEncoder:
+    """Makes a loaded vision encoder merge tokens by `method`; `.remove()` undoes it.
+
+    Supported are the encoders listed in `SUPPORTED`; any other raises VisionError with that
+    list. The tokens left after the last layer are round(keep * N) of N patches, in raster order.
+    """
+    return MergedEncoder(model, method)
+
+
+def mean_points(points: Tensor, source: Tensor, tokens: int) -> Tensor:
+    """Mean known point of each token: (B, N, 3) NaN unknown, source (B, N) -> (B, tokens, 3)."""
+    member = (source.unsqueeze(1) == _arange(tokens, source)).to(points.dtype)
+    known = points.isfinite().all(dim=-1, keepdim=True)
+    count = member @ known.to(points.dtype)
+    return (member @ points.masked_fill(~known, 0.0)) / count.masked_fill(count == 0, float('nan'))
+
+
+def _arange(count: int, like: Tensor) -> Tensor:
+    return like.new_ones(count).cumsum(0).sub(1)[None, :, None]
+
+
+def _refuse_padding(args: tuple, kwargs: dict) -> None:
+    """Takes the layer's mask out of its arguments; encoders only mask padding."""
+    names = ('attention_mask', 'attn_mask')
+    masks = [*args, *(kwargs.pop(name) for name in names if name in kwargs)]
+    if any(mask is not None for mask in masks):
+        raise VisionError(
+            'padded images cannot be merged: give images of one shape, without padding '
+            '(all of pixel_attention_mask 1, or None, as torch.compile needs it)'
+        )
