@@ -1,0 +1,27 @@
+"""The tiny world: rooms rendered as RGB-D, with questions that have exactly one right answer.
+
+Above `frames`, below `training`, `evaluation` and `cli`. Needs Open3D (extra `pointcloud`).
+"""
+
+from tosa_ros.synthetic.asking import THRESHOLDS, Question, Thresholds
+from tosa_ros.synthetic.meshes import SHAPES
+from tosa_ros.synthetic.objects import COLOURS, SceneObject
+from tosa_ros.synthetic.questions import QUESTION_TYPES
+from tosa_ros.synthetic.rooms import FLOORS, SPLITS
+from tosa_ros.synthetic.sensor import SensorModel
+from tosa_ros.synthetic.views import Sample, single
+
+__all__ = [
+    'COLOURS',
+    'FLOORS',
+    'QUESTION_TYPES',
+    'SHAPES',
+    'SPLITS',
+    'THRESHOLDS',
+    'Question',
+    'Sample',
+    'SceneObject',
+    'SensorModel',
+    'Thresholds',
+    'single',
+]

@@ -1,0 +1,111 @@
+"""What a view shows clearly enough to ask about, and the shape of a question.
+
+The question makers (`questions`, `episode_questions`) draw only on what stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tosa_ros.frames import Intrinsics
+from tosa_ros.synthetic.objects import SceneObject
+from tosa_ros.synthetic.render import pixel_rays
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When something counts as visible, and how clear a difference must be to be asked.
+
+    min_pixels: at 128 pixels of image width; grows with the image's area.
+    min_fraction: visible share of the object's own silhouette.
+    nearer_gap_m: between the nearest visible points, and between the centres.
+    side_gap: horizontal distance of the visible parts' middles, share of the image's width.
+    distance_step_m: the grid of answers in metres; distance_tolerance_m: the largest distance
+        between the truth and its grid value, so the answer is right to within it.
+    max_count: the largest number that is an answer.
+    """
+
+    min_pixels: int = 50
+    min_fraction: float = 0.55
+    nearer_gap_m: float = 0.45
+    side_gap: float = 0.08
+    distance_step_m: float = 1.0
+    distance_tolerance_m: float = 0.3
+    max_count: int = 5
+
+
+THRESHOLDS = Thresholds()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with exactly one right answer.
+
+    answer: one or two lower-case words. category: OpenEQA's. evidence: the indices of the
+    objects that it is about (none where the answer is that something is not there).
+    """
+
+    text: str
+    answer: str
+    type: str
+    category: str
+    evidence: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One view's scene graph: its objects and, by object, how it is seen.
+
+    clear: indices of what is visible enough; faint: of what is visible, but not enough.
+    nearest_m: distance from the camera to the object's nearest visible point; centre_m: to its
+    centre; middle_u: mean column of its visible pixels. room: the camera's room's name.
+    """
+
+    objects: tuple[SceneObject, ...]
+    clear: tuple[int, ...]
+    faint: tuple[int, ...]
+    nearest_m: dict[int, float]
+    centre_m: dict[int, float]
+    middle_u: dict[int, float]
+    width: int
+    room: str
+
+    def of(self, **wanted: str) -> list[int] | None:
+        """Clear objects with these attributes; None when a faint one makes that uncertain."""
+        if any(self._is(i, wanted) for i in self.faint):
+            return None
+        return [i for i in self.clear if self._is(i, wanted)]
+
+    def _is(self, i: int, wanted: dict[str, str]) -> bool:
+        return all(getattr(self.objects[i], key) == value for key, value in wanted.items())
+
+
+def is_clear(thing: SceneObject, width: int, limits: Thresholds = THRESHOLDS) -> bool:
+    return (
+        thing.visible_pixels >= limits.min_pixels * (width / 128) ** 2
+        and thing.visible_fraction >= limits.min_fraction
+    )
+
+
+def see(
+    objects: tuple[SceneObject, ...],
+    instances: np.ndarray,
+    depth_m: np.ndarray,
+    k: Intrinsics,
+    pose: np.ndarray,
+    room: str,
+) -> Seen:
+    """The scene graph of a view; `objects` carry their visible pixels and fraction."""
+    ranges = depth_m * np.linalg.norm(pixel_rays(k), axis=-1)
+    visible = [i for i, o in enumerate(objects) if o.visible_pixels > 0]
+    clear = tuple(i for i in visible if is_clear(objects[i], k.width))
+    nearest, middle = {}, {}
+    for i in clear:
+        rows, columns = np.nonzero(instances == i)
+        nearest[i] = float(ranges[rows, columns].min())
+        middle[i] = float(columns.mean())
+    centre = {i: float(np.linalg.norm(objects[i].centre - pose[:3, 3])) for i in clear}
+    faint = tuple(i for i in visible if i not in clear)
+    return Seen(objects, clear, faint, nearest, centre, middle, k.width, room)

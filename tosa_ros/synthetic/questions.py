@@ -1,0 +1,313 @@
+"""Questions about one view, with exactly one right answer each, made from its scene graph.
+
+Wherever it can be, the answer is drawn first and then something found to ask it about: so no
+answer of a type is much more frequent than another, and guessing blind does not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tosa_ros.synthetic.asking import THRESHOLDS, Question, Seen
+from tosa_ros.synthetic.meshes import SHAPES, SIMPLE_SHAPES
+from tosa_ros.synthetic.objects import COLOURS, COUNTABLE, FALLEN_TILT_DEG
+
+CATEGORIES = {
+    'existence': 'object recognition',
+    'counting': 'object recognition',
+    'colour': 'attribute recognition',
+    'shape': 'object recognition',
+    'nearer': 'spatial understanding',
+    'left_right': 'spatial understanding',
+    'on_under': 'object localization',
+    'size': 'attribute recognition',
+    'distance': 'spatial understanding',
+    'floor': 'attribute recognition',
+    'state': 'object state recognition',
+    'function': 'functional reasoning',
+}
+QUESTION_TYPES = tuple(CATEGORIES)
+LAPS = 6  # rounds over the types when more questions are wanted than there are types
+
+PHRASES = {
+    'existence': (
+        'is there a {0}?',
+        'can you see a {0}?',
+        'do you see a {0} here?',
+    ),
+    'counting': (
+        'how many {0} are there?',
+        'how many {0} can you see?',
+        'count the {0}.',
+    ),
+    'colour': (
+        'what colour is the {0}?',
+        'which colour does the {0} have?',
+    ),
+    'shape': (
+        'what is the {0} thing?',
+        'what kind of thing is {0}?',
+    ),
+    'nearer': (
+        'which is nearer, the {0} or the {1}?',
+        'what is closer to the camera, the {0} or the {1}?',
+    ),
+    'left_right': (
+        'is the {0} left or right of the {1}?',
+        'is the {0} to the left or to the right of the {1}?',
+    ),
+    'on_under': (
+        'is the {0} on or under the {1}?',
+        'where is the {0}, on or under the {1}?',
+    ),
+    'size': (
+        'is the {0} small or large?',
+        'what size is the {0}, small or large?',
+    ),
+    'distance': (
+        'how many metres away is the {0}?',
+        'how far is the {0} from the camera in metres?',
+    ),
+    'floor': (
+        'what is the floor made of?',
+        'which floor does this room have?',
+    ),
+    'state': (
+        'is the {0} upright or fallen?',
+        'has the {0} fallen or is it upright?',
+    ),
+    'function': ('is there something to {0}?', 'can you see something to {0}?'),
+}
+USES = {
+    'sit on': ('chair', 'sofa'),
+    'give light': ('lamp',),
+    'put a cup on': ('table',),
+}
+
+
+def ask(seen: Seen, rng: np.random.Generator, count: int | None = None) -> tuple[Question, ...]:
+    """Questions about a view, in random order.
+
+    Args:
+        count: how many at most; fewer where the view allows no more. None: at most one of
+            each type.
+    """
+    found: dict[tuple, Question] = {}
+    for _ in range(1 if count is None else LAPS):
+        for name in rng.permutation(QUESTION_TYPES):
+            if len(found) == count:
+                break
+            question = _MAKERS[name](seen, rng)
+            if question is not None:
+                found.setdefault(_key(question), question)
+    return tuple(found.values())
+
+
+def _key(question: Question) -> tuple:
+    """The same for two wordings of one question."""
+    about = question.evidence or tuple(sorted(question.text.strip('?.').split())[-6:])
+    return question.type, about, question.answer
+
+
+def say(
+    rng: np.random.Generator, kind: str, answer: str, names: tuple[str, ...], evidence: tuple
+) -> Question:
+    """A question of a kind in one of its wordings."""
+    phrases = PHRASES[kind]
+    text = phrases[rng.integers(len(phrases))].format(*names)
+    return Question(text, answer, kind, CATEGORIES[kind], tuple(int(i) for i in evidence))
+
+
+def _pick(rng: np.random.Generator, options: list) -> object | None:
+    return options[rng.integers(len(options))] if options else None
+
+
+def _existence(seen: Seen, rng: np.random.Generator) -> Question | None:
+    chosen = _pick(rng, list(seen.clear))
+    if chosen is None:
+        return None
+    thing = seen.objects[chosen]
+    if rng.random() < 0.5:
+        return say(rng, 'existence', 'yes', (thing.name,), (chosen,))
+    # The absent one borrows a present shape or colour, so that seeing half of it is no help.
+    shown = {seen.objects[i].name for i in seen.clear + seen.faint}
+    if rng.random() < 0.5:
+        absent = [f'{c} {thing.shape}' for c in COLOURS]
+    else:
+        absent = [f'{thing.colour} {s}' for s in SHAPES]
+    name = _pick(rng, [n for n in absent if n not in shown])
+    return None if name is None else say(rng, 'existence', 'no', (name,), ())
+
+
+def _counting(seen: Seen, rng: np.random.Generator) -> Question | None:
+    by_count: dict[int, list[tuple[str, tuple]]] = {}
+    subjects = [('shape', s, plural(s)) for s in COUNTABLE]
+    subjects += [('colour', c, f'{c} things') for c in COLOURS]
+    for key, value, words in subjects:
+        found = seen.of(**{key: value})
+        if found is not None and len(found) <= THRESHOLDS.max_count:
+            by_count.setdefault(len(found), []).append((words, tuple(found)))
+    if not by_count:
+        return None
+    counts = sorted(by_count)
+    count = int(rng.choice(counts, p=_shares(counts)))
+    words, evidence = _pick(rng, by_count[count])
+    return say(rng, 'counting', str(count), (words,), evidence)
+
+
+# High counts are rare in rooms, so they are asked wherever they occur.
+_COUNT_WEIGHTS = (1.0, 1.1, 2.0, 5.0, 12.0, 25.0)
+
+
+def _shares(counts: list[int]) -> np.ndarray:
+    weights = np.array([_COUNT_WEIGHTS[c] for c in counts])
+    return weights / weights.sum()
+
+
+def plural(shape: str) -> str:
+    return {'box': 'boxes'}.get(shape, f'{shape}s')
+
+
+def _colour(seen: Seen, rng: np.random.Generator) -> Question | None:
+    options = [f[0] for s in SHAPES if (f := seen.of(shape=s)) and len(f) == 1]
+    chosen = _pick(rng, options)
+    if chosen is None:
+        return None
+    thing = seen.objects[chosen]
+    return say(rng, 'colour', thing.colour, (thing.shape,), (chosen,))
+
+
+def _shape(seen: Seen, rng: np.random.Generator) -> Question | None:
+    options = [f[0] for c in COLOURS if (f := seen.of(colour=c)) and len(f) == 1]
+    chosen = _pick(rng, options)
+    if chosen is None:
+        return None
+    thing = seen.objects[chosen]
+    return say(rng, 'shape', thing.shape, (thing.colour,), (chosen,))
+
+
+def _pairs(seen: Seen, fits: Callable[[int, int], bool]) -> list[tuple[int, int]]:
+    return [(a, b) for a in seen.clear for b in seen.clear if a != b and fits(a, b)]
+
+
+def _nearer(seen: Seen, rng: np.random.Generator) -> Question | None:
+    gap = THRESHOLDS.nearer_gap_m
+    pair = _pick(
+        rng,
+        _pairs(
+            seen,
+            lambda a, b: (
+                seen.nearest_m[b] - seen.nearest_m[a] >= gap
+                and seen.centre_m[b] - seen.centre_m[a] >= gap
+            ),
+        ),
+    )
+    if pair is None:
+        return None
+    answer = seen.objects[pair[0]].name
+    shown = pair if rng.random() < 0.5 else pair[::-1]
+    names = tuple(seen.objects[i].name for i in shown)
+    return say(rng, 'nearer', answer, names, pair)
+
+
+def _left_right(seen: Seen, rng: np.random.Generator) -> Question | None:
+    gap = THRESHOLDS.side_gap * seen.width
+    pair = _pick(rng, _pairs(seen, lambda a, b: abs(seen.middle_u[a] - seen.middle_u[b]) >= gap))
+    if pair is None:
+        return None
+    a, b = pair
+    answer = 'left' if seen.middle_u[a] < seen.middle_u[b] else 'right'
+    return say(rng, 'left_right', answer, (seen.objects[a].name, seen.objects[b].name), pair)
+
+
+def _on_under(seen: Seen, rng: np.random.Generator) -> Question | None:
+    support = ('on', 'under')[rng.integers(2)]
+    options = [
+        i
+        for i in seen.clear
+        if seen.objects[i].support == support and seen.objects[i].host in seen.clear
+    ]
+    chosen = _pick(rng, options)
+    if chosen is None:
+        return None
+    thing = seen.objects[chosen]
+    names = (thing.name, seen.objects[thing.host].name)
+    return say(rng, 'on_under', support, names, (chosen, thing.host))
+
+
+def _size(seen: Seen, rng: np.random.Generator) -> Question | None:
+    size = ('small', 'large')[rng.integers(2)]
+    chosen = _pick(rng, [i for i in seen.clear if seen.objects[i].size_name == size])
+    if chosen is None:
+        return None
+    return say(rng, 'size', size, (seen.objects[chosen].name,), (chosen,))
+
+
+def _distance(seen: Seen, rng: np.random.Generator) -> Question | None:
+    by_answer: dict[str, list[int]] = {}
+    for i in seen.clear:
+        if seen.objects[i].shape in SIMPLE_SHAPES:
+            answer = distance_answer(seen.nearest_m[i])
+            if answer is not None:
+                by_answer.setdefault(answer, []).append(i)
+    answer = _pick(rng, sorted(by_answer))
+    if answer is None:
+        return None
+    chosen = _pick(rng, by_answer[answer])
+    return say(rng, 'distance', answer, (seen.objects[chosen].name,), (chosen,))
+
+
+def distance_answer(distance_m: float) -> str | None:
+    """A distance in words on the grid of THRESHOLDS; None when it is between two grid values."""
+    step = THRESHOLDS.distance_step_m
+    nearest = round(distance_m / step) * step
+    if nearest <= 0 or abs(distance_m - nearest) > THRESHOLDS.distance_tolerance_m:
+        return None
+    return f'{nearest:g}'
+
+
+def _floor(seen: Seen, rng: np.random.Generator) -> Question | None:
+    return say(rng, 'floor', seen.room, (), ())
+
+
+def _state(seen: Seen, rng: np.random.Generator) -> Question | None:
+    state = ('upright', 'fallen')[rng.integers(2)]
+    options = [i for i in seen.clear if seen.objects[i].state == state and _may_fall(seen, i)]
+    chosen = _pick(rng, options)
+    if chosen is None:
+        return None
+    return say(rng, 'state', state, (seen.objects[chosen].name,), (chosen,))
+
+
+def _may_fall(seen: Seen, i: int) -> bool:
+    thing = seen.objects[i]
+    return thing.shape in FALLEN_TILT_DEG and thing.support == 'floor'
+
+
+def _function(seen: Seen, rng: np.random.Generator) -> Question | None:
+    use = list(USES)[rng.integers(len(USES))]
+    found = [seen.of(shape=s) for s in USES[use]]
+    if any(found):
+        evidence = tuple(i for f in found if f for i in f)
+        return say(rng, 'function', 'yes', (use,), evidence)
+    if None in found:
+        return None
+    return say(rng, 'function', 'no', (use,), ())
+
+
+_MAKERS = {
+    'existence': _existence,
+    'counting': _counting,
+    'colour': _colour,
+    'shape': _shape,
+    'nearer': _nearer,
+    'left_right': _left_right,
+    'on_under': _on_under,
+    'size': _size,
+    'distance': _distance,
+    'floor': _floor,
+    'state': _state,
+    'function': _function,
+}
