@@ -1,0 +1,128 @@
+"""Colour finds its depth, whatever the order, the rate and the clock."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tosa_ros.ros.pairing import Pair, Pairing
+
+MS = 1_000_000
+S = 1_000_000_000
+
+
+def test_either_may_come_first():
+    pairing = Pairing(0.02, 1.0)
+    assert pairing.add_colour(100 * MS, 'c0', 0.0) is None
+    assert pairing.add_depth(105 * MS, 'd0', 0.01) == ('c0', 'd0')
+    assert pairing.add_depth(200 * MS, 'd1', 0.1) is None
+    assert pairing.add_colour(190 * MS, 'c1', 0.11) == ('c1', 'd1')
+
+
+def test_depth_outside_the_slop_is_not_taken():
+    pairing = Pairing(0.02, 1.0)
+    pairing.add_colour(100 * MS, 'c0', 0.0)
+    assert pairing.add_depth(121 * MS, 'd0', 0.0) is None
+    assert pairing.add_depth(120 * MS, 'd1', 0.0) == ('c0', 'd1')
+
+
+def test_the_nearest_depth_wins():
+    pairing = Pairing(0.05, 1.0)
+    for stamp, name in ((60, 'far'), (95, 'near'), (140, 'later')):
+        pairing.add_depth(stamp * MS, name, 0.0)
+    assert pairing.add_colour(100 * MS, 'c', 0.0) == ('c', 'near')
+
+
+def test_a_slow_estimator_meets_the_colour_it_was_given():
+    pairing = Pairing(0.0, 1.0)
+    for index in range(20):
+        assert pairing.add_colour(index * 33 * MS, f'c{index}', index * 0.033) is None
+    assert pairing.add_depth(3 * 33 * MS, 'd3', 0.66) == ('c3', 'd3')
+    assert pairing.add_depth(2 * 33 * MS, 'd2', 0.67) is None  # older than what went out
+
+
+def test_without_depth_colour_goes_alone_after_the_timeout_and_says_why():
+    pairing = Pairing(0.02, 1.0)
+    assert pairing.add_colour(0, 'c0', 10.0) is None
+    assert pairing.trouble(10.9) == ''
+    assert pairing.add_colour(1100 * MS, 'c1', 11.1) == ('c1', None)
+    assert 'no depth for 1 s' in pairing.trouble(11.1)
+    # Depth is back: the next colour waits for it again.
+    assert pairing.add_depth(1200 * MS, 'd2', 11.2) is None
+    assert pairing.add_colour(1200 * MS, 'c2', 11.21) == ('c2', 'd2')
+    assert pairing.trouble(11.22) == ''
+    assert pairing.add_colour(1300 * MS, 'c3', 11.3) is None
+
+
+def test_depth_with_foreign_stamps_does_not_silence_colour():
+    pairing = Pairing(0.02, 1.0)
+    emitted = []
+    for index in range(40):
+        now = index * 0.1
+        pairing.add_depth(900 * S + index * 100 * MS, 'd', now)
+        emitted.append(pairing.add_colour(index * 100 * MS, f'c{index}', now))
+    assert emitted[5] is None
+    assert emitted[39] == ('c39', None)
+    assert 'depth comes, but none within 0.02 s' in pairing.trouble(3.95)
+
+
+def test_a_jump_back_forgets_and_goes_on():
+    pairing = Pairing(0.02, 1.0)
+    for loop, index in itertools.product(range(3), range(10)):
+        now = loop + index * 0.1
+        pairing.add_colour(index * 200 * MS, (loop, index), now)
+        pair = pairing.add_depth(index * 200 * MS, (loop, index), now)
+        assert pair == ((loop, index), (loop, index))
+    assert pairing.jumps_back == 2
+
+
+def test_small_disorder_is_no_jump():
+    pairing = Pairing(0.02, 1.0)
+    for stamp in (0, 66, 33, 100):
+        pairing.add_colour(stamp * MS, stamp, 0.0)
+    assert pairing.add_depth(66 * MS, 'd', 0.0) == (66, 'd')
+    assert pairing.add_colour(50 * MS, 'late', 0.0) is None
+    assert pairing.jumps_back == 0
+
+
+def test_one_absurd_stamp_is_survived():
+    pairing = Pairing(0.02, 1.0)
+    pairing.add_colour(4_000_000_000 * S, 'absurd', 0.0)
+    pairing.add_depth(0, 'd0', 0.0)
+    pairing.add_colour(0, 'c0', 0.0)  # a jump back: all is forgotten
+    pairing.add_depth(33 * MS, 'd1', 0.0)
+    assert pairing.add_colour(33 * MS, 'c1', 0.0) == ('c1', 'd1')
+
+
+def test_zero_stamps_match_one_another():
+    pairing = Pairing(0.02, 1.0)
+    pairs = []
+    for index in range(5):
+        pairs += [pairing.add_colour(0, index, 0.0), pairing.add_depth(0, index, 0.0)]
+    assert [pair.colour for pair in pairs if pair] == [0, 1, 2, 3, 4]
+
+
+def test_colour_alone_is_not_held_when_depth_is_not_wanted():
+    pairing = Pairing(0.02, 1.0, use_depth=False)
+    assert pairing.add_colour(5, 'c', 0.0) == Pair('c', None)
+    assert pairing.trouble(100.0) == ''
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-(10**10), 10**10)), max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_memory_is_bounded_and_frames_go_out_in_order(events):
+    pairing = Pairing(0.02, 1.0)
+    last, jumps = None, 0
+    for count, (is_colour, stamp) in enumerate(events):
+        add = pairing.add_colour if is_colour else pairing.add_depth
+        pair = add(stamp, stamp, count * 0.03)
+        if pairing.jumps_back != jumps:
+            last, jumps = None, pairing.jumps_back
+        if pair is not None:
+            assert last is None or pair.colour >= last
+            last = pair.colour
+            if pair.depth is not None:
+                assert abs(pair.depth - pair.colour) <= 0.02 * S
+        assert all(len(images) <= 60 for images in pairing._images.values())

@@ -1,0 +1,104 @@
+"""The worker works on the newest item, at the rate allowed, and outlives its errors."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+from tosa_ros.ros.worker import LatestWorker
+
+
+def run_forever(error):
+    raise AssertionError(error)
+
+
+def test_only_the_newest_waits():
+    entered, go, done = threading.Event(), threading.Event(), []
+
+    def work(item):
+        entered.set()
+        go.wait(5)
+        done.append(item)
+
+    worker = LatestWorker(work, run_forever, 'test')
+    worker.submit(0)
+    assert entered.wait(5)
+    for item in range(1, 100):
+        worker.submit(item)
+    go.set()
+    assert worker.wait_idle(5)
+    assert done == [0, 99]
+    assert worker.dropped == 98
+    assert worker.stop(5)
+
+
+def test_an_error_is_handed_on_and_the_thread_lives():
+    errors, done = [], []
+
+    def work(item):
+        if item == 'bad':
+            raise ValueError(item)
+        done.append(item)
+
+    worker = LatestWorker(work, errors.append, 'test')
+    for item in ('bad', 'good'):
+        worker.submit(item)
+        assert worker.wait_idle(5)
+    assert done == ['good']
+    assert [str(error) for error in errors] == ['bad']
+    assert worker.stop(5)
+
+
+def test_the_rate_is_kept_and_can_change():
+    times = []
+    worker = LatestWorker(lambda item: times.append((item, time.monotonic())), run_forever, 'test')
+    worker.set_max_rate(20.0)
+    end = time.monotonic() + 0.5
+    count = 0
+    while time.monotonic() < end:
+        worker.submit(count := count + 1)
+        time.sleep(0.001)
+    assert worker.wait_idle(5)
+    gaps = [after[1] - before[1] for before, after in itertools.pairwise(times)]
+    assert 3 <= len(times) <= 12
+    assert min(gaps) >= 0.049
+    worker.set_max_rate(0.001)
+    worker.submit('slow')
+    assert not worker.wait_idle(0.05)
+    worker.set_max_rate(0)
+    assert worker.wait_idle(5)
+    assert times[-1][0] == 'slow'
+    assert worker.stop(5)
+
+
+def test_stop_does_not_wait_for_ever():
+    entered, go = threading.Event(), threading.Event()
+
+    def work(_):
+        entered.set()
+        go.wait(30)
+
+    worker = LatestWorker(work, run_forever, 'test')
+    worker.submit(1)
+    assert entered.wait(5)
+    started = time.monotonic()
+    assert not worker.stop(0.1)
+    assert time.monotonic() - started < 5
+    go.set()
+    assert worker.stop(5)
+
+
+def test_cleared_items_are_not_worked_on():
+    done = []
+    worker = LatestWorker(done.append, run_forever, 'test')
+    worker.set_max_rate(0.001)
+    worker.submit('first')
+    while not done:
+        time.sleep(0.001)
+    worker.submit('second')
+    worker.clear()
+    worker.set_max_rate(0)
+    assert worker.wait_idle(5)
+    assert worker.stop(5)
+    assert done == ['first']

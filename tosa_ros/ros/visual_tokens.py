@@ -1,0 +1,175 @@
+"""Visual tokens <-> sensor_msgs/PointCloud2: one point a token, that any ROS tool can show.
+
+A point has its place, colour and size, and its feature vector, so that RViz draws what the
+model looks at and the answer node reads what it needs from the same message. What concerns the
+whole frame is repeated in every point: it survives every tool that copies points, and a cloud
+from which points were cut still answers questions about the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.conversions import byte_array, stamp_s
+from tosa_ros.vlm.tokens import VisualTokens
+
+SPATIAL_KINDS = ('none', 'levels', 'metric')
+_NO_TOKEN = 0xFFFF
+# PointField has no 16-bit floats: their bits travel as UINT16 under a name that says so.
+_FEATURES = {
+    'feature': (torch.float32, np.float32),
+    'feature_f16': (torch.float16, np.uint16),
+    'feature_bf16': (torch.bfloat16, np.uint16),
+}
+# PointField's datatype numbers.
+_DATATYPES = {'i1': 1, 'u1': 2, 'i2': 3, 'u2': 4, 'i4': 5, 'u4': 6, 'f4': 7, 'f8': 8}
+_DTYPES = {number: name for name, number in _DATATYPES.items()}
+
+
+def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
+    """The tokens as a structured array (T',), fields as docs/ros.md lists them.
+
+    width, height: the colour image's, pixels; u and v are in it.
+    """
+    embeddings = tokens.embeddings.detach().cpu().contiguous()
+    name, kind = next(
+        ((name, kind) for name, (dtype, kind) in _FEATURES.items() if dtype == embeddings.dtype),
+        (None, None),
+    )
+    if name is None:
+        raise RosError(
+            f'visual_tokens: embeddings are {embeddings.dtype}; wanted float32, float16, bfloat16'
+        )
+    count, features = embeddings.shape
+    shares = -(-len(tokens.source) // max(count, 1))
+    points = np.zeros(count, _layout(name, np.dtype(kind), features, shares))
+    for axis, field in enumerate('xyz'):
+        points[field] = tokens.xyz[:, axis]
+    points['u'], points['v'] = tokens.uv[:, 0], tokens.uv[:, 1]
+    red, green, blue = tokens.rgb.astype(np.uint32).T
+    points['rgb'] = (red << 16 | green << 8 | blue).astype('<u4').view('<f4')
+    points['size'], points['index'] = tokens.size, np.arange(count)
+    points['before'], points['spatial'] = tokens.before, SPATIAL_KINDS.index(tokens.spatial)
+    points['image_width'], points['image_height'] = width, height
+    source = np.full(shares * count, _NO_TOKEN, np.uint16)
+    source[: len(tokens.source)] = np.where(tokens.source < 0, _NO_TOKEN, tokens.source)
+    points['source'] = source.reshape(count, shares)
+    bits = embeddings if kind is np.float32 else embeddings.view(torch.int16)
+    points[name] = bits.numpy().view(kind)
+    return points
+
+
+def cloud_from_tokens(tokens: VisualTokens, header: Any, width: int, height: int) -> Any:
+    """A PointCloud2 of the tokens of a width x height image; the header is the image's."""
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    points = points_of(tokens, width, height)
+    message = PointCloud2(header=header, height=1, width=len(points))
+    for name in points.dtype.names:
+        dtype, offset = points.dtype.fields[name][:2]
+        base, shape = dtype.subdtype or (dtype, (1,))
+        datatype = _DATATYPES[base.str[1:]]
+        message.fields.append(
+            PointField(name=name, offset=offset, datatype=datatype, count=shape[0])
+        )
+    message.point_step = points.dtype.itemsize
+    message.row_step = points.nbytes
+    message.data = byte_array(points.view(np.uint8))
+    message.is_dense = bool(np.isfinite(tokens.xyz).all())
+    return message
+
+
+def tokens_from_cloud(message: Any) -> VisualTokens:
+    """The tokens of a PointCloud2 that `cloud_from_tokens` made.
+
+    `source` is -1 throughout where points were cut out or sorted on the way.
+
+    Raises:
+        RosError: a cloud of something else, without points, or cut off.
+    """
+    points = _points(message)
+    name = next(name for name in _FEATURES if name in points.dtype.names)
+    dtype, kind = _FEATURES[name]
+    bits = torch.from_numpy(np.ascontiguousarray(points[name].astype(kind, copy=False)))
+    rgb = np.ascontiguousarray(points['rgb']).view(np.uint32)
+    spatial = int(points['spatial'][0])
+    if spatial >= len(SPATIAL_KINDS):
+        raise RosError(
+            f'visual_tokens: spatial is {spatial}; wanted 0 to {len(SPATIAL_KINDS) - 1}'
+        )
+    return VisualTokens(
+        embeddings=bits if dtype == torch.float32 else bits.view(torch.int16).view(dtype),
+        size=points['size'].astype(np.float32),
+        source=_source(points),
+        uv=np.stack([points['u'], points['v']], axis=1).astype(np.float32),
+        rgb=np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8),
+        xyz=np.stack([points[axis] for axis in 'xyz'], axis=1).astype(np.float32),
+        before=int(points['before'][0]),
+        spatial=SPATIAL_KINDS[spatial],
+        stamp=stamp_s(message.header.stamp),
+    )
+
+
+def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtype:
+    four_bytes = [(name, '<f4') for name in ('x', 'y', 'z', 'rgb', 'u', 'v', 'size')]
+    return np.dtype(
+        [
+            *four_bytes,
+            ('before', '<u4'),
+            (feature, kind.newbyteorder('<'), (features,)),
+            ('index', '<u2'),
+            ('image_width', '<u2'),
+            ('image_height', '<u2'),
+            ('source', '<u2', (shares,)),
+            ('spatial', 'u1'),
+        ],
+        align=True,
+    )
+
+
+def _points(message: Any) -> np.ndarray:
+    """The points of a cloud as a structured array in native byte order."""
+    count, step = message.width * message.height, message.point_step
+    data = np.frombuffer(message.data, np.uint8)
+    if count == 0:
+        raise RosError('visual_tokens: a cloud without points; is vision_node publishing it?')
+    if data.size < count * step:
+        raise RosError(
+            f'visual_tokens: {data.size} bytes of data, but {count} points of {step} need '
+            f'{count * step}; the cloud is cut off'
+        )
+    order = '>' if message.is_bigendian else '<'
+    wanted = {*_layout('feature', np.dtype('f4'), 1, 1).names} - {'feature'} | {*_FEATURES}
+    names, formats, offsets = [], [], []
+    for field in message.fields:
+        if field.name in wanted and field.datatype in _DTYPES and field.count >= 1:
+            base = np.dtype(order + _DTYPES[field.datatype])
+            array = field.name in _FEATURES or field.name == 'source'
+            names.append(field.name)
+            formats.append((base, (field.count,)) if array else base)
+            offsets.append(field.offset)
+    missing = wanted - {*_FEATURES} - {*names}
+    if missing or not {*_FEATURES} & {*names}:
+        lacking = ', '.join(sorted(missing)) or 'feature'
+        raise RosError(
+            f'visual_tokens: the cloud has no field {lacking}; is another cloud remapped to it?'
+        )
+    layout = {'names': names, 'formats': formats, 'offsets': offsets, 'itemsize': step}
+    try:
+        points = np.frombuffer(data[: count * step], np.dtype(layout))
+    except (ValueError, TypeError) as error:
+        raise RosError(f'visual_tokens: fields do not fit a point of {step} bytes') from error
+    return points.astype(points.dtype.newbyteorder('='))
+
+
+def _source(points: np.ndarray) -> np.ndarray:
+    before, shares = int(points['before'][0]), points['source'].reshape(-1)
+    source = np.where(shares == _NO_TOKEN, -1, shares.astype(np.int64))[:before]
+    whole = np.array_equal(points['index'], np.arange(len(points)))
+    if not whole or len(source) < before or source.max(initial=-1) >= len(points):
+        return np.full(before, -1, np.int64)
+    return source
