@@ -1,0 +1,163 @@
+"""VqaPipeline: frames and a question -> an answer. The offline Python API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import torch
+
+from tosa_ros.errors import FrameError
+from tosa_ros.frames import Frame
+from tosa_ros.merging import MergingMethod
+from tosa_ros.vlm import Answerer, VisionEncoder, VisualTokens
+from tosa_ros.vlm.answerer import DEFAULT_MAX_NEW_TOKENS
+from tosa_ros.vlm.prompt import check_question
+
+Request = tuple['Frame | Sequence[Frame]', str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and what it took.
+
+    tokens_before, tokens_after: visual tokens of all frames, without and with merging.
+    spatial: what merging knew of space, the least of all frames: 'metric', 'levels' or 'none'.
+    Times are milliseconds; vision_ms is 0 when the frames' tokens were at hand.
+    """
+
+    question: str
+    text: str
+    tokens_before: int
+    tokens_after: int
+    spatial: str
+    vision_ms: float
+    prefill_ms: float
+    decode_ms: float
+    new_tokens: int
+
+    def to_dict(self) -> dict:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+class VqaPipeline:
+    """Asks a LLaVA-style model about RGB-D frames.
+
+    A frame's visual tokens are kept as long as the frame lives, so that further questions about
+    it cost no vision work. Changing `merging` makes new ones.
+    """
+
+    def __init__(self, encoder: VisionEncoder, answerer: Answerer) -> None:
+        self.encoder = encoder
+        self.answerer = answerer
+        self._tokens: WeakKeyDictionary[Frame, tuple[MergingMethod, VisualTokens]] = (
+            WeakKeyDictionary()
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        merging: MergingMethod | None = None,
+        device: str = 'cpu',
+        dtype: torch.dtype | None = None,
+    ) -> VqaPipeline:
+        """Loads both halves of a checkpoint folder or hub id.
+
+        merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own.
+        Raises ModelError for what cannot be found, read or used.
+        """
+        return cls(
+            VisionEncoder.from_pretrained(path_or_id, merging=merging, device=device, dtype=dtype),
+            Answerer.from_pretrained(path_or_id, device=device, dtype=dtype),
+        )
+
+    @property
+    def merging(self) -> MergingMethod:
+        return self.encoder.merging
+
+    @merging.setter
+    def merging(self, method: MergingMethod) -> None:
+        self.encoder.merging = method
+
+    def visual_tokens(self, frames: Frame | Sequence[Frame]) -> list[VisualTokens]:
+        """The frames' visual tokens, encoded now or kept from an earlier question."""
+        frames = _sequence(frames)
+        method = self.merging
+        new = [f for f in dict.fromkeys(frames) if self._kept(f, method) is None]
+        for frame, tokens in zip(new, self.encoder.encode(new), strict=True):
+            self._tokens[frame] = (method, tokens)
+        return [self._kept(f, method) for f in frames]
+
+    def ask(
+        self,
+        frames: Frame | Sequence[Frame],
+        question: str,
+        *,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    ) -> Answer:
+        """The answer to a question about one frame or several, in their order."""
+        return self.answer_batch([(frames, question)], max_new_tokens=max_new_tokens)[0]
+
+    def stream(
+        self,
+        frames: Frame | Sequence[Frame],
+        question: str,
+        *,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    ) -> Iterator[str]:
+        """Pieces of the answer as they come; together they are `ask(...).text`."""
+        check_question(question)
+        tokens = self.visual_tokens(frames)
+        return self.answerer.stream(tokens, question, max_new_tokens=max_new_tokens)
+
+    def answer_batch(
+        self, requests: Sequence[Request], *, max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    ) -> list[Answer]:
+        """Answers several (frames, question) requests in one padded batch.
+
+        The texts are the same as one by one. Times are those of the whole batch.
+        """
+        for _, question in requests:
+            check_question(question)
+        if not requests:
+            return []
+        frames = [_sequence(f) for f, _ in requests]
+        known = all(self._kept(f, self.merging) for group in frames for f in group)
+        start = time.perf_counter()
+        tokens = [self.visual_tokens(group) for group in frames]
+        vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
+        questions = [question for _, question in requests]
+        generations = self.answerer.answer_batch(
+            list(zip(tokens, questions, strict=True)), max_new_tokens=max_new_tokens
+        )
+        return [
+            Answer(
+                question=question,
+                text=generation.text,
+                tokens_before=sum(t.before for t in group),
+                tokens_after=sum(len(t) for t in group),
+                spatial=min((t.spatial for t in group), key=('none', 'levels', 'metric').index),
+                vision_ms=vision_ms,
+                prefill_ms=generation.prefill_ms,
+                decode_ms=generation.decode_ms,
+                new_tokens=generation.new_tokens,
+            )
+            for question, group, generation in zip(questions, tokens, generations, strict=True)
+        ]
+
+    def _kept(self, frame: Frame, method: MergingMethod) -> VisualTokens | None:
+        made_by, tokens = self._tokens.get(frame, (None, None))
+        return tokens if made_by == method else None
+
+
+def _sequence(frames: Frame | Sequence[Frame]) -> list[Frame]:
+    frames = [frames] if isinstance(frames, Frame) else list(frames)
+    if not frames:
+        raise FrameError('no frames: a question needs at least one')
+    return frames

@@ -1,0 +1,214 @@
+"""Answerer: visual tokens and a question -> words, greedily, streamed and stoppable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from tosa_ros.errors import ModelError, QuestionError
+from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.prompt import Prompt
+from tosa_ros.vlm.tokens import VisualTokens
+
+DEFAULT_MAX_NEW_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An answer's text and what it took. Times are milliseconds."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    prefill_ms: float
+    decode_ms: float
+
+
+class Answerer:
+    """Language model, prompt and newline of a LLaVA-style checkpoint."""
+
+    def __init__(
+        self, model: PreTrainedModel, prompt: Prompt, newline: Tensor | None = None
+    ) -> None:
+        self.model = model
+        self.prompt = prompt
+        self._embed = model.get_input_embeddings()
+        weight = self._embed.weight
+        self._newline = None if newline is None else newline.to(weight.device, weight.dtype)
+        self._stop_ids = _stop_ids(model, prompt)
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_id: str | Path, *, device: str = 'cpu', dtype: torch.dtype | None = None
+    ) -> Answerer:
+        """Loads the language model alone; tensors of the vision half are not read.
+
+        dtype: by default the checkpoint's own (bfloat16 for float16 checkpoints on a CPU).
+        """
+        checkpoint = Checkpoint.open(path_or_id)
+        prompt = Prompt.of(checkpoint)
+        return cls(checkpoint.language_half(device, dtype), prompt, checkpoint.newline())
+
+    @torch.inference_mode()
+    def embed(self, tokens: Sequence[VisualTokens], question: str) -> Tensor:
+        """The prompt as embeddings (T, D): words, and each image's tokens in their place."""
+        ids = self.prompt.ids(question, len(tokens))
+        weight = self._embed.weight
+        images = iter(tokens)
+        pieces: list[Tensor] = []
+        words: list[int] = []
+        for token in [*ids, None]:
+            if token is not None and token != self.prompt.image_token_id:
+                words.append(token)
+                continue
+            if words:
+                pieces.append(self._embed(torch.tensor(words, device=weight.device)))
+                words = []
+            if token is not None:
+                pieces.append(next(images).embeddings.to(weight.device, weight.dtype))
+                if self._newline is not None:
+                    pieces.append(self._newline[None])
+        widths = {piece.shape[1] for piece in pieces}
+        if len(widths) > 1:
+            raise ModelError(
+                f'visual tokens of widths {sorted(widths - {weight.shape[1]})} for a language '
+                f'model of width {weight.shape[1]}: both halves must come from one checkpoint'
+            )
+        return torch.cat(pieces)
+
+    def answer(
+        self,
+        tokens: Sequence[VisualTokens],
+        question: str,
+        *,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    ) -> Generation:
+        """The answer to one question about these images."""
+        return self.answer_batch([(tokens, question)], max_new_tokens=max_new_tokens)[0]
+
+    @torch.inference_mode()
+    def answer_batch(
+        self,
+        requests: Sequence[tuple[Sequence[VisualTokens], str]],
+        *,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    ) -> list[Generation]:
+        """Answers several questions in one padded batch. Times are the batch's."""
+        prompts = [self._checked(self.embed(*request), max_new_tokens) for request in requests]
+        decoding = self._decode(prompts, max_new_tokens)
+        start = time.perf_counter()
+        new = [[] for _ in prompts]
+        first = None
+        for step in decoding:
+            first = first or time.perf_counter()
+            for ids, token in zip(new, step, strict=True):
+                if token is not None:
+                    ids.append(token)
+        end = time.perf_counter()
+        first = first or end
+        return [
+            Generation(
+                text=self._text(ids).strip(),
+                prompt_tokens=len(prompt),
+                new_tokens=len(ids),
+                prefill_ms=1e3 * (first - start),
+                decode_ms=1e3 * (end - first),
+            )
+            for prompt, ids in zip(prompts, new, strict=True)
+        ]
+
+    def stream(
+        self,
+        tokens: Sequence[VisualTokens],
+        question: str,
+        *,
+        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[str]:
+        """Pieces of the answer as they come; together they are `answer(...).text`.
+
+        stop: asked before each word piece; True ends the answer there.
+        """
+        with torch.inference_mode():
+            prompt = self._checked(self.embed(tokens, question), max_new_tokens)
+        steps = self._decode([prompt], max_new_tokens)
+        ids: list[int] = []
+        told = ''
+        while not stop():
+            with torch.inference_mode():
+                step = next(steps, None)
+            if step is not None:
+                ids.append(step[0])
+            # Trailing spaces and half characters wait until it is known what follows them.
+            text = self._text(ids).lstrip()
+            text = text.rstrip('\ufffd').rstrip() if step is not None else text.rstrip()
+            if len(text) > len(told):
+                yield text[len(told) :]
+                told = text
+            if step is None:
+                return
+
+    def _checked(self, prompt: Tensor, max_new_tokens: int) -> Tensor:
+        limit = getattr(self.model.config, 'max_position_embeddings', None)
+        if limit is not None and len(prompt) + max_new_tokens > limit:
+            raise QuestionError(
+                f'question and images take {len(prompt)} tokens, and up to {max_new_tokens} more '
+                f'for the answer, but the model reads {limit}: use fewer frames, a smaller keep '
+                'or a shorter question'
+            )
+        return prompt
+
+    def _decode(self, prompts: list[Tensor], max_new_tokens: int) -> Iterator[list[int | None]]:
+        """Greedy decoding: each step's token per prompt, None where the answer has ended."""
+        embeds, mask = _left_padded(prompts)
+        cache = DynamicCache(config=self.model.config)
+        positions = mask.cumsum(dim=1).sub(1).clamp(min=0)
+        # With nothing padded the kernel needs no mask.
+        padded = not bool(mask.all())
+        ended = [False] * len(prompts)
+        inputs = {'inputs_embeds': embeds}
+        for _ in range(max_new_tokens):
+            logits = self.model(
+                **inputs,
+                attention_mask=mask if padded else None,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits
+            token = logits[:, -1].argmax(dim=-1)
+            ids = token.tolist()
+            ended = [end or i in self._stop_ids for end, i in zip(ended, ids, strict=True)]
+            if all(ended):
+                return
+            yield [None if end else i for end, i in zip(ended, ids, strict=True)]
+            inputs = {'input_ids': token[:, None]}
+            positions = positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
+
+    def _text(self, ids: list[int]) -> str:
+        return self.prompt.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def _left_padded(prompts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    longest = max(len(p) for p in prompts)
+    embeds = prompts[0].new_zeros(len(prompts), longest, prompts[0].shape[1])
+    mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=embeds.device)
+    for row, prompt in enumerate(prompts):
+        embeds[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+    return embeds, mask
+
+
+def _stop_ids(model: PreTrainedModel, prompt: Prompt) -> set[int]:
+    ids = {prompt.tokenizer.eos_token_id}
+    for config in (model.generation_config, model.config):
+        eos = getattr(config, 'eos_token_id', None)
+        ids.update(eos if isinstance(eos, list | tuple) else [eos])
+    return ids - {None}

@@ -1,0 +1,97 @@
+"""From a camera image to the tower's pixels, and where in the image each patch lies.
+
+transformers' own image processor does the pixels; the patch grid follows the same resize, crop
+or padding, so that depth is read exactly where the tower looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from tosa_ros.errors import ModelError
+from tosa_ros.spatial import PatchGrid
+from tosa_ros.vlm.checkpoint import Checkpoint
+
+PIXEL_SETTINGS = ('resample', 'image_mean', 'image_std', 'rescale_factor')
+
+
+class ImageInput:
+    """Preprocessing of one checkpoint. `fit` is 'stretch', 'crop' or 'pad'."""
+
+    def __init__(self, settings: dict, fit: str, image_size: int, patch_size: int) -> None:
+        self.fit = _own_fit(settings) if fit == 'processor' else fit
+        self.image_size = image_size
+        self.patch_size = patch_size
+        pixel = {key: settings[key] for key in PIXEL_SETTINGS if settings.get(key) is not None}
+        if self.fit == 'crop':
+            size: dict[str, int] = settings.get('size') or {'shortest_edge': image_size}
+            self._shortest = size.get('shortest_edge', image_size)
+            size = {'shortest_edge': self._shortest}
+        else:
+            size = {'height': image_size, 'width': image_size}
+        self._processor = LlavaImageProcessorPil(
+            do_pad=self.fit == 'pad',
+            do_center_crop=self.fit == 'crop',
+            size=size,
+            crop_size={'height': image_size, 'width': image_size},
+            **pixel,
+        )
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> ImageInput:
+        """As the checkpoint's own preprocessor configuration says."""
+        try:
+            settings, _ = LlavaImageProcessorPil.get_image_processor_dict(checkpoint.path)
+        except OSError as error:
+            raise ModelError(
+                f'{checkpoint.path}: no preprocessor_config.json or processor_config.json, so how '
+                'to scale images is unknown; copy it from the original checkpoint'
+            ) from error
+        vision = checkpoint.config.vision_config
+        return cls(settings, checkpoint.family.fit, vision.image_size, vision.patch_size)
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of the tower's input."""
+        return self.image_size // self.patch_size
+
+    def pixels(self, rgb: np.ndarray) -> Tensor:
+        """(H, W, 3) uint8 -> (3, S, S) float32."""
+        # The processor is given channels first: it would guess wrongly for images 3 pixels high.
+        image = np.ascontiguousarray(rgb.transpose(2, 0, 1))
+        out: Any = self._processor.preprocess(
+            image, input_data_format='channels_first', return_tensors='pt'
+        )
+        return out['pixel_values'][0].to(torch.float32)
+
+    def grid(self, width: int, height: int) -> PatchGrid:
+        """The tower's patches over a width x height image."""
+        return PatchGrid(self.side, self.side, *self._box(width, height), width, height)
+
+    def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        if self.fit == 'stretch':
+            return 0.0, 0.0, float(width), float(height)
+        if self.fit == 'pad':
+            side = max(width, height)
+            left, top = -((side - width) // 2), -((side - height) // 2)
+            return float(left), float(top), float(left + side), float(top + side)
+        short = min(width, height)
+        resized_w = self._shortest * width // short
+        resized_h = self._shortest * height // short
+        left, top = (resized_w - self.image_size) // 2, (resized_h - self.image_size) // 2
+        sx, sy = width / resized_w, height / resized_h
+        right, bottom = left + self.image_size, top + self.image_size
+        return left * sx, top * sy, right * sx, bottom * sy
+
+
+def _own_fit(settings: dict) -> str:
+    if settings.get('do_pad'):
+        return 'pad'
+    size = settings.get('size') or {}
+    stretched = isinstance(size, dict) and 'height' in size and 'width' in size
+    return 'stretch' if stretched or not settings.get('do_center_crop', True) else 'crop'

@@ -1,0 +1,88 @@
+"""Prompts: a question about n images as token ids with a placeholder for each image."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from tosa_ros.errors import ModelError, QuestionError
+from tosa_ros.vlm.checkpoint import Checkpoint, one_line_errors
+
+MAX_QUESTION_CHARACTERS = 4000
+
+
+class Prompt:
+    """The tokenizer and chat template of one checkpoint."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, template: str, image_token_id: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self.image_token_id = image_token_id
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Prompt:
+        with one_line_errors(checkpoint.path):
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+        template = tokenizer.chat_template or _template_file(checkpoint.path)
+        return cls(
+            tokenizer, template or checkpoint.family.template, checkpoint.config.image_token_id
+        )
+
+    def ids(self, question: str, images: int) -> list[int]:
+        """Token ids of the prompt; each image is one placeholder id.
+
+        Raises QuestionError for a question that is empty, too long or holds special tokens.
+        """
+        check_question(question)
+        special = next((t for t in self.tokenizer.all_special_tokens if t in question), None)
+        if special is not None:
+            raise QuestionError(
+                f"question: it contains {special!r}, one of the model's special tokens; "
+                'take it out'
+            )
+        content: list[dict[str, Any]] = [{'type': 'image'} for _ in range(images)]
+        content.append({'type': 'text', 'text': question.strip()})
+        text = self.tokenizer.apply_chat_template(
+            [{'role': 'user', 'content': content}],
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        ids = self.tokenizer(text)['input_ids']
+        found = ids.count(self.image_token_id)
+        if found != images:
+            raise ModelError(
+                f'chat template: {found} image placeholders for {images} images; the '
+                "checkpoint's chat template and tokenizer do not fit its image_token_id"
+            )
+        return ids
+
+
+def check_question(question: str) -> None:
+    """Raises QuestionError unless the question is text of a sane length."""
+    if not isinstance(question, str) or not question.strip():
+        raise QuestionError(f'question: {question!r}; wanted some words')
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise QuestionError(
+            f'question: {len(question):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are read'
+        )
+
+
+def _template_file(path: str) -> str | None:
+    for name in ('chat_template.jinja', 'chat_template.json', 'processor_config.json'):
+        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        if file is None:
+            continue
+        with open(file, encoding='utf-8') as stream:
+            text = stream.read()
+        if name.endswith('.jinja'):
+            return text
+        template = json.loads(text).get('chat_template')
+        if template:
+            return template
+    return None

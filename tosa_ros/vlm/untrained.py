@@ -1,0 +1,209 @@
+"""Checkpoints of the real architectures with random weights, for demos, benchmarks and tests.
+
+They are complete folders (weights, tokenizer, image processor, chat template), so that the same
+loading code serves them. Their words mean nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+)
+
+from tosa_ros.errors import ModelError
+from tosa_ros.vlm.families import FAMILIES
+
+SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<video>')
+
+
+@dataclass(frozen=True)
+class Size:
+    """Dimensions of a checkpoint to make."""
+
+    vision: dict[str, Any]
+    text: dict[str, Any]
+    vocabulary: int
+
+
+SIZES = {
+    'tiny': Size(
+        {
+            'hidden_size': 32,
+            'intermediate_size': 64,
+            'num_hidden_layers': 4,
+            'num_attention_heads': 2,
+            'image_size': 48,
+            'patch_size': 8,
+        },
+        {
+            'hidden_size': 32,
+            'intermediate_size': 64,
+            'num_hidden_layers': 2,
+            'num_attention_heads': 4,
+            'num_key_value_heads': 2,
+            'max_position_embeddings': 4096,
+            # Wide enough that answers depend on the picture and the question.
+            'initializer_range': 0.3,
+        },
+        1024,
+    ),
+    # SigLIP so400m/14 at 384 (26 of its 27 layers) and Qwen2-0.5B, as LLaVA-OneVision-0.5B.
+    '0.5b': Size(
+        {
+            'hidden_size': 1152,
+            'intermediate_size': 4304,
+            'num_hidden_layers': 26,
+            'num_attention_heads': 16,
+            'image_size': 384,
+            'patch_size': 14,
+        },
+        {
+            'hidden_size': 896,
+            'intermediate_size': 4864,
+            'num_hidden_layers': 24,
+            'num_attention_heads': 14,
+            'num_key_value_heads': 2,
+            'max_position_embeddings': 32768,
+        },
+        151936,
+    ),
+}
+
+
+def write_checkpoint(
+    path: str | Path,
+    *,
+    family: str = 'llava_onevision',
+    size: str = 'tiny',
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Writes a checkpoint folder with random weights and returns its path.
+
+    family: 'llava', 'llava_next' or 'llava_onevision'. size: 'tiny' or '0.5b' (1.8 GB in
+    bfloat16). The folder appears whole or not at all; one that exists is replaced.
+    """
+    if family not in FAMILIES or size not in SIZES:
+        raise ModelError(
+            f'family {family!r}, size {size!r}; wanted one of {", ".join(FAMILIES)} and one of '
+            f'{", ".join(SIZES)}'
+        )
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tokenizer = _tokenizer(SIZES[size].vocabulary)
+    config = _config(family, SIZES[size], tokenizer)
+    model = _model(config, seed, dtype)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    settings = _image_settings(family, config)
+    (partial / 'preprocessor_config.json').write_text(json.dumps(settings, indent=2))
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(partial, path)
+    return path
+
+
+def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
+    tower = 'siglip_vision_model' if family == 'llava_onevision' else 'clip_vision_model'
+    language = 'qwen2' if family == 'llava_onevision' else 'llama'
+    vision = {'model_type': tower, **size.vision}
+    if tower == 'siglip_vision_model':
+        vision['vision_use_head'] = False
+    text = {
+        'model_type': language,
+        'vocab_size': size.vocabulary,
+        'tie_word_embeddings': False,
+        'bos_token_id': None,
+        'eos_token_id': tokenizer.convert_tokens_to_ids('<|im_end|>'),
+        'pad_token_id': tokenizer.convert_tokens_to_ids('<|endoftext|>'),
+        **size.text,
+    }
+    side = size.vision['image_size']
+    extra: dict[str, Any] = {}
+    if family != 'llava':
+        extra['image_grid_pinpoints'] = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
+    if family == 'llava_onevision':
+        extra['video_token_index'] = tokenizer.convert_tokens_to_ids('<video>')
+    return AutoConfig.for_model(
+        family,
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids('<image>'),
+        vision_feature_layer=-1 if family == 'llava_onevision' else -2,
+        vision_feature_select_strategy='full' if family == 'llava_onevision' else 'default',
+        tie_word_embeddings=False,
+        **extra,
+    )
+
+
+def _model(config: Any, seed: int, dtype: torch.dtype) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    eos = config.text_config.eos_token_id
+    model.generation_config = GenerationConfig(eos_token_id=eos, pad_token_id=eos)
+    return model
+
+
+def _image_settings(family: str, config: Any) -> dict[str, Any]:
+    side = config.vision_config.image_size
+    kinds = {
+        'llava': ('CLIPImageProcessor', {'shortest_edge': side}),
+        'llava_next': ('LlavaNextImageProcessor', {'shortest_edge': side}),
+        'llava_onevision': ('LlavaOnevisionImageProcessor', {'height': side, 'width': side}),
+    }
+    kind, size = kinds[family]
+    settings: dict[str, Any] = {
+        'image_processor_type': kind,
+        'do_resize': True,
+        'size': size,
+        'do_center_crop': family != 'llava_onevision',
+        'crop_size': {'height': side, 'width': side},
+        'resample': 3,
+        'image_mean': [0.5, 0.5, 0.5],
+        'image_std': [0.5, 0.5, 0.5],
+        'rescale_factor': 1 / 255,
+    }
+    if family != 'llava':
+        settings['image_grid_pinpoints'] = config.image_grid_pinpoints
+    return settings
+
+
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """Bytes, special tokens, and made-up words up to the wanted size."""
+    pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = (_word(i) for i in range(vocabulary))
+    pieces += [next(words) for _ in range(vocabulary - len(pieces) - len(SPECIAL))]
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token='<|im_end|>', pad_token='<|endoftext|>'
+    )
+    tokenizer.add_special_tokens({'additional_special_tokens': list(SPECIAL)})
+    return tokenizer
+
+
+def _word(index: int) -> str:
+    """A pronounceable word with a leading space, different for every index."""
+    word = ''
+    while True:
+        index, syllable = divmod(index, 75)
+        word += 'bdfgklmnprstvwz'[syllable // 5] + 'aeiou'[syllable % 5]
+        if not index:
+            return f'Ġ{word}'
+        index -= 1

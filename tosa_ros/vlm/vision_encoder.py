@@ -1,0 +1,183 @@
+"""VisionEncoder: frames -> visual tokens in the language model's embedding space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tosa_ros.errors import ModelError, SpatialError
+from tosa_ros.frames import Frame
+from tosa_ros.merging import MergingMethod, ToSA
+from tosa_ros.spatial import (
+    PatchGrid,
+    SpatialTokens,
+    level_tokens,
+    metric_tokens,
+    pool,
+    relative_from_metres,
+    stack,
+)
+from tosa_ros.vision import MergedTokens, merge_tokens
+from tosa_ros.vlm.checkpoint import Checkpoint, VisionHalf
+from tosa_ros.vlm.image_input import ImageInput
+from tosa_ros.vlm.tokens import VisualTokens
+
+BATCH_FRAMES = 4
+
+
+class VisionEncoder:
+    """Vision tower with merging, and the projector, of a LLaVA-style checkpoint.
+
+    `merging` may be set at any time; it holds for the next call.
+    """
+
+    def __init__(self, half: VisionHalf, image_input: ImageInput, merging: MergingMethod) -> None:
+        self.half = half
+        self.image_input = image_input
+        self.tower = merge_tokens(half.vision_tower, merging)
+        if self.tower.adapter.protected and half.config.vision_feature_select_strategy == 'full':
+            raise ModelError(
+                "vision_feature_select_strategy 'full' keeps the tower's class token among the "
+                "patches, which cannot be merged; wanted 'default'"
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        merging: MergingMethod | None = None,
+        device: str = 'cpu',
+        dtype: torch.dtype | None = None,
+    ) -> VisionEncoder:
+        """Loads tower and projector alone; tensors of the language model are not read.
+
+        merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own (bfloat16 for
+        float16 checkpoints on a CPU). Raises ModelError for what cannot be loaded.
+        """
+        checkpoint = Checkpoint.open(path_or_id)
+        half = checkpoint.vision_half(device, dtype)
+        return cls(half, ImageInput.of(checkpoint), merging or ToSA())
+
+    @property
+    def merging(self) -> MergingMethod:
+        return self.tower.method
+
+    @merging.setter
+    def merging(self, method: MergingMethod) -> None:
+        self.tower.method = method
+
+    @torch.inference_mode()
+    def encode(self, frames: Sequence[Frame]) -> list[VisualTokens]:
+        """Visual tokens of each frame, in order. Frames may differ in size and in depth."""
+        encoded: list[VisualTokens] = []
+        for start in range(0, len(frames), BATCH_FRAMES):
+            encoded += self._encode_batch(frames[start : start + BATCH_FRAMES])
+        return encoded
+
+    def _encode_batch(self, frames: Sequence[Frame]) -> list[VisualTokens]:
+        parameter = next(self.half.parameters())
+        grids = [self.image_input.grid(f.width, f.height) for f in frames]
+        pixels = torch.stack([self.image_input.pixels(f.rgb) for f in frames])
+        kinds = [spatial_kind(f, self.merging) for f in frames]
+        # One batch has one kind of spatial tokens: frames of another kind go in a batch of theirs.
+        if len(set(kinds) - {'none'}) > 1:
+            return [tokens for frame in frames for tokens in self._encode_batch([frame])]
+        kind = next((k for k in kinds if k != 'none'), 'none')
+        spatial = None
+        if kind != 'none':
+            spatial = stack(
+                [
+                    spatial_tokens(f, g, kind, self.merging)
+                    for f, g in zip(frames, grids, strict=True)
+                ]
+            ).to(parameter.device)
+        merged = self.tower(
+            pixel_values=pixels.to(parameter.device, parameter.dtype), spatial=spatial
+        )
+        embeddings = self.half.multi_modal_projector(merged.tokens)
+        return [
+            _describe(frame, grid, kind, embeddings[i], merged, i)
+            for i, (frame, grid, kind) in enumerate(zip(frames, grids, kinds, strict=True))
+        ]
+
+
+def spatial_kind(frame: Frame, method: MergingMethod) -> str:
+    """Which spatial tokens this frame gets: 'metric', 'levels' or 'none'.
+
+    Without depth: 'none', and merging goes by semantics alone. Raises SpatialError when metric
+    tokens are demanded of depth that has no metres or no camera.
+    """
+    wanted = getattr(method, 'spatial', 'auto')
+    if frame.depth_m is None and frame.relative_depth is None:
+        return 'none'
+    if wanted == 'metric' and not frame.has_metric_points:
+        lack = 'intrinsics' if frame.depth_m is not None else 'depth in metres'
+        raise SpatialError(
+            f"spatial='metric' needs {lack}, which the frame does not have; "
+            "use spatial='auto' or 'levels'"
+        )
+    if wanted == 'levels' or not frame.has_metric_points:
+        return 'levels'
+    return 'metric'
+
+
+def spatial_tokens(
+    frame: Frame, grid: PatchGrid, kind: str, method: MergingMethod
+) -> SpatialTokens:
+    """Spatial tokens of one frame; a frame without depth gets tokens that take no part."""
+    if kind == 'metric':
+        depth = frame.depth_m
+        if depth is None:
+            depth = np.full((frame.height, frame.width), np.nan, np.float32)
+        camera = _camera(frame) if frame.intrinsics else torch.ones(4)
+        scale = getattr(method, 'length_scale_m', ToSA.length_scale_m)
+        return metric_tokens(_tensor(depth), camera, grid, length_scale_m=scale)
+    if frame.relative_depth is not None:
+        relative = _tensor(frame.relative_depth)
+    elif frame.depth_m is not None:
+        relative = relative_from_metres(_tensor(frame.depth_m))
+    else:
+        relative = torch.full((frame.height, frame.width), float('nan'))
+    tokens = level_tokens(relative, grid)
+    if frame.has_metric_points:
+        points = metric_tokens(_tensor(frame.depth_m), _camera(frame), grid).points
+        return type(tokens)(tokens.kind, tokens.features, tokens.weight, points)
+    return tokens
+
+
+def _camera(frame: Frame) -> Tensor:
+    k = frame.intrinsics
+    return torch.tensor([k.fx, k.fy, k.cx, k.cy])
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # Frames are read-only, which torch cannot express; nothing here writes.
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def _describe(
+    frame: Frame, grid: PatchGrid, kind: str, embeddings: Tensor, merged: MergedTokens, i: int
+) -> VisualTokens:
+    source = merged.source[i].cpu()
+    tokens = len(embeddings)
+    xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
+    area = pool(torch.ones(frame.height, frame.width), grid)
+    rgb = pool(_tensor(frame.rgb.transpose(2, 0, 1)), grid).T
+    member = (source[None] == torch.arange(tokens)[:, None]).float()
+    inside = (member @ area).clamp(min=1e-6)[:, None]
+    return VisualTokens(
+        embeddings=embeddings,
+        size=merged.size[i].cpu().numpy(),
+        source=source.numpy(),
+        uv=(member @ grid.centres / member.sum(dim=1, keepdim=True)).numpy(),
+        rgb=((member @ rgb) / inside).round().clamp(0, 255).byte().numpy(),
+        xyz=xyz.cpu().numpy(),
+        before=grid.patches,
+        spatial=kind,
+        stamp=frame.stamp,
+    )
