@@ -7,7 +7,7 @@ Coloured shapes are the world's vocabulary of things (SHAPES).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Mesh:
     parts: tuple[tuple[int, int], ...]
 
 
-@lru_cache(maxsize=1)
+@cache
 def unit_box() -> Mesh:
     """A cube of side 1 around the origin, its corners split so that faces stay flat."""
     vertices, normals, triangles = [], [], []
@@ -50,7 +50,7 @@ def unit_box() -> Mesh:
 def box(size: tuple[float, float, float], base: tuple[float, float, float]) -> Mesh:
     """A box of `size` whose bottom face is centred on `base`."""
     unit = unit_box()
-    middle = np.asarray(base) + (0, 0, size[2] / 2)
+    middle = np.add(base, (0, 0, size[2] / 2))
     return _mesh(unit.vertices * size + middle, unit.normals, unit.triangles)
 
 
@@ -72,7 +72,7 @@ def frustum(bottom: float, top: float, height: float, base_z: float = 0.0) -> Me
     ring = np.stack([np.cos(phi), np.sin(phi), np.zeros(SEGMENTS)], -1)
     low = ring * bottom + (0, 0, base_z)
     high = ring * top + (0, 0, base_z + height)
-    slope = ring + (0, 0, (bottom - top) / height)
+    slope = np.add(ring, (0, 0, (bottom - top) / height))
     slope /= np.linalg.norm(slope, axis=1, keepdims=True)
     vertices, normals = [low, high], [slope, slope]
     triangles = list(_strip_triangles(2))
@@ -99,7 +99,7 @@ def join(*meshes: Mesh) -> Mesh:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_mesh(shape: str) -> Mesh:
     """The mesh of one of SHAPES, upright, its front towards -y."""
     return _BUILDERS[shape]()

@@ -33,7 +33,8 @@ COLOURS = tuple(COLOUR_VALUES)
 SIZES = {'small': 0.9, 'large': 1.7}  # scales of the simple shapes
 # What can lie fallen on its back, and by how many degrees it then tilts to rest on the floor.
 FALLEN_TILT_DEG = {'chair': 90.0, 'lamp': 83.3}
-FALLEN_SHARE = 0.4
+FALLEN_SHARE = 0.6  # what lies is hidden more often
+LARGE_SHARE = 0.72  # so that half are large, with the small things at tables
 COUNTABLE = (*SIMPLE_SHAPES, 'chair')
 
 
@@ -101,7 +102,7 @@ def _wish_list(rng: np.random.Generator, count: int) -> list[tuple[str, str | No
     shapes = list(rng.choice(SHAPES, count, p=_SHAPE_SHARES))
     colours: list[str | None] = [None] * count
     theme = rng.random()
-    repeats = int(rng.integers(2, 6))
+    repeats = int(rng.choice((2, 3, 4, 5), p=(0.1, 0.2, 0.3, 0.4)))  # some will be hidden
     if theme < 0.35:
         shape = COUNTABLE[rng.integers(len(COUNTABLE))]
         shapes[:repeats] = [shape] * min(repeats, count)
@@ -111,7 +112,8 @@ def _wish_list(rng: np.random.Generator, count: int) -> list[tuple[str, str | No
     return sorted(wishes, key=lambda wish: wish[0] not in FURNITURE)
 
 
-_SHAPE_SHARES = np.array([0.11, 0.11, 0.11, 0.11, 0.2, 0.12, 0.12, 0.12])
+# By SHAPES. Tables have most room for questions, and sofas hide the most.
+_SHAPE_SHARES = np.array([0.1, 0.1, 0.1, 0.1, 0.22, 0.1, 0.1, 0.18])
 
 
 def _place(
@@ -123,7 +125,7 @@ def _place(
     colour: str | None,
     tries: int = 12,
 ) -> SceneObject | None:
-    size = 'medium' if shape in FURNITURE else ('small', 'large')[rng.integers(2)]
+    size = 'medium' if shape in FURNITURE else ('small', 'large')[int(rng.random() < LARGE_SHARE)]
     state = 'upright'
     if shape in FALLEN_TILT_DEG and rng.random() < FALLEN_SHARE:
         state = 'fallen'
@@ -153,7 +155,7 @@ def _fill_table(rng: np.random.Generator, things: list[SceneObject]) -> None:
     host = len(things) - 1
     table = things[host]
     along = np.array([np.cos(table.yaw), np.sin(table.yaw)])
-    for support, chance in (('on', 0.5), ('under', 0.65)):
+    for support, chance in (('on', 0.6), ('under', 0.65)):
         if rng.random() > chance:
             continue
         side = rng.uniform(-0.25, 0.25) * along
@@ -186,7 +188,7 @@ def make_object(
     support: str = 'floor',
     host: int | None = None,
 ) -> SceneObject | None:
-    """A thing standing on `base`, in the wished colour or a free one; None if its name is taken."""
+    """A thing standing on `base`, in the wished or a free colour; None if its name is taken."""
     names = {t.name for t in things}
     free = [c for c in ([colour] if colour else COLOURS) if f'{c} {shape}' not in names]
     if not free:

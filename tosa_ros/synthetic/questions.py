@@ -33,9 +33,9 @@ LAPS = 6  # rounds over the types when more questions are wanted than there are 
 
 PHRASES = {
     'existence': (
-        'is there a {0}?',
-        'can you see a {0}?',
-        'do you see a {0} here?',
+        'is there {0}?',
+        'can you see {0}?',
+        'do you see {0} here?',
     ),
     'counting': (
         'how many {0} are there?',
@@ -124,13 +124,24 @@ def _pick(rng: np.random.Generator, options: list) -> object | None:
     return options[rng.integers(len(options))] if options else None
 
 
+# What rooms seldom show is asked about more often, so that answers come out even.
+_COUNT_WEIGHTS = {0: 0.8, 1: 1.0, 2: 1.9, 3: 5.0, 4: 14.0, 5: 40.0}
+_SHAPE_WEIGHTS = {'table': 1.8, 'sofa': 2.5, 'lamp': 1.6, 'chair': 0.9}
+_DISTANCE_WEIGHTS = {'2': 1.3, '3': 0.8, '4': 0.7, '5': 2.0}
+
+
+def _pick_by_weight(rng: np.random.Generator, options: list, weights: dict) -> object:
+    shares = np.array([weights.get(option, 1.0) for option in options])
+    return options[int(rng.choice(len(options), p=shares / shares.sum()))]
+
+
 def _existence(seen: Seen, rng: np.random.Generator) -> Question | None:
     chosen = _pick(rng, list(seen.clear))
     if chosen is None:
         return None
     thing = seen.objects[chosen]
     if rng.random() < 0.5:
-        return say(rng, 'existence', 'yes', (thing.name,), (chosen,))
+        return say(rng, 'existence', 'yes', (one(thing.name),), (chosen,))
     # The absent one borrows a present shape or colour, so that seeing half of it is no help.
     shown = {seen.objects[i].name for i in seen.clear + seen.faint}
     if rng.random() < 0.5:
@@ -138,7 +149,7 @@ def _existence(seen: Seen, rng: np.random.Generator) -> Question | None:
     else:
         absent = [f'{thing.colour} {s}' for s in SHAPES]
     name = _pick(rng, [n for n in absent if n not in shown])
-    return None if name is None else say(rng, 'existence', 'no', (name,), ())
+    return None if name is None else say(rng, 'existence', 'no', (one(name),), ())
 
 
 def _counting(seen: Seen, rng: np.random.Generator) -> Question | None:
@@ -151,19 +162,13 @@ def _counting(seen: Seen, rng: np.random.Generator) -> Question | None:
             by_count.setdefault(len(found), []).append((words, tuple(found)))
     if not by_count:
         return None
-    counts = sorted(by_count)
-    count = int(rng.choice(counts, p=_shares(counts)))
+    count = _pick_by_weight(rng, sorted(by_count), _COUNT_WEIGHTS)
     words, evidence = _pick(rng, by_count[count])
     return say(rng, 'counting', str(count), (words,), evidence)
 
 
-# High counts are rare in rooms, so they are asked wherever they occur.
-_COUNT_WEIGHTS = (1.0, 1.1, 2.0, 5.0, 12.0, 25.0)
-
-
-def _shares(counts: list[int]) -> np.ndarray:
-    weights = np.array([_COUNT_WEIGHTS[c] for c in counts])
-    return weights / weights.sum()
+def one(name: str) -> str:
+    return f'an {name}' if name[0] in 'aeiou' else f'a {name}'
 
 
 def plural(shape: str) -> str:
@@ -180,10 +185,14 @@ def _colour(seen: Seen, rng: np.random.Generator) -> Question | None:
 
 
 def _shape(seen: Seen, rng: np.random.Generator) -> Question | None:
-    options = [f[0] for c in COLOURS if (f := seen.of(colour=c)) and len(f) == 1]
-    chosen = _pick(rng, options)
-    if chosen is None:
+    options = {}
+    for colour in COLOURS:
+        found = seen.of(colour=colour)
+        if found and len(found) == 1:
+            options.setdefault(seen.objects[found[0]].shape, found[0])
+    if not options:
         return None
+    chosen = options[_pick_by_weight(rng, list(options), _SHAPE_WEIGHTS)]
     thing = seen.objects[chosen]
     return say(rng, 'shape', thing.shape, (thing.colour,), (chosen,))
 
@@ -252,9 +261,9 @@ def _distance(seen: Seen, rng: np.random.Generator) -> Question | None:
             answer = distance_answer(seen.nearest_m[i])
             if answer is not None:
                 by_answer.setdefault(answer, []).append(i)
-    answer = _pick(rng, sorted(by_answer))
-    if answer is None:
+    if not by_answer:
         return None
+    answer = _pick_by_weight(rng, sorted(by_answer), _DISTANCE_WEIGHTS)
     chosen = _pick(rng, by_answer[answer])
     return say(rng, 'distance', answer, (seen.objects[chosen].name,), (chosen,))
 

@@ -126,7 +126,7 @@ class Stage:
         return normals / (np.where(facing > 0, -lengths, lengths) + 1e-12)[..., None]
 
     def _lighting(self, points: np.ndarray, normals: np.ndarray, light: Light) -> np.ndarray:
-        """(H, W, 1) brightness: light from everywhere, and from the lamp where it is not hidden."""
+        """(H, W, 1) brightness: light from everywhere, and from the lamp where it reaches."""
         start = points + normals * np.float32(0.01)
         towards = np.asarray(light.position, np.float32) - start
         shadow_rays = np.concatenate([start, towards], axis=-1)

@@ -24,7 +24,7 @@ from tosa_ros.synthetic.render import (
 from tosa_ros.synthetic.rooms import FLOORS, STYLES, Room, Style, build_room, generator
 from tosa_ros.synthetic.sensor import SensorModel
 
-THINGS = (4, 9)  # things wished for in a single view, both included
+THINGS = (5, 10)  # things wished for in a single view, both included
 DISTANCE_M = (1.7, 5.4)  # from the camera to a thing's middle along the floor
 
 
