@@ -78,12 +78,12 @@ PHRASES = {
         'is the {0} upright or fallen?',
         'has the {0} fallen or is it upright?',
     ),
-    'function': ('is there something to {0}?', 'can you see something to {0}?'),
+    'function': ('is there furniture to {0}?', 'can you see furniture to {0}?'),
 }
 USES = {
     'sit on': ('chair', 'sofa'),
-    'give light': ('lamp',),
-    'put a cup on': ('table',),
+    'read by': ('lamp',),
+    'eat at': ('table',),
 }
 
 

@@ -88,55 +88,56 @@ class Stage:
         self, k: Intrinsics, pose: np.ndarray, light: Light, rng: np.random.Generator
     ) -> View:
         """Colour, depth and instances (int16, STRUCTURE where no object is) seen from `pose`."""
-        rays = pixel_rays(k) @ pose[:3, :3].T.astype(np.float32)
+        rays = pixel_rays(k).reshape(-1, 3) @ pose[:3, :3].T.astype(np.float32)
         eye = pose[:3, 3].astype(np.float32)
-        cast = self._cast(eye, rays)
+        cast = self._scene.cast_rays(self._tensor(_six(eye, rays)), nthreads=1)
         depth = cast['t_hit'].numpy()
         hit = np.isfinite(depth)
+        depth = np.where(hit, depth, np.float32(np.nan))
         primitive = np.where(hit, cast['primitive_ids'].numpy(), 0)
-        owner = self._owners[primitive]
-        points = eye + rays * np.where(hit, depth, 0)[..., None]
+        owner, surface = self._owners[primitive].T
+        points = eye + rays * depth[:, None]
         normals = self._smooth_normals(primitive, cast['primitive_uvs'].numpy(), rays)
-        local = points - self._origins[owner[..., 0]]
-        albedo = paint(self._surfaces, owner[..., 1], local, normals)
-        rgb = albedo * self._lighting(points, normals, light)
-        rgb *= np.float32(light.tint)
+        rgb = paint(self._surfaces, surface, points - self._origins[owner])
+        rgb *= self._lighting(points, normals, light)[:, None] * np.float32(light.tint)
         rgb += rng.standard_normal(rgb.shape, np.float32) * np.float32(light.noise)
         rgb[~hit] = 0
+        shape = k.height, k.width
         return View(
-            (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8),
-            np.where(hit, depth, np.float32(np.nan)),
-            np.where(hit, owner[..., 0], STRUCTURE).astype(np.int16),
-        )
-
-    def _cast(self, eye: np.ndarray, rays: np.ndarray) -> dict:
-        origins = np.broadcast_to(eye, rays.shape)
-        return self._scene.cast_rays(
-            self._tensor(np.concatenate([origins, rays], axis=-1)), nthreads=1
+            (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8).reshape(*shape, 3),
+            depth.reshape(shape),
+            np.where(hit, owner, np.int16(STRUCTURE)).reshape(shape),
         )
 
     def _smooth_normals(
         self, primitive: np.ndarray, uv: np.ndarray, rays: np.ndarray
     ) -> np.ndarray:
-        """(H, W, 3) normals interpolated between a triangle's corners, towards the camera."""
-        weights = np.concatenate([1 - uv.sum(-1, keepdims=True), uv], axis=-1)
-        normals = np.matmul(weights[..., None, :], self._corner_normals[primitive])[..., 0, :]
-        facing = np.einsum('...i,...i->...', normals, rays)
-        lengths = np.sqrt(np.einsum('...i,...i->...', normals, normals))
-        return normals / (np.where(facing > 0, -lengths, lengths) + 1e-12)[..., None]
+        """(N, 3) normals interpolated between a triangle's corners, towards the camera."""
+        weights = np.concatenate([1 - uv[:, :1] - uv[:, 1:], uv], axis=1)
+        normals = np.matmul(weights[:, None], self._corner_normals[primitive])[:, 0]
+        facing = np.einsum('ni,ni->n', normals, rays)
+        lengths = np.sqrt(np.einsum('ni,ni->n', normals, normals))
+        return normals / (np.where(facing > 0, -lengths, lengths) + 1e-12)[:, None]
 
     def _lighting(self, points: np.ndarray, normals: np.ndarray, light: Light) -> np.ndarray:
-        """(H, W, 1) brightness: light from everywhere, and from the lamp where it reaches."""
+        """(N,) brightness: light from everywhere, and from the lamp where it reaches."""
         start = points + normals * np.float32(0.01)
         towards = np.asarray(light.position, np.float32) - start
-        shadow_rays = np.concatenate([start, towards], axis=-1)
         hidden = self._scene.test_occlusions(
-            self._tensor(shadow_rays), tnear=0.0, tfar=1.0, nthreads=1
+            self._tensor(_six(start, towards)), tnear=0.0, tfar=1.0, nthreads=1
         ).numpy()
-        lengths = np.sqrt(np.einsum('...i,...i->...', towards, towards))
-        facing = np.clip(np.einsum('...i,...i->...', normals, towards) / lengths, 0, 1)
-        sky = 0.92 + 0.08 * normals[..., 2]
-        return (light.ambient * sky + light.direct * facing * ~hidden)[..., None]
+        lengths = np.sqrt(np.einsum('ni,ni->n', towards, towards))
+        facing = np.clip(np.einsum('ni,ni->n', normals, towards) / lengths, 0, 1)
+        sky = 0.92 + 0.08 * normals[:, 2]
+        return light.ambient * sky + light.direct * facing * ~hidden
+
+
+def _six(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(N, 6) float32 rays as Open3D takes them."""
+    rays = np.empty((len(directions), 6), np.float32)
+    rays[:, :3] = origins
+    rays[:, 3:] = directions
+    return rays
 
 
 def pixel_rays(k: Intrinsics) -> np.ndarray:
@@ -163,10 +164,8 @@ def silhouette_pixels(thing: SceneObject, k: Intrinsics, pose: np.ndarray) -> fl
     draw = ImageDraw.Draw(canvas)
     for start, stop in shape_mesh(thing.shape).parts:
         part = pixels[start:stop]
-        outline = part[np.unique(np.argmax(part @ _DIRECTIONS, axis=0), return_index=False)]
-        middle = outline.mean(0)
-        around = np.argsort(np.arctan2(*(outline - middle).T))
-        draw.polygon([tuple(p) for p in outline[around]], fill=1)
+        outline = part[np.argmax(part @ _DIRECTIONS, axis=0)]  # the hull's corners, in order
+        draw.polygon(outline.ravel().tolist(), fill=1)
     return float(np.count_nonzero(canvas)) / oversample**2
 
 
