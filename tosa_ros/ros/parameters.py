@@ -235,9 +235,6 @@ QA_PARAMETERS = (
         high=86400.0,
     ),
     Parameter('max_questions', 8, 'Questions that may wait; more are refused.', 1, 1000),
-    Parameter(
-        'max_question_chars', 1000, 'Characters of the longest question accepted.', 1, 100000
-    ),
     Parameter('max_new_tokens', 64, 'Tokens of the longest answer.', 1, 4096),
 )
 

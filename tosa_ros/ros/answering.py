@@ -1,0 +1,173 @@
+"""The desk that answers: a bounded line of questions, one thread, replies; ROS-free."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tosa_ros.errors import TosaError
+from tosa_ros.ros.memory import FrameMemory
+from tosa_ros.ros.questions import ECHOED_CHARACTERS, Question, Reply
+from tosa_ros.vlm import Answerer, VisualTokens
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    question: Question
+    asked: float = field(default_factory=time.monotonic)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class AnswerDesk:
+    """Answers questions one after another in a thread of its own, about the frames in memory.
+
+    max_waiting: how many questions may wait; more are refused. max_age_s: with no newer frame
+    than this, a question is refused, after waiting `wait_s` for one; 0 is any age.
+    publish: called with every reply, in the desk's thread or in the one that asks.
+    clock: seconds, the one that `Seen.came_s` is of.
+    """
+
+    wait_s = 5.0
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        memory: FrameMemory,
+        publish: Callable[[Reply], None],
+        *,
+        clock: Callable[[], float],
+        on_error: Callable[[Exception], None],
+        max_waiting: int = 8,
+        max_age_s: float = 10.0,
+        max_new_tokens: int = 64,
+    ) -> None:
+        self.answerer, self.memory = answerer, memory
+        self.max_waiting, self.max_age_s = max_waiting, max_age_s
+        self.max_new_tokens = max_new_tokens
+        self.dropped = 0  # Questions refused because too many waited.
+        self._publish, self._clock, self._on_error = publish, clock, on_error
+        self._wake = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._current: _Job | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name='answers', daemon=True)
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Questions that wait or are being answered."""
+        with self._wake:
+            return len(self._waiting) + (self._current is not None)
+
+    def ask(self, question: Question) -> None:
+        """Takes a question, or refuses it in a reply."""
+        with self._wake:
+            full = len(self._waiting) >= self.max_waiting
+            if full:
+                self.dropped += 1
+            else:
+                self._waiting.append(_Job(question))
+                self._wake.notify_all()
+        if full:
+            self._refuse(question, f'busy: {self.max_waiting} questions are waiting; ask later')
+
+    def clear(self, reason: str = 'cancelled') -> int:
+        """Stops the answer being written and refuses those that wait; how many it ended."""
+        with self._wake:
+            refused = list(self._waiting)
+            self._waiting.clear()
+            running = self._current
+            if running is not None:
+                running.cancelled.set()
+        for job in refused:
+            self._refuse(job.question, reason)
+        return len(refused) + (running is not None)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Waits until no question waits or is being answered; False if that took too long."""
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._waiting and not self._current, timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ends the thread; False if it is busy for longer than the timeout."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        self.clear('qa_node is shutting down')
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _refuse(self, question: Question, reason: str) -> None:
+        self._publish(Reply(question.id, question.text[:ECHOED_CHARACTERS], error=reason))
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            try:
+                self._answer(job)
+            except TosaError as error:
+                self._refuse(job.question, str(error))
+            except Exception as error:
+                self._refuse(job.question, f'{type(error).__name__}: {error}')
+                self._on_error(error)
+
+    def _next(self) -> _Job | None:
+        with self._wake:
+            self._current = None
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._waiting or self._closed)
+            if not self._closed:
+                self._current = self._waiting.popleft()
+            return self._current
+
+    def _answer(self, job: _Job) -> None:
+        stop, question = job.cancelled.is_set, job.question
+        oldest = self._clock() - self.max_age_s if self.max_age_s > 0 else -float('inf')
+        frames = self.memory.frames(oldest, self.wait_s, stop)
+        if not frames:
+            self._refuse(question, 'cancelled' if stop() else self._why_blind())
+            return
+        tokens = [seen.tokens for seen in frames]
+        reply = Reply(
+            question.id,
+            question.text[:ECHOED_CHARACTERS],
+            note=_note(tokens),
+            stamp=tokens[-1].stamp,
+            frame_id=frames[-1].frame_id,
+            frames=len(frames),
+            tokens=sum(len(one) for one in tokens),
+            spatial=min((one.spatial for one in tokens), key=('none', 'levels', 'metric').index),
+            done=False,
+        )
+        pieces = self.answerer.stream(
+            tokens, question.text, max_new_tokens=self.max_new_tokens, stop=stop
+        )
+        for piece in pieces:
+            latency_ms = 1e3 * (time.monotonic() - job.asked)
+            first_ms = latency_ms if reply.first_word_ms is None else reply.first_word_ms
+            reply = replace(
+                reply, text=reply.text + piece, first_word_ms=first_ms, latency_ms=latency_ms
+            )
+            self._publish(reply)
+        latency_ms = 1e3 * (time.monotonic() - job.asked)
+        error = 'cancelled' if stop() else ''
+        self._publish(replace(reply, error=error, latency_ms=latency_ms, done=True))
+
+    def _why_blind(self) -> str:
+        age_s = self.memory.newest_age_s(self._clock())
+        if age_s is None:
+            return 'no frame was seen yet: is vision_node active, and does the camera publish?'
+        return (
+            f'the newest frame came {age_s:.1f} s ago, which is more than max_age_s '
+            f'({self.max_age_s:g}): does the camera still publish?'
+        )
+
+
+def _note(tokens: list[VisualTokens]) -> str:
+    blind = sum(one.spatial == 'none' and len(one) < one.before for one in tokens)
+    if not blind:
+        return ''
+    of = '' if len(tokens) == 1 else f' in {blind} of {len(tokens)} frames'
+    return f'no depth{of}: image tokens were merged by appearance alone'

@@ -1,0 +1,128 @@
+"""Messages of one instant -> Frame, whatever they lack; ROS-free.
+
+What is wrong is reported, and the frame is made without it: colour always gives a frame, depth
+that cannot be used gives one without depth, a camera that is not calibrated one without camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tosa_ros.errors import RosError
+from tosa_ros.frames import PLAUSIBLE_MEDIAN_DEPTH_M, Frame, Intrinsics
+from tosa_ros.ros.conversions import (
+    Camera,
+    camera_from_info,
+    depth_from_message,
+    rgb_from_message,
+    stamp_s,
+)
+
+ASPECT_TOLERANCE = 0.01
+_MILLIMETRE = np.float32(0.001)
+
+
+class FrameBuilder:
+    """Makes frames of colour, depth and camera_info messages.
+
+    report: called with what is at fault ('depth', 'camera_info') and a line about it.
+    """
+
+    def __init__(self, report: Callable[[str, str], None], rectified: bool = False) -> None:
+        self._report, self._rectified = report, rectified
+        self._camera = Camera(None, 'camera_info: none came yet, so there are no metric points')
+
+    def camera_info(self, message: Any) -> None:
+        """Takes the colour camera's calibration, for the frames from now on."""
+        self._camera = camera_from_info(message, self._rectified)
+
+    def frame(self, colour: Any, depth: Any | None, relative: bool = False) -> Frame:
+        """The frame of a colour message and the depth message that belongs to it, if any.
+
+        relative: depth is 0 to 1, 1 nearest, rather than metres.
+
+        Raises:
+            RosError: the colour image cannot be read.
+        """
+        rgb = rgb_from_message(colour)
+        height, width = rgb.shape[:2]
+        pixels = None
+        if depth is not None:
+            try:
+                pixels = depth_pixels(depth, width, height, relative)
+            except RosError as error:
+                self._report('depth', f'{error}: image tokens merge by appearance alone')
+        return Frame(
+            rgb=rgb,
+            depth_m=None if relative else pixels,
+            relative_depth=pixels if relative else None,
+            intrinsics=self._intrinsics(width, height),
+            stamp=stamp_s(colour.header.stamp),
+        )
+
+    def _intrinsics(self, width: int, height: int) -> Intrinsics | None:
+        camera, note = self._camera
+        if note:
+            self._report('camera_info', note)
+        if camera is None or (camera.width, camera.height) == (width, height):
+            return camera
+        if not _same_aspect(camera.width, camera.height, width, height):
+            self._report(
+                'camera_info',
+                f'camera_info: for {camera.width}x{camera.height} pixels, but the image has '
+                f'{width}x{height}, so there are no metric points; is it of another camera?',
+            )
+            return None
+        return camera.scaled(width, height)
+
+
+def depth_pixels(message: Any, width: int, height: int, relative: bool = False) -> np.ndarray:
+    """Depth of a width x height colour image: (height, width) float32, NaN where there is none.
+
+    Depth of another size but the same view is enlarged or reduced without blending pixels.
+
+    Raises:
+        RosError: depth that cannot be read, of another view, without one valid pixel, or not
+            in the units that it should be in.
+    """
+    raw = depth_from_message(message)
+    if raw.dtype == np.uint16:
+        if relative:
+            raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
+        raw = raw.astype(np.float32) * _MILLIMETRE
+    if raw.shape != (height, width):
+        if not _same_aspect(raw.shape[1], raw.shape[0], width, height):
+            raise RosError(
+                f'depth: {raw.shape[1]}x{raw.shape[0]} pixels for a {width}x{height} image; use '
+                "the driver's aligned depth, or depth_node with register: true"
+            )
+        rows = (np.arange(height) + 0.5) * raw.shape[0] // height
+        cols = (np.arange(width) + 0.5) * raw.shape[1] // width
+        raw = raw[rows.astype(np.int64)][:, cols.astype(np.int64)]
+    # By REP 117 infinities are too near or too far; a zero from a sensor means no reading.
+    valid = np.isfinite(raw) & ((raw >= 0) if relative else (raw > 0))
+    if not valid.any():
+        raise RosError(f'depth: none of its {raw.size} pixels is valid')
+    depth = np.where(valid, raw, np.float32(np.nan))
+    if relative:
+        if np.nanmax(depth) > 1:
+            raise RosError(
+                f'relative_depth: values up to {np.nanmax(depth):.4g}; wanted 0 to 1, 1 nearest '
+                '(depth in metres belongs on the topic depth)'
+            )
+        return depth
+    median = float(np.nanmedian(depth))
+    low, high = PLAUSIBLE_MEDIAN_DEPTH_M
+    if not low <= median <= high:
+        raise RosError(
+            f'depth: its median is {median:.4g} m, outside {low} to {high} m; is it in other '
+            'units (32FC1 is in metres, 16UC1 in millimetres)?'
+        )
+    return depth
+
+
+def _same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
+    return abs(width * other_height / (height * other_width) - 1) <= ASPECT_TOLERANCE

@@ -1,0 +1,295 @@
+"""TosaNode: what the three lifecycle nodes share, so that each has only its own work left.
+
+Parameters from a table, topics with QoS overrides, transitions that say why they fail,
+inputs that are subscribed to only while somebody listens, one worker thread, diagnostics,
+autostart, and a `main` that ends cleanly whatever the worker is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from tosa_ros.errors import RosError, TosaError
+from tosa_ros.ros import parameters, topics
+from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
+from tosa_ros.ros.inputs import Inputs, resolved_name
+from tosa_ros.ros.worker import LatestWorker
+
+if TYPE_CHECKING:
+    from tosa_ros.ros.answering import AnswerDesk
+
+DIAGNOSTICS_PERIOD_S = 1.0
+WORKER_STOP_S = 2.0
+
+
+class TosaNode(LifecycleNode):
+    """A lifecycle node of the graph; subclasses give the hooks below their content.
+
+    Hooks: configure() loads and makes publishers; release() undoes it; wanted_inputs() says
+    what to subscribe to now; work(item) runs in the worker thread; on_parameters(changed) takes
+    run-time changes; status() adds to diagnostics.
+    """
+
+    needed_inputs: tuple[str, ...] = ()  # Whose silence is a fault.
+
+    def __init__(self, name: str, **node_options: Any) -> None:
+        """Raises RosError on a parameter value that cannot be; node_options as rclpy's Node."""
+        super().__init__(name, **node_options)
+        self.meter = Meter()
+        self.faults = Faults(self._log_fault)
+        self.active = False
+        self._topics = {topic.name: topic for topic in topics.TOPICS[name]}
+        self._outputs: dict[str, Any] = {}
+        self.inputs = Inputs(self, self._topics, self.fault)
+        self.worker: LatestWorker | AnswerDesk | None = None
+        parameters.declare(self, parameters.PARAMETERS[name])
+        self.add_post_set_parameters_callback(self._parameters_changed)
+        # Steady, so that diagnostics go on when simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics = self.create_publisher(
+            topics.ros_type(topics.DIAGNOSTICS.type),
+            topics.DIAGNOSTICS.name,
+            topics.qos_profile(topics.DIAGNOSTICS.qos),
+        )
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick, clock=steady)
+        if self.value('autostart'):
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
+
+    # Hooks.
+
+    def configure(self) -> None:
+        """Loads what the node works with; raises TosaError with the reason if it cannot."""
+
+    def release(self) -> None:
+        """Lets go of what configure loaded."""
+
+    def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
+        """Topic to callback: what to subscribe to, asked while the node is active."""
+        return {}
+
+    def work(self, item: Any) -> None:
+        """The work on the newest item, in the worker thread."""
+
+    def demanded(self) -> bool:
+        """Whether anybody wants the results."""
+        return any(output.get_subscription_count() > 0 for output in self._outputs.values())
+
+    def on_parameters(self, changed: dict[str, Any]) -> None:
+        """Takes parameters that were changed at run time."""
+
+    def status(self) -> dict[str, str]:
+        """What to add to the diagnostics."""
+        return {}
+
+    # What subclasses use.
+
+    def value(self, name: str) -> Any:
+        """A parameter's value."""
+        return self.get_parameter(name).value
+
+    def publisher(self, name: str) -> Any:
+        """A lifecycle publisher of a topic in the table; its listeners count as demand."""
+        topic = self._topics[name]
+        self._outputs[name] = self.create_lifecycle_publisher(
+            topics.ros_type(topic.type),
+            resolved_name(self, name),
+            topics.qos_profile(topic.qos),
+            event_callbacks=PublisherEventCallbacks(matched=lambda _: self.update_inputs()),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        return self._outputs[name]
+
+    def listeners(self, name: str) -> int:
+        """How many subscribe to one of this node's outputs."""
+        return self._outputs[name].get_subscription_count()
+
+    def now(self) -> float:
+        """Monotonic seconds, for latencies and ages; stamps come from messages."""
+        return time.monotonic()
+
+    def fault(self, key: str, message: str, level: int = WARN) -> None:
+        """Something is wrong with `key`: in the log once, in diagnostics while it lasts."""
+        self.faults.report(key, message, self.now(), level)
+
+    def update_inputs(self) -> None:
+        """Subscribes to the inputs if somebody wants results, else unsubscribes."""
+        self.inputs.want(self.wanted_inputs() if self.active else {})
+
+    def close(self) -> bool:
+        """Ends the worker; False if it is in the middle of something that takes longer."""
+        self.active = False
+        worker, self.worker = self.worker, None
+        return worker is None or worker.stop(WORKER_STOP_S)
+
+    # Transitions.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        unknown = parameters.undeclared(self)
+        if unknown:
+            self.get_logger().error(
+                f'parameters that {self.get_name()} does not have are ignored: '
+                f'{", ".join(unknown)}; see `ros2 param list`'
+            )
+        started = self.now()
+        try:
+            self.configure()
+        except Exception as error:
+            self._release()
+            return self._failed('configure', error)
+        if self.worker is None:
+            self.worker = LatestWorker(self._work, self.work_failed, self.get_name())
+            self.worker.set_max_rate(self.value('max_rate'))
+        self.faults.clear('configure')
+        self.get_logger().info(f'configured in {self.now() - started:.1f} s')
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        self.active = True
+        try:
+            self.update_inputs()
+        except Exception as error:
+            self.active = False
+            super().on_deactivate(state)
+            return self._failed('activate', error)
+        self.faults.clear('activate')
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.active = False
+        self.worker.clear()
+        self.worker.wait_idle(WORKER_STOP_S)
+        self.update_inputs()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_error(state)
+
+    def _start(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _release(self) -> None:
+        self.close()
+        self.update_inputs()
+        while self._outputs:
+            self.destroy_lifecycle_publisher(self._outputs.popitem()[1])
+        self.release()
+
+    def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        """rclpy swallows what a transition raises: here the reason is told."""
+        if not isinstance(error, TosaError):
+            self.get_logger().error(traceback.format_exc())
+        message = f'{transition}: {_one_line(error)}'
+        self.faults.report(transition, message, self.now(), ERROR, lasting=True)
+        return TransitionCallbackReturn.FAILURE
+
+    # Work, diagnostics.
+
+    def _work(self, item: Any) -> None:
+        if self.active:
+            self.work(item)
+
+    def work_failed(self, error: Exception) -> None:
+        """What to do with an exception from the worker: a fault, and the thread goes on."""
+        if isinstance(error, TosaError):
+            self.fault('work', _one_line(error))
+        elif rclpy.ok(context=self.context):
+            self.fault('work', f'{type(error).__name__}: {_one_line(error)}', ERROR)
+            self.get_logger().debug(''.join(traceback.format_exception(error)))
+
+    def _parameters_changed(self, given: Sequence[Any]) -> None:
+        changed = {parameter.name: parameter.value for parameter in given}
+        if 'max_rate' in changed and self.worker is not None:
+            self.worker.set_max_rate(changed['max_rate'])
+        try:
+            self.on_parameters(changed)
+        except TosaError as error:
+            self.fault('parameters', _one_line(error))
+
+    def _tick(self) -> None:
+        self.update_inputs()
+        for name, reason in self.inputs.silent().items():
+            if name in self.needed_inputs:
+                self.fault(f'{name} silent', reason)
+        state = self._state_machine.current_state[1]
+        if state == 'active' and not self.inputs:
+            state = 'active, resting: nobody listens'
+        values = {**self.meter.values(self.now()), **self.status()}
+        if self.worker is not None:
+            values['dropped'] = str(self.worker.dropped)
+        message = diagnostic_array(
+            self.get_clock().now().to_msg(),
+            self.get_fully_qualified_name().lstrip('/'),
+            values.get('model', ''),
+            self.faults.settled(self.now()),
+            state,
+            values,
+        )
+        self._diagnostics.publish(message)
+
+    def _log_fault(self, level: int, message: str) -> None:
+        if level == OK:
+            self.get_logger().info(message)
+        elif level == ERROR:
+            self.get_logger().error(message)
+        else:
+            self.get_logger().warning(message)
+
+
+def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) -> int:
+    """Spins a node until Ctrl-C, SIGTERM or shutdown; the `main` of the three nodes.
+
+    Returns:
+        0, or 2 where a parameter cannot be (told on stderr in one line).
+    """
+    # Threads of several processes that spin while they wait slow one another down tenfold.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    rclpy.init(args=args)
+    try:
+        node = make()
+    except RosError as error:
+        print(f'tosa_ros: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        executor.spin()
+    stopped = node.close()
+    executor.remove_node(node)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if not stopped:
+        # An inference cannot be interrupted, and Python's exit crashes torch's threads.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())

@@ -1,0 +1,148 @@
+"""qa_node: questions about what vision_node sees -> answers, streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tosa_ros.ros.models import load_half
+from tosa_ros.ros.node import TosaNode
+from tosa_ros.ros.topics import QA_SERVICES, ros_type
+
+if TYPE_CHECKING:
+    from tosa_ros.ros.vision_node import VisionNode
+    from tosa_ros.vlm import VisualTokens
+
+
+class QaNode(TosaNode):
+    """Loads the language half of a model.
+
+    vision: the vision node of this process, which then hands its tokens over without a message;
+        else they come on the topic visual_tokens.
+    """
+
+    needed_inputs = ('visual_tokens',)
+
+    def __init__(self, vision: VisionNode | None = None, **node_options: Any) -> None:
+        self._vision, self._desk, self._enabled = vision, None, True
+        self._offered: list[Any] = []
+        super().__init__('qa_node', **node_options)
+        if vision is not None:
+            vision.add_sink(self)
+
+    def configure(self) -> None:
+        from tosa_ros.ros.answering import AnswerDesk
+        from tosa_ros.ros.memory import FrameMemory
+        from tosa_ros.vlm import Answerer
+
+        answerer = load_half(Answerer, self.value)
+        self._answer = self.publisher('answer')
+        self._partial = self.publisher('answer/partial')
+        self._offered = [
+            self.create_service(ros_type(service.type), service.name, callback)
+            for service, callback in zip(QA_SERVICES, (self._cancel, self._enable), strict=True)
+        ]
+        self._memory = FrameMemory(self.value('frames'), self.value('frame_interval_s'))
+        self._desk = self.worker = AnswerDesk(
+            answerer,
+            self._memory,
+            self._publish,
+            clock=self._clock_s,
+            on_error=self.work_failed,
+        )
+        self.on_parameters({})
+
+    def release(self) -> None:
+        self._desk = None
+        while self._offered:
+            self.destroy_service(self._offered.pop())
+
+    def on_parameters(self, changed: dict[str, Any]) -> None:
+        if self._desk is None:
+            return
+        self._memory.set_span(self.value('frames'), self.value('frame_interval_s'))
+        self._desk.max_waiting = self.value('max_questions')
+        self._desk.max_age_s = self.value('max_age_s')
+        self._desk.max_new_tokens = self.value('max_new_tokens')
+
+    def wants_tokens(self) -> bool:
+        """Whether vision_node has something to do for this node."""
+        return self.active and self._enabled and self.demanded()
+
+    def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
+        inputs = {'question': self._question_came}
+        if self._vision is not None:
+            self._vision.update_inputs()
+        elif self.wants_tokens():
+            inputs['visual_tokens'] = self._tokens_came
+        return inputs
+
+    def status(self) -> dict[str, str]:
+        waiting = self._desk.pending if self._desk is not None else 0
+        enabled = str(self._enabled).lower()
+        return {
+            'model': model_name(self.value('model')),
+            'enabled': enabled,
+            'questions_waiting': str(waiting),
+        }
+
+    def receive_tokens(self, tokens: VisualTokens, frame_id: str) -> None:
+        """Remembers a frame's tokens; called from vision_node's thread or from a subscription."""
+        from tosa_ros.ros.memory import Seen
+
+        self.meter.input(self.now())
+        if self._desk is not None:
+            self._memory.add(Seen(tokens, frame_id, self._clock_s()))
+
+    def _tokens_came(self, message: Any) -> None:
+        from tosa_ros.ros.visual_tokens import tokens_from_cloud
+
+        self.receive_tokens(tokens_from_cloud(message), message.header.frame_id)
+
+    def _question_came(self, message: Any) -> None:
+        from tosa_ros.ros.questions import parse_question, refusal
+
+        try:
+            question = parse_question(message.data)
+        except QuestionError as error:
+            self._publish(refusal(message.data, str(error)))
+            return
+        if not self._enabled:
+            self._publish(refusal(message.data, 'qa_node is disabled; call its service enable'))
+            return
+        self._desk.ask(question)
+
+    def _cancel(self, _: Any, response: Any) -> Any:
+        ended = self._desk.clear()
+        response.success = True
+        response.message = f'{ended} questions cancelled'
+        return response
+
+    def _enable(self, request: Any, response: Any) -> Any:
+        self._enabled = request.data
+        if not request.data:
+            self._desk.clear('qa_node was disabled')
+            self._memory.forget()
+        self.update_inputs()
+        response.success = True
+        response.message = 'enabled' if request.data else 'disabled'
+        return response
+
+    def _publish(self, reply: Reply) -> None:
+        from std_msgs.msg import String
+
+        message = String(data=reply.to_json())
+        if reply.text and not reply.error:
+            self._partial.publish(message)
+        if reply.done:
+            if reply.error:
+                self.get_logger().debug(f'question {reply.id}: {reply.error}')
+            elif reply.first_word_ms is not None:
+                self.meter.done(self.now(), reply.latency_ms / 1e3)
+            self._answer.publish(message)
+
+    def _clock_s(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run_node(QaNode, args)

@@ -1,0 +1,84 @@
+"""Questions as they come in and replies as they go out; ROS-free."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+
+from tosa_ros.errors import QuestionError
+from tosa_ros.vlm.prompt import MAX_QUESTION_CHARACTERS, check_question
+
+ECHOED_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, and the name by which its answers can be told."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes out on `answer` and `answer/partial`, as JSON.
+
+    text: the answer so far. error: why there is none, or why it ends early; else empty.
+    note: what to know of a good answer. stamp, frame_id: of the newest frame it is about.
+    frames, tokens: how many were looked at. spatial: the least that merging knew of space in
+    them, 'metric', 'levels' or 'none'. latency_ms: since the question came, and so is
+    first_word_ms. done: whether it is the last reply to this question.
+    """
+
+    id: str
+    question: str
+    text: str = ''
+    error: str = ''
+    note: str = ''
+    stamp: float = 0.0
+    frame_id: str = ''
+    frames: int = 0
+    tokens: int = 0
+    spatial: str = 'none'
+    first_word_ms: float | None = None
+    latency_ms: float = 0.0
+    done: bool = True
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def parse_question(data: str) -> Question:
+    """A question from plain text or JSON {"id", "text"}; without an id it is given one.
+
+    Raises:
+        QuestionError: JSON that does not parse or has no text; no words; too many.
+    """
+    if len(data) > 2 * MAX_QUESTION_CHARACTERS:
+        raise QuestionError(
+            f'question: {len(data):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are read'
+        )
+    fields: object = {'text': data}
+    if data.lstrip().startswith('{'):
+        try:
+            fields = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise QuestionError(
+                f'question: it begins like JSON but is not: {error}; wanted plain text or '
+                '{"id": ..., "text": ...}'
+            ) from error
+    text, name = fields.get('text'), fields.get('id')
+    if not isinstance(text, str) or not isinstance(name, str | int | None):
+        raise QuestionError('question: wanted JSON {"id": text or number, "text": text}')
+    check_question(text)
+    return Question(uuid.uuid4().hex[:8] if name is None else str(name)[:100], text.strip())
+
+
+def refusal(data: str, reason: str) -> Reply:
+    """The reply to a question that could not even be parsed; its id is kept where it has one."""
+    try:
+        name = str(json.loads(data[: 2 * MAX_QUESTION_CHARACTERS])['id'])[:100]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        name = ''
+    return Reply(name, data[:ECHOED_CHARACTERS], error=reason)

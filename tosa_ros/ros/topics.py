@@ -1,0 +1,179 @@
+"""Every topic and service of the three nodes, in one table each, and the QoS they have.
+
+The nodes create what is listed here and nothing else; docs/ros.md prints the same tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+# name: (reliable, depth, in words).
+QOS = {
+    'sensor': (False, 1, 'best effort, or reliable if all publishers are; depth 1'),
+    'viewer': (True, 1, 'reliable, depth 1'),
+    'text': (True, 100, 'reliable, depth 100'),
+}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic by its relative name; `out` is published, else it is subscribed to."""
+
+    name: str
+    type: str
+    qos: str
+    description: str
+    out: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service by its relative name."""
+
+    name: str
+    type: str
+    description: str
+
+
+_IMAGE = Topic('image', 'sensor_msgs/msg/Image', 'sensor', 'Colour.')
+_COMPRESSED = Topic(
+    'image/compressed',
+    'sensor_msgs/msg/CompressedImage',
+    'sensor',
+    'Colour as JPEG or PNG, with image_transport: compressed, instead of image.',
+)
+_CAMERA_INFO = Topic(
+    'camera_info', 'sensor_msgs/msg/CameraInfo', 'sensor', "The colour camera's calibration."
+)
+_DEPTH = ('depth', 'sensor_msgs/msg/Image', 'viewer')
+_RELATIVE = ('relative_depth', 'sensor_msgs/msg/Image', 'viewer')
+
+DEPTH_TOPICS = (
+    Topic(
+        'sensor_depth',
+        'sensor_msgs/msg/Image',
+        'sensor',
+        'Depth as the camera gives it, 16UC1 or 32FC1 (source: sensor).',
+    ),
+    Topic(
+        'sensor_depth/compressedDepth',
+        'sensor_msgs/msg/CompressedImage',
+        'sensor',
+        'The same with depth_transport: compressedDepth.',
+    ),
+    Topic(
+        'depth_camera_info',
+        'sensor_msgs/msg/CameraInfo',
+        'sensor',
+        "The depth camera's calibration (register: true).",
+    ),
+    Topic(
+        'camera_info',
+        'sensor_msgs/msg/CameraInfo',
+        'sensor',
+        "The colour camera's calibration (register: true).",
+    ),
+    Topic('image', 'sensor_msgs/msg/Image', 'sensor', 'Colour (source: monocular).'),
+    Topic(
+        'image/compressed',
+        'sensor_msgs/msg/CompressedImage',
+        'sensor',
+        'The same with image_transport: compressed.',
+    ),
+    Topic(*_DEPTH, "32FC1, metres along the optical axis in the image's pixels, NaN: none.", True),
+    Topic(*_RELATIVE, '32FC1, 0 to 1, 1 nearest, where an estimator has no scale.', True),
+)
+
+VISION_TOPICS = (
+    _IMAGE,
+    _COMPRESSED,
+    _CAMERA_INFO,
+    Topic('depth', 'sensor_msgs/msg/Image', 'sensor', 'Metric depth from depth_node.'),
+    Topic('relative_depth', 'sensor_msgs/msg/Image', 'sensor', 'Unscaled depth from depth_node.'),
+    Topic(
+        'visual_tokens',
+        'sensor_msgs/msg/PointCloud2',
+        'viewer',
+        "The merged tokens, one point each, with the image's stamp and frame.",
+        True,
+    ),
+    Topic(
+        'merge_image',
+        'sensor_msgs/msg/Image',
+        'viewer',
+        'rgb8: the image with each token in one colour, outlined.',
+        True,
+    ),
+)
+
+QA_TOPICS = (
+    Topic('visual_tokens', 'sensor_msgs/msg/PointCloud2', 'sensor', 'From vision_node.'),
+    Topic(
+        'question',
+        'std_msgs/msg/String',
+        'text',
+        'Plain text, or JSON {"id": ..., "text": ...}.',
+    ),
+    Topic('answer', 'std_msgs/msg/String', 'text', 'JSON, once a question, refusals too.', True),
+    Topic(
+        'answer/partial',
+        'std_msgs/msg/String',
+        'text',
+        'JSON, the answer as far as it is written, for those who watch it grow.',
+        True,
+    ),
+)
+QA_SERVICES = (
+    Service(
+        'cancel',
+        'std_srvs/srv/Trigger',
+        'Stops the answer that is being written and refuses those that wait.',
+    ),
+    Service(
+        'enable',
+        'std_srvs/srv/SetBool',
+        'false: take no questions and let vision_node rest; true: take them again.',
+    ),
+)
+DIAGNOSTICS = Topic(
+    '/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', 'text', 'Health, once a second.', True
+)
+
+TOPICS = {'depth_node': DEPTH_TOPICS, 'vision_node': VISION_TOPICS, 'qa_node': QA_TOPICS}
+SERVICES = {'depth_node': (), 'vision_node': (), 'qa_node': QA_SERVICES}
+
+
+def ros_type(name: str) -> Any:
+    """The class of 'sensor_msgs/msg/Image' and the like."""
+    package, kind, type_name = name.split('/')
+    return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
+
+
+def qos_profile(name: str) -> Any:
+    """A new rclpy QoSProfile of the name in QOS (overrides change it in place)."""
+    from rclpy.qos import QoSProfile
+
+    reliable, depth, _ = QOS[name]
+    return QoSProfile(depth=depth, reliability=reliability(reliable))
+
+
+def reliability(reliable: bool) -> Any:
+    """rclpy's reliability policy."""
+    from rclpy.qos import QoSReliabilityPolicy
+
+    return QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+
+
+def markdown_tables(node: str) -> str:
+    """The topics and services of a node as docs/ros.md shows them."""
+    rows = ['| topic | | type | QoS | |', '|---|---|---|---|---|']
+    for topic in (*TOPICS[node], DIAGNOSTICS):
+        way = 'out' if topic.out else 'in'
+        quality = QOS[topic.qos][2]
+        rows.append(f'| `{topic.name}` | {way} | {topic.type} | {quality} | {topic.description} |')
+    if SERVICES[node]:
+        rows += ['', '| service | type | |', '|---|---|---|']
+        rows += [f'| `{s.name}` | {s.type} | {s.description} |' for s in SERVICES[node]]
+    return '\n'.join(rows)

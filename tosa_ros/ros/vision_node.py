@@ -1,0 +1,137 @@
+"""vision_node: colour and depth -> visual tokens of the newest frame, and a picture of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.conversions import image_message, stamp_ns
+from tosa_ros.ros.frame_builder import FrameBuilder
+from tosa_ros.ros.models import load_half, merging_of, model_name
+from tosa_ros.ros.node import TosaNode, run_node
+from tosa_ros.ros.pairing import Pair, Pairing
+
+
+class TokenSink(Protocol):
+    """Who takes tokens in the same process, without a message."""
+
+    def wants_tokens(self) -> bool: ...
+
+    def receive_tokens(self, tokens: Any, frame_id: str) -> None: ...
+
+
+class _Job(NamedTuple):
+    colour: Any
+    depth: Any | None
+    relative: bool
+    came: float
+
+
+class VisionNode(TosaNode):
+    """Loads the vision half of a model. One frame at a time, always the newest."""
+
+    needed_inputs = ('image', 'image/compressed', 'camera_info')
+
+    def __init__(self, **node_options: Any) -> None:
+        self._sinks: list[TokenSink] = []
+        self._encoder: Any = None
+        self._kept = ''
+        super().__init__('vision_node', **node_options)
+
+    def add_sink(self, sink: TokenSink) -> None:
+        """Hands the tokens to someone in this process too."""
+        self._sinks.append(sink)
+
+    def configure(self) -> None:
+        from tosa_ros.vlm import VisionEncoder
+
+        self._encoder = load_half(VisionEncoder, self.value)
+        self._set_merging()
+        self._builder = FrameBuilder(self.fault, self.value('rectified'))
+        self._pairing = Pairing(
+            self.value('sync_slop_s'), self.value('depth_timeout_s'), self.value('use_depth')
+        )
+        self._tokens = self.publisher('visual_tokens')
+        self._picture = self.publisher('merge_image')
+
+    def release(self) -> None:
+        self._encoder = None
+
+    def demanded(self) -> bool:
+        return super().demanded() or any(sink.wants_tokens() for sink in self._sinks)
+
+    def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
+        if not self.demanded():
+            return {}
+        compressed = self.value('image_transport') == 'compressed'
+        inputs = {
+            'image/compressed' if compressed else 'image': self._colour_came,
+            'camera_info': self._builder.camera_info,
+        }
+        if self.value('use_depth'):
+            inputs['depth'] = lambda message: self._depth_came(message, relative=False)
+            inputs['relative_depth'] = lambda message: self._depth_came(message, relative=True)
+        return inputs
+
+    def on_parameters(self, changed: dict[str, Any]) -> None:
+        if self._encoder is None:
+            return
+        self._pairing.slop_s = self.value('sync_slop_s')
+        self._pairing.timeout_s = self.value('depth_timeout_s')
+        self._set_merging()
+
+    def status(self) -> dict[str, str]:
+        return {'model': model_name(self.value('model')), 'tokens': self._kept}
+
+    def _set_merging(self) -> None:
+        self._encoder.merging = merging_of(
+            self.value('method'), self.value('keep'), self.value('alpha')
+        )
+
+    def _colour_came(self, message: Any) -> None:
+        now = self.now()
+        self.meter.input(now)
+        item = (message, now)
+        self._submit(self._pairing.add_colour(stamp_ns(message.header.stamp), item, now), now)
+
+    def _depth_came(self, message: Any, relative: bool) -> None:
+        now, stamp = self.now(), stamp_ns(message.header.stamp)
+        self._submit(self._pairing.add_depth(stamp, (message, relative), now), now)
+
+    def _submit(self, pair: Pair | None, now: float) -> None:
+        trouble = self._pairing.trouble(now)
+        if trouble:
+            self.fault('depth', trouble)
+        if pair is not None:
+            colour, came = pair.colour
+            depth, relative = pair.depth or (None, False)
+            self.worker.submit(_Job(colour, depth, relative, came))
+
+    def work(self, job: _Job) -> None:
+        try:
+            frame = self._builder.frame(job.colour, job.depth, job.relative)
+        except RosError as error:
+            self.fault('image', str(error))
+            return
+        [tokens] = self._encoder.encode([frame])
+        self._kept = f'{len(tokens)} of {tokens.before}, {tokens.spatial}'
+        header = job.colour.header
+        for sink in self._sinks:
+            sink.receive_tokens(tokens, header.frame_id)
+        if self.listeners('visual_tokens'):
+            from tosa_ros.ros.visual_tokens import cloud_from_tokens
+
+            cloud = cloud_from_tokens(tokens, header, frame.width, frame.height)
+            self._tokens.publish(cloud)
+        self.meter.done(self.now(), self.now() - job.came)
+        if self.listeners('merge_image'):
+            from tosa_ros.ros.merge_image import merge_image
+
+            grid = self._encoder.image_input.grid(frame.width, frame.height)
+            picture = merge_image(frame.rgb, tokens, grid)
+            self._picture.publish(image_message(picture, 'rgb8', header))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run_node(VisionNode, args)
