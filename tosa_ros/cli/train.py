@@ -1,0 +1,94 @@
+"""`tosa train`: trains the embedded models on the tiny world, or exports what is trained so far."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tosa_ros.errors import ModelError
+
+WHAT = ('vlm', 'depth-relative', 'depth-metric')
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        'train', help='train the embedded models on the tiny world; stop and resume at will'
+    )
+    parser.add_argument('--what', choices=WHAT, default='vlm')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='state and log; default: cache')
+    parser.add_argument('--data', type=Path, metavar='DIR', help='rendered views; default: cache')
+    parser.add_argument('--steps', type=int, help='length of the whole training')
+    parser.add_argument('--minutes', type=float, default=float('inf'), help='stop after so long')
+    parser.add_argument('--scenes', type=int, help='how many single views to render')
+    parser.add_argument('--batch', type=int, help='views a step')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--threads', type=int, help='of torch; default: its own choice')
+    parser.add_argument('--no-compile', action='store_true', help='slower, but starts at once')
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument('--resume', action='store_true', help='go on from --out (the default)')
+    start.add_argument('--fresh', action='store_true', help='start anew, over what is in --out')
+    parser.add_argument('--export', type=Path, metavar='DIR', help='write the checkpoint; no training')
+    parser.add_argument('--evaluate', metavar='SPLIT', help='print accuracy by type; no training')
+    parser.add_argument('--views', type=int, default=256, help='views an evaluation takes')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from tosa_ros.training.embedded import default_folder
+
+    if args.device != 'cpu' and not torch.cuda.is_available():
+        raise ModelError(f'device: {args.device!r}; torch sees no GPU here, use --device cpu')
+    if args.minutes <= 0:
+        raise ModelError(f'minutes: {args.minutes:g}; wanted more than 0')
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ModelError(f'threads: {args.threads}; wanted at least 1')
+        torch.set_num_threads(args.threads)
+    args.out = args.out or default_folder() / args.what
+    args.data = args.data or default_folder() / 'data'
+    return _vlm(args) if args.what == 'vlm' else _depth(args)
+
+
+def _vlm(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from tosa_ros.training.checkpoint import load_state
+    from tosa_ros.training.embedded import saved_recipe, start_producers, trainer_of
+    from tosa_ros.training.export import export_vlm
+    from tosa_ros.training.recipe import Recipe
+
+    looking = args.export or args.evaluate
+    known = looking or (not args.fresh and load_state(args.out) is not None)
+    recipe = saved_recipe(args.out) if known else Recipe()
+    asked = {
+        key: getattr(args, key)
+        for key in ('steps', 'scenes', 'batch')
+        if getattr(args, key) is not None
+    }
+    recipe = replace(recipe, **asked)
+    producers = [] if looking else start_producers(recipe, args.data, args.views)
+    try:
+        trainer = trainer_of(
+            recipe,
+            args.out,
+            args.data,
+            device=args.device,
+            compiled=not args.no_compile,
+            fresh=args.fresh,
+        )
+        if trainer.step:
+            print(f'at step {trainer.step} of {recipe.steps}', file=sys.stderr)
+        if args.export:
+            print(export_vlm(trainer.model, trainer.tokenizer, args.export))
+        if args.evaluate:
+            print(json.dumps(trainer.evaluate(args.evaluate, args.views), indent=2))
+        if not looking:
+            print(json.dumps(trainer.train(minutes=args.minutes, views=args.views)))
+    finally:
+        for producer in producers:
+            producer.terminate()
+    return 0

@@ -1,0 +1,85 @@
+"""From a training's state to a checkpoint directory that transformers loads by itself."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tosa_ros.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `target` once it is filled."""
+    target = Path(target)
+    if target.exists() and not (target / 'config.json').exists() and any(target.iterdir()):
+        raise ModelError(f'export to {target}: it holds other files; name a new folder')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix='.export-', dir=target.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def export_vlm(
+    model: LlavaOnevisionForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    target: Path,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Path:
+    """Writes config, weights, tokenizer with chat template, processor and generation settings."""
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+        LlavaOnevisionImageProcessorPil,
+    )
+
+    vision = model.config.vision_config
+    side = vision.image_size
+    processor = LlavaOnevisionImageProcessorPil(
+        do_resize=True,
+        size={'height': side, 'width': side},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        image_grid_pinpoints=model.config.image_grid_pinpoints,
+    )
+    plain = copy.deepcopy(model).to('cpu', dtype)
+    plain.set_attn_implementation('sdpa')
+    with whole_folder(target) as folder:
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        path = folder / 'preprocessor_config.json'
+        settings = json.loads(path.read_text())
+        settings['image_processor_type'] = 'LlavaOnevisionImageProcessor'
+        settings['processor_class'] = 'LlavaOnevisionProcessor'
+        path.write_text(json.dumps(settings, indent=2) + '\n')
+        (folder / 'processor_config.json').write_text(
+            json.dumps(
+                {
+                    'image_token': '<image>',
+                    'num_image_tokens': (side // vision.patch_size) ** 2,
+                    'processor_class': 'LlavaOnevisionProcessor',
+                    'video_token': '<video>',
+                    'vision_aspect_ratio': 'anyres_max_9',
+                    'vision_feature_select_strategy': 'full',
+                },
+                indent=2,
+            )
+            + '\n'
+        )
+    return Path(target)

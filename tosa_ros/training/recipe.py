@@ -1,0 +1,88 @@
+"""Every choice of the training in one place, and what follows from them at each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tosa_ros.errors import ModelError
+from tosa_ros.training.model import Shape
+from tosa_ros.training.shards import Source
+
+# Learned first: each is answered from one object, without comparing or counting.
+EASY = ('existence', 'colour', 'shape', 'size', 'floor', 'state', 'function')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes, data, curriculum and optimisation of the embedded model.
+
+    batch: views a step (episodes of F frames count F). questions: packed behind each view.
+    question_tokens: longest question with its answer. scenes, episodes: how many there are.
+    dense_steps: of pre-training on labels alone; easy_steps: after them, with easy types three
+    in four; episode_step: from there on, `episode_share` of the steps are on episodes.
+    steps: all of them; the last `decay` share lowers the learning rate to zero.
+    """
+
+    shape: Shape = field(default_factory=Shape)
+    seed: int = 0
+    steps: int = 5000
+    batch: int = 32
+    questions: int = 12
+    question_tokens: int = 30
+    answer_tokens: int = 4
+    scenes: int = 51_200
+    episodes: int = 2_048
+    frames: int = 8
+    dense_steps: int = 600
+    easy_steps: int = 600
+    episode_step: int = 3000
+    episode_share: float = 0.2
+    dense_weight: float = 0.3
+    lr: float = 2e-3
+    adam_lr: float = 2e-3
+    warmup: int = 60
+    decay: float = 0.3
+    weight_decay: float = 0.02
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'batch', 'questions', 'scenes'):
+            if getattr(self, name) < 1:
+                raise ModelError(f'{name}: {getattr(self, name)}; wanted at least 1')
+        if not 0 <= self.decay <= 1:
+            raise ModelError(f'decay: {self.decay}; wanted a share, 0..1')
+
+    @property
+    def single(self) -> Source:
+        return Source('single', 'train')
+
+    @property
+    def episode(self) -> Source:
+        return Source('episode', 'train', self.frames, shard=64)
+
+    def rate(self, step: int) -> float:
+        """The learning rate's factor: up, level, then down by a cosine."""
+        start = self.steps * (1 - self.decay)
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if step < start:
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * min(1, (step - start) / (self.steps - start))))
+
+    def answers(self, step: int) -> bool:
+        return step >= self.dense_steps
+
+    def source(self, step: int) -> Source:
+        late = step >= self.episode_step
+        if late and np.random.default_rng([self.seed, step, 7]).random() < self.episode_share:
+            return self.episode
+        return self.single
+
+    def type_weight(self, kind: str, step: int) -> float:
+        """How readily a question of this type is drawn."""
+        if step < self.dense_steps + self.easy_steps and kind not in EASY:
+            return 0.15
+        return 1.0
