@@ -13,73 +13,11 @@ import numpy as np
 from tosa_ros.synthetic.asking import THRESHOLDS, Question, Seen
 from tosa_ros.synthetic.meshes import SHAPES, SIMPLE_SHAPES
 from tosa_ros.synthetic.objects import COLOURS, COUNTABLE, FALLEN_TILT_DEG
+from tosa_ros.synthetic.phrases import Asked, one, plural, say
 
-CATEGORIES = {
-    'existence': 'object recognition',
-    'counting': 'object recognition',
-    'colour': 'attribute recognition',
-    'shape': 'object recognition',
-    'nearer': 'spatial understanding',
-    'left_right': 'spatial understanding',
-    'on_under': 'object localization',
-    'size': 'attribute recognition',
-    'distance': 'spatial understanding',
-    'floor': 'attribute recognition',
-    'state': 'object state recognition',
-    'function': 'functional reasoning',
-}
-QUESTION_TYPES = tuple(CATEGORIES)
 LAPS = 6  # rounds over the types when more questions are wanted than there are types
+Maker = Callable[[Seen, np.random.Generator], Asked | None]
 
-PHRASES = {
-    'existence': (
-        'is there {0}?',
-        'can you see {0}?',
-        'do you see {0} here?',
-    ),
-    'counting': (
-        'how many {0} are there?',
-        'how many {0} can you see?',
-        'count the {0}.',
-    ),
-    'colour': (
-        'what colour is the {0}?',
-        'which colour does the {0} have?',
-    ),
-    'shape': (
-        'what is the {0} thing?',
-        'what kind of thing is {0}?',
-    ),
-    'nearer': (
-        'which is nearer, the {0} or the {1}?',
-        'what is closer to the camera, the {0} or the {1}?',
-    ),
-    'left_right': (
-        'is the {0} left or right of the {1}?',
-        'is the {0} to the left or to the right of the {1}?',
-    ),
-    'on_under': (
-        'is the {0} on or under the {1}?',
-        'where is the {0}, on or under the {1}?',
-    ),
-    'size': (
-        'is the {0} small or large?',
-        'what size is the {0}, small or large?',
-    ),
-    'distance': (
-        'how many metres away is the {0}?',
-        'how far is the {0} from the camera in metres?',
-    ),
-    'floor': (
-        'what is the floor made of?',
-        'which floor does this room have?',
-    ),
-    'state': (
-        'is the {0} upright or fallen?',
-        'has the {0} fallen or is it upright?',
-    ),
-    'function': ('is there furniture to {0}?', 'can you see furniture to {0}?'),
-}
 USES = {
     'sit on': ('chair', 'sofa'),
     'read by': ('lamp',),
@@ -87,37 +25,29 @@ USES = {
 }
 
 
-def ask(seen: Seen, rng: np.random.Generator, count: int | None = None) -> tuple[Question, ...]:
-    """Questions about a view, in random order.
+def ask(
+    seen: Seen,
+    rng: np.random.Generator,
+    count: int | None = None,
+    makers: dict[str, Maker] | None = None,
+) -> tuple[Question, ...]:
+    """Questions about what was seen, in random order.
 
     Args:
         count: how many at most; fewer where the view allows no more. None: at most one of
             each type.
+        makers: what makes a question of each type; None: those for one view.
     """
-    found: dict[tuple, Question] = {}
+    makers = makers or VIEW_MAKERS
+    found: dict[tuple, Asked] = {}
     for _ in range(1 if count is None else LAPS):
-        for name in rng.permutation(QUESTION_TYPES):
+        for name in rng.permutation(list(makers)):
             if len(found) == count:
                 break
-            question = _MAKERS[name](seen, rng)
-            if question is not None:
-                found.setdefault(_key(question), question)
-    return tuple(found.values())
-
-
-def _key(question: Question) -> tuple:
-    """The same for two wordings of one question."""
-    about = question.evidence or tuple(sorted(question.text.strip('?.').split())[-6:])
-    return question.type, about, question.answer
-
-
-def say(
-    rng: np.random.Generator, kind: str, answer: str, names: tuple[str, ...], evidence: tuple
-) -> Question:
-    """A question of a kind in one of its wordings."""
-    phrases = PHRASES[kind]
-    text = phrases[rng.integers(len(phrases))].format(*names)
-    return Question(text, answer, kind, CATEGORIES[kind], tuple(int(i) for i in evidence))
+            asked = makers[name](seen, rng)
+            if asked is not None:
+                found.setdefault(asked.key, asked)
+    return tuple(say(asked, rng) for asked in found.values())
 
 
 def _pick(rng: np.random.Generator, options: list) -> object | None:
@@ -135,13 +65,13 @@ def _pick_by_weight(rng: np.random.Generator, options: list, weights: dict) -> o
     return options[int(rng.choice(len(options), p=shares / shares.sum()))]
 
 
-def _existence(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
     chosen = _pick(rng, list(seen.clear))
     if chosen is None:
         return None
     thing = seen.objects[chosen]
     if rng.random() < 0.5:
-        return say(rng, 'existence', 'yes', (one(thing.name),), (chosen,))
+        return Asked('existence', 'yes', (one(thing.name),), (chosen,))
     # The absent one borrows a present shape or colour, so that seeing half of it is no help.
     shown = {seen.objects[i].name for i in seen.clear + seen.faint}
     if rng.random() < 0.5:
@@ -149,13 +79,14 @@ def _existence(seen: Seen, rng: np.random.Generator) -> Question | None:
     else:
         absent = [f'{thing.colour} {s}' for s in SHAPES]
     name = _pick(rng, [n for n in absent if n not in shown])
-    return None if name is None else say(rng, 'existence', 'no', (one(name),), ())
+    return None if name is None else Asked('existence', 'no', (one(name),), ())
 
 
-def _counting(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _counting(seen: Seen, rng: np.random.Generator) -> Asked | None:
     by_count: dict[int, list[tuple[str, tuple]]] = {}
     subjects = [('shape', s, plural(s)) for s in COUNTABLE]
-    subjects += [('colour', c, f'{c} things') for c in COLOURS]
+    noun = ('things', 'objects')[rng.integers(2)]
+    subjects += [('colour', c, f'{c} {noun}') for c in COLOURS]
     for key, value, words in subjects:
         found = seen.of(**{key: value})
         if found is not None and len(found) <= THRESHOLDS.max_count:
@@ -164,27 +95,19 @@ def _counting(seen: Seen, rng: np.random.Generator) -> Question | None:
         return None
     count = _pick_by_weight(rng, sorted(by_count), _COUNT_WEIGHTS)
     words, evidence = _pick(rng, by_count[count])
-    return say(rng, 'counting', str(count), (words,), evidence)
+    return Asked('counting', str(count), (words,), evidence)
 
 
-def one(name: str) -> str:
-    return f'an {name}' if name[0] in 'aeiou' else f'a {name}'
-
-
-def plural(shape: str) -> str:
-    return {'box': 'boxes'}.get(shape, f'{shape}s')
-
-
-def _colour(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _colour(seen: Seen, rng: np.random.Generator) -> Asked | None:
     options = [f[0] for s in SHAPES if (f := seen.of(shape=s)) and len(f) == 1]
     chosen = _pick(rng, options)
     if chosen is None:
         return None
     thing = seen.objects[chosen]
-    return say(rng, 'colour', thing.colour, (thing.shape,), (chosen,))
+    return Asked('colour', thing.colour, (thing.shape,), (chosen,))
 
 
-def _shape(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _shape(seen: Seen, rng: np.random.Generator) -> Asked | None:
     options = {}
     for colour in COLOURS:
         found = seen.of(colour=colour)
@@ -194,14 +117,14 @@ def _shape(seen: Seen, rng: np.random.Generator) -> Question | None:
         return None
     chosen = options[_pick_by_weight(rng, list(options), _SHAPE_WEIGHTS)]
     thing = seen.objects[chosen]
-    return say(rng, 'shape', thing.shape, (thing.colour,), (chosen,))
+    return Asked('shape', thing.shape, (thing.colour,), (chosen,))
 
 
 def _pairs(seen: Seen, fits: Callable[[int, int], bool]) -> list[tuple[int, int]]:
     return [(a, b) for a in seen.clear for b in seen.clear if a != b and fits(a, b)]
 
 
-def _nearer(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _nearer(seen: Seen, rng: np.random.Generator) -> Asked | None:
     gap = THRESHOLDS.nearer_gap_m
     pair = _pick(
         rng,
@@ -218,20 +141,20 @@ def _nearer(seen: Seen, rng: np.random.Generator) -> Question | None:
     answer = seen.objects[pair[0]].name
     shown = pair if rng.random() < 0.5 else pair[::-1]
     names = tuple(seen.objects[i].name for i in shown)
-    return say(rng, 'nearer', answer, names, pair)
+    return Asked('nearer', answer, names, pair)
 
 
-def _left_right(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _left_right(seen: Seen, rng: np.random.Generator) -> Asked | None:
     gap = THRESHOLDS.side_gap * seen.width
     pair = _pick(rng, _pairs(seen, lambda a, b: abs(seen.middle_u[a] - seen.middle_u[b]) >= gap))
     if pair is None:
         return None
     a, b = pair
     answer = 'left' if seen.middle_u[a] < seen.middle_u[b] else 'right'
-    return say(rng, 'left_right', answer, (seen.objects[a].name, seen.objects[b].name), pair)
+    return Asked('left_right', answer, (seen.objects[a].name, seen.objects[b].name), pair)
 
 
-def _on_under(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _on_under(seen: Seen, rng: np.random.Generator) -> Asked | None:
     support = ('on', 'under')[rng.integers(2)]
     options = [
         i
@@ -243,18 +166,18 @@ def _on_under(seen: Seen, rng: np.random.Generator) -> Question | None:
         return None
     thing = seen.objects[chosen]
     names = (thing.name, seen.objects[thing.host].name)
-    return say(rng, 'on_under', support, names, (chosen, thing.host))
+    return Asked('on_under', support, names, (chosen, thing.host))
 
 
-def _size(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _size(seen: Seen, rng: np.random.Generator) -> Asked | None:
     size = ('small', 'large')[rng.integers(2)]
     chosen = _pick(rng, [i for i in seen.clear if seen.objects[i].size_name == size])
     if chosen is None:
         return None
-    return say(rng, 'size', size, (seen.objects[chosen].name,), (chosen,))
+    return Asked('size', size, (seen.objects[chosen].name,), (chosen,))
 
 
-def _distance(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _distance(seen: Seen, rng: np.random.Generator) -> Asked | None:
     by_answer: dict[str, list[int]] = {}
     for i in seen.clear:
         if seen.objects[i].shape in SIMPLE_SHAPES:
@@ -265,7 +188,7 @@ def _distance(seen: Seen, rng: np.random.Generator) -> Question | None:
         return None
     answer = _pick_by_weight(rng, sorted(by_answer), _DISTANCE_WEIGHTS)
     chosen = _pick(rng, by_answer[answer])
-    return say(rng, 'distance', answer, (seen.objects[chosen].name,), (chosen,))
+    return Asked('distance', answer, (seen.objects[chosen].name,), (chosen,))
 
 
 def distance_answer(distance_m: float) -> str | None:
@@ -277,17 +200,17 @@ def distance_answer(distance_m: float) -> str | None:
     return f'{nearest:g}'
 
 
-def _floor(seen: Seen, rng: np.random.Generator) -> Question | None:
-    return say(rng, 'floor', seen.room, (), ())
+def _floor(seen: Seen, rng: np.random.Generator) -> Asked | None:
+    return Asked('floor', seen.room, (), ())
 
 
-def _state(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _state(seen: Seen, rng: np.random.Generator) -> Asked | None:
     state = ('upright', 'fallen')[rng.integers(2)]
     options = [i for i in seen.clear if seen.objects[i].state == state and _may_fall(seen, i)]
     chosen = _pick(rng, options)
     if chosen is None:
         return None
-    return say(rng, 'state', state, (seen.objects[chosen].name,), (chosen,))
+    return Asked('state', state, (seen.objects[chosen].name,), (chosen,))
 
 
 def _may_fall(seen: Seen, i: int) -> bool:
@@ -295,18 +218,18 @@ def _may_fall(seen: Seen, i: int) -> bool:
     return thing.shape in FALLEN_TILT_DEG and thing.support == 'floor'
 
 
-def _function(seen: Seen, rng: np.random.Generator) -> Question | None:
+def _function(seen: Seen, rng: np.random.Generator) -> Asked | None:
     use = list(USES)[rng.integers(len(USES))]
     found = [seen.of(shape=s) for s in USES[use]]
     if any(found):
         evidence = tuple(i for f in found if f for i in f)
-        return say(rng, 'function', 'yes', (use,), evidence)
+        return Asked('function', 'yes', (use,), evidence)
     if None in found:
         return None
-    return say(rng, 'function', 'no', (use,), ())
+    return Asked('function', 'no', (use,), ())
 
 
-_MAKERS = {
+VIEW_MAKERS: dict[str, Maker] = {
     'existence': _existence,
     'counting': _counting,
     'colour': _colour,
