@@ -25,6 +25,7 @@ class Thresholds:
     distance_step_m: the grid of answers in metres; distance_tolerance_m: the largest distance
         between the truth and its grid value, so the answer is right to within it.
     max_count: the largest number that is an answer.
+    closer_gap_m: between the distances of two things from a third, for the nearer one.
     """
 
     min_pixels: int = 50
@@ -34,6 +35,7 @@ class Thresholds:
     distance_step_m: float = 1.0
     distance_tolerance_m: float = 0.3
     max_count: int = 5
+    closer_gap_m: float = 0.8
 
 
 THRESHOLDS = Thresholds()
@@ -56,21 +58,14 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One view's scene graph: its objects and, by object, how it is seen.
+    """What can be asked about a set of objects, whether in one view or in an episode.
 
     clear: indices of what is visible enough; faint: of what is visible, but not enough.
-    nearest_m: distance from the camera to the object's nearest visible point; centre_m: to its
-    centre; middle_u: mean column of its visible pixels. room: the camera's room's name.
     """
 
     objects: tuple[SceneObject, ...]
     clear: tuple[int, ...]
     faint: tuple[int, ...]
-    nearest_m: dict[int, float]
-    centre_m: dict[int, float]
-    middle_u: dict[int, float]
-    width: int
-    room: str
 
     def of(self, **wanted: str) -> list[int] | None:
         """Clear objects with these attributes; None when a faint one makes that uncertain."""
@@ -80,6 +75,21 @@ class Seen:
 
     def _is(self, i: int, wanted: dict[str, str]) -> bool:
         return all(getattr(self.objects[i], key) == value for key, value in wanted.items())
+
+
+@dataclass(frozen=True, eq=False)
+class SeenView(Seen):
+    """One view's scene graph.
+
+    nearest_m: distance from the camera to a clear object's nearest visible point; centre_m: to
+    its centre; middle_u: mean column of its visible pixels. room: the camera's room's name.
+    """
+
+    nearest_m: dict[int, float]
+    centre_m: dict[int, float]
+    middle_u: dict[int, float]
+    width: int
+    room: str
 
 
 def is_clear(thing: SceneObject, width: int, limits: Thresholds = THRESHOLDS) -> bool:
@@ -96,7 +106,7 @@ def see(
     k: Intrinsics,
     pose: np.ndarray,
     room: str,
-) -> Seen:
+) -> SeenView:
     """The scene graph of a view; `objects` carry their visible pixels and fraction."""
     ranges = depth_m * np.linalg.norm(pixel_rays(k), axis=-1)
     visible = [i for i, o in enumerate(objects) if o.visible_pixels > 0]
@@ -108,4 +118,4 @@ def see(
         middle[i] = float(columns.mean())
     centre = {i: float(np.linalg.norm(objects[i].centre - pose[:3, 3])) for i in clear}
     faint = tuple(i for i in visible if i not in clear)
-    return Seen(objects, clear, faint, nearest, centre, middle, k.width, room)
+    return SeenView(objects, clear, faint, nearest, centre, middle, k.width, room)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tosa_ros.synthetic.asking import THRESHOLDS, Question, Seen
+from tosa_ros.synthetic.asking import THRESHOLDS, Question, Seen, SeenView
 from tosa_ros.synthetic.meshes import SHAPES, SIMPLE_SHAPES
 from tosa_ros.synthetic.objects import COLOURS, COUNTABLE, FALLEN_TILT_DEG
 from tosa_ros.synthetic.phrases import Asked, one, plural, say
@@ -50,7 +50,7 @@ def ask(
     return tuple(say(asked, rng) for asked in found.values())
 
 
-def _pick(rng: np.random.Generator, options: list) -> object | None:
+def pick(rng: np.random.Generator, options: list) -> object | None:
     return options[rng.integers(len(options))] if options else None
 
 
@@ -65,8 +65,8 @@ def _pick_by_weight(rng: np.random.Generator, options: list, weights: dict) -> o
     return options[int(rng.choice(len(options), p=shares / shares.sum()))]
 
 
-def _existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
-    chosen = _pick(rng, list(seen.clear))
+def existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
+    chosen = pick(rng, list(seen.clear))
     if chosen is None:
         return None
     thing = seen.objects[chosen]
@@ -78,11 +78,11 @@ def _existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
         absent = [f'{c} {thing.shape}' for c in COLOURS]
     else:
         absent = [f'{thing.colour} {s}' for s in SHAPES]
-    name = _pick(rng, [n for n in absent if n not in shown])
+    name = pick(rng, [n for n in absent if n not in shown])
     return None if name is None else Asked('existence', 'no', (one(name),), ())
 
 
-def _counting(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def counting(seen: Seen, rng: np.random.Generator) -> Asked | None:
     by_count: dict[int, list[tuple[str, tuple]]] = {}
     subjects = [('shape', s, plural(s)) for s in COUNTABLE]
     noun = ('things', 'objects')[rng.integers(2)]
@@ -94,20 +94,20 @@ def _counting(seen: Seen, rng: np.random.Generator) -> Asked | None:
     if not by_count:
         return None
     count = _pick_by_weight(rng, sorted(by_count), _COUNT_WEIGHTS)
-    words, evidence = _pick(rng, by_count[count])
+    words, evidence = pick(rng, by_count[count])
     return Asked('counting', str(count), (words,), evidence)
 
 
-def _colour(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def colour(seen: Seen, rng: np.random.Generator) -> Asked | None:
     options = [f[0] for s in SHAPES if (f := seen.of(shape=s)) and len(f) == 1]
-    chosen = _pick(rng, options)
+    chosen = pick(rng, options)
     if chosen is None:
         return None
     thing = seen.objects[chosen]
     return Asked('colour', thing.colour, (thing.shape,), (chosen,))
 
 
-def _shape(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def shape(seen: Seen, rng: np.random.Generator) -> Asked | None:
     options = {}
     for colour in COLOURS:
         found = seen.of(colour=colour)
@@ -120,15 +120,15 @@ def _shape(seen: Seen, rng: np.random.Generator) -> Asked | None:
     return Asked('shape', thing.shape, (thing.colour,), (chosen,))
 
 
-def _pairs(seen: Seen, fits: Callable[[int, int], bool]) -> list[tuple[int, int]]:
+def pairs(seen: Seen, fits: Callable[[int, int], bool]) -> list[tuple[int, int]]:
     return [(a, b) for a in seen.clear for b in seen.clear if a != b and fits(a, b)]
 
 
-def _nearer(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def _nearer(seen: SeenView, rng: np.random.Generator) -> Asked | None:
     gap = THRESHOLDS.nearer_gap_m
-    pair = _pick(
+    pair = pick(
         rng,
-        _pairs(
+        pairs(
             seen,
             lambda a, b: (
                 seen.nearest_m[b] - seen.nearest_m[a] >= gap
@@ -144,9 +144,9 @@ def _nearer(seen: Seen, rng: np.random.Generator) -> Asked | None:
     return Asked('nearer', answer, names, pair)
 
 
-def _left_right(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def _left_right(seen: SeenView, rng: np.random.Generator) -> Asked | None:
     gap = THRESHOLDS.side_gap * seen.width
-    pair = _pick(rng, _pairs(seen, lambda a, b: abs(seen.middle_u[a] - seen.middle_u[b]) >= gap))
+    pair = pick(rng, pairs(seen, lambda a, b: abs(seen.middle_u[a] - seen.middle_u[b]) >= gap))
     if pair is None:
         return None
     a, b = pair
@@ -154,14 +154,14 @@ def _left_right(seen: Seen, rng: np.random.Generator) -> Asked | None:
     return Asked('left_right', answer, (seen.objects[a].name, seen.objects[b].name), pair)
 
 
-def _on_under(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def on_under(seen: Seen, rng: np.random.Generator) -> Asked | None:
     support = ('on', 'under')[rng.integers(2)]
     options = [
         i
         for i in seen.clear
         if seen.objects[i].support == support and seen.objects[i].host in seen.clear
     ]
-    chosen = _pick(rng, options)
+    chosen = pick(rng, options)
     if chosen is None:
         return None
     thing = seen.objects[chosen]
@@ -169,15 +169,15 @@ def _on_under(seen: Seen, rng: np.random.Generator) -> Asked | None:
     return Asked('on_under', support, names, (chosen, thing.host))
 
 
-def _size(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def size(seen: Seen, rng: np.random.Generator) -> Asked | None:
     size = ('small', 'large')[rng.integers(2)]
-    chosen = _pick(rng, [i for i in seen.clear if seen.objects[i].size_name == size])
+    chosen = pick(rng, [i for i in seen.clear if seen.objects[i].size_name == size])
     if chosen is None:
         return None
     return Asked('size', size, (seen.objects[chosen].name,), (chosen,))
 
 
-def _distance(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def _distance(seen: SeenView, rng: np.random.Generator) -> Asked | None:
     by_answer: dict[str, list[int]] = {}
     for i in seen.clear:
         if seen.objects[i].shape in SIMPLE_SHAPES:
@@ -187,7 +187,7 @@ def _distance(seen: Seen, rng: np.random.Generator) -> Asked | None:
     if not by_answer:
         return None
     answer = _pick_by_weight(rng, sorted(by_answer), _DISTANCE_WEIGHTS)
-    chosen = _pick(rng, by_answer[answer])
+    chosen = pick(rng, by_answer[answer])
     return Asked('distance', answer, (seen.objects[chosen].name,), (chosen,))
 
 
@@ -200,14 +200,14 @@ def distance_answer(distance_m: float) -> str | None:
     return f'{nearest:g}'
 
 
-def _floor(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def _floor(seen: SeenView, rng: np.random.Generator) -> Asked | None:
     return Asked('floor', seen.room, (), ())
 
 
-def _state(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def state(seen: Seen, rng: np.random.Generator) -> Asked | None:
     state = ('upright', 'fallen')[rng.integers(2)]
     options = [i for i in seen.clear if seen.objects[i].state == state and _may_fall(seen, i)]
-    chosen = _pick(rng, options)
+    chosen = pick(rng, options)
     if chosen is None:
         return None
     return Asked('state', state, (seen.objects[chosen].name,), (chosen,))
@@ -218,7 +218,7 @@ def _may_fall(seen: Seen, i: int) -> bool:
     return thing.shape in FALLEN_TILT_DEG and thing.support == 'floor'
 
 
-def _function(seen: Seen, rng: np.random.Generator) -> Asked | None:
+def function(seen: Seen, rng: np.random.Generator) -> Asked | None:
     use = list(USES)[rng.integers(len(USES))]
     found = [seen.of(shape=s) for s in USES[use]]
     if any(found):
@@ -230,16 +230,16 @@ def _function(seen: Seen, rng: np.random.Generator) -> Asked | None:
 
 
 VIEW_MAKERS: dict[str, Maker] = {
-    'existence': _existence,
-    'counting': _counting,
-    'colour': _colour,
-    'shape': _shape,
+    'existence': existence,
+    'counting': counting,
+    'colour': colour,
+    'shape': shape,
     'nearer': _nearer,
     'left_right': _left_right,
-    'on_under': _on_under,
-    'size': _size,
+    'on_under': on_under,
+    'size': size,
     'distance': _distance,
     'floor': _floor,
-    'state': _state,
-    'function': _function,
+    'state': state,
+    'function': function,
 }

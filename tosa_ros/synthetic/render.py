@@ -14,7 +14,7 @@ from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.frames import Intrinsics
 from tosa_ros.synthetic.meshes import shape_mesh, unit_box
 from tosa_ros.synthetic.objects import SceneObject, vertices_of
-from tosa_ros.synthetic.rooms import Room, Surface
+from tosa_ros.synthetic.rooms import WALL_M, Room, Surface
 from tosa_ros.synthetic.textures import paint
 
 FIELD_OF_VIEW_DEG = 62.0
@@ -25,9 +25,12 @@ SIZES_PX = (32, 2048)
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp at `position` (world, metres); shares of light from it and from all around."""
+    """A lamp in each room at `positions` (world, metres), walls keep its light inside.
 
-    position: tuple[float, float, float]
+    ambient, direct: shares of light from all around and from the lamp.
+    """
+
+    positions: tuple[tuple[float, float, float], ...]
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     ambient: float = 0.5
     direct: float = 0.62
@@ -71,12 +74,12 @@ def look(eye: tuple[float, float, float], yaw: float, pitch: float) -> np.ndarra
 
 
 class Stage:
-    """Rooms and things as one ray-casting scene; renders any number of views of it."""
+    """Rooms, in the order of x, and things as one scene; renders any number of views of it."""
 
     def __init__(self, rooms: tuple[Room, ...], things: tuple[SceneObject, ...]) -> None:
         o3d = _open3d()
         self._tensor = o3d.core.Tensor
-        self.things = things
+        self._room_ends = np.array([room.high[0] + WALL_M for room in rooms[:-1]], np.float32)
         vertices, normals, triangles, owners, self._surfaces = _assemble(rooms, things)
         self._corner_normals = normals[triangles]  # (T, 3, 3)
         self._owners = owners  # (T, 2): object index, surface index
@@ -122,7 +125,8 @@ class Stage:
     def _lighting(self, points: np.ndarray, normals: np.ndarray, light: Light) -> np.ndarray:
         """(N,) brightness: light from everywhere, and from the lamp where it reaches."""
         start = points + normals * np.float32(0.01)
-        towards = np.asarray(light.position, np.float32) - start
+        lamps = np.asarray(light.positions, np.float32)
+        towards = lamps[np.searchsorted(self._room_ends, points[:, 0])] - start
         hidden = self._scene.test_occlusions(
             self._tensor(_six(start, towards)), tnear=0.0, tfar=1.0, nthreads=1
         ).numpy()

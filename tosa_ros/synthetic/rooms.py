@@ -184,7 +184,8 @@ def _decoration(
 ) -> list[Slab]:
     """Clutter that no question is about: pictures, a window, a rug, a pillar in a corner."""
     slabs = []
-    for _ in range(rng.integers(0, 4)):
+    for number in range(rng.integers(0, 4)):
+        out = 0.03 + 0.01 * number  # no two in one plane
         w, h = rng.uniform(0.4, 1.0, 2)
         z = rng.uniform(1.2, 1.9)
         muted = Surface(
@@ -192,11 +193,11 @@ def _decoration(
         )
         if rng.random() < 0.6 or doors:
             x = rng.uniform(low[0] + 0.2, high[0] - 0.2 - w)
-            box = (x, high[1] - 0.04, z), (x + w, high[1], min(z + h, high[2] - 0.1))
+            box = (x, high[1] - out, z), (x + w, high[1], min(z + h, high[2] - 0.1))
         else:
             y = rng.uniform(low[1] + 1.0, high[1] - 0.2 - w)
             side = rng.random() < 0.5
-            near, far = (low[0], low[0] + 0.04) if side else (high[0] - 0.04, high[0])
+            near, far = (low[0], low[0] + out) if side else (high[0] - out, high[0])
             box = (near, y, z), (far, y + w, min(z + h, high[2] - 0.1))
         slabs.append(Slab(*box, muted))
     if rng.random() < 0.4:

@@ -74,7 +74,7 @@ def single(
     pose, yaw = _stand(rng, style, room)
     count = int(rng.integers(THINGS[0], THINGS[1] + 1))
     things = tuple(furnish(rng, room, _in_view(rng, pose, yaw), count, []))
-    light = lamp(rng, room)
+    light = lamps(rng, (room,))
     view = Stage((room,), things).view(k, pose, light, rng)
     things = with_visibility(things, view, k, pose)
     seen = see(things, view.instances, view.depth_m, k, pose, room.name)
@@ -111,12 +111,17 @@ def _in_view(rng: np.random.Generator, pose: np.ndarray, yaw: float) -> object:
     return spot
 
 
-def lamp(rng: np.random.Generator, room: Room) -> Light:
-    """A lamp somewhere under the ceiling."""
-    share = rng.uniform(0.25, 0.75, 2)
-    x, y = (a + s * (b - a) for s, a, b in zip(share, room.low, room.high, strict=False))
+def lamps(rng: np.random.Generator, rooms: tuple[Room, ...]) -> Light:
+    """A lamp somewhere under the ceiling of each room."""
+    share = rng.uniform(0.25, 0.75, (len(rooms), 2))
+    low = np.array([room.low for room in rooms])
+    high = np.array([room.high for room in rooms])
+    places = low[:, :2] + share * (high - low)[:, :2]
     return Light(
-        (float(x), float(y), room.high[2] - 0.15),
+        tuple(
+            (float(x), float(y), float(z))
+            for (x, y), z in zip(places, high[:, 2] - 0.15, strict=True)
+        ),
         tuple(float(t) for t in rng.uniform(0.95, 1.03, 3)),
         ambient=float(rng.uniform(0.46, 0.58)),
     )
