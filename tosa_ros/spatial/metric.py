@@ -28,8 +28,3 @@ def metric_tokens(
     features = points.masked_fill(~known[:, None], 0.0)
     weight = known.float()
     return SpatialTokens('metric', features[None], weight[None], points[None], length_scale_m)
-
-
-def patch_points(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> Tensor:
-    """Every patch's point, (N, 3) metres, NaN where there is too little depth."""
-    return backproject(pool_depth(depth_m.float(), grid), grid.centres, camera.float())

@@ -11,19 +11,25 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForImageTextToText,
     GenerationConfig,
     PreTrainedTokenizerFast,
 )
 
 from tosa_ros.errors import ModelError
+from tosa_ros.merging import NoMerging
 from tosa_ros.vlm.families import FAMILIES
+from tosa_ros.vlm.image_input import ImageInput
+from tosa_ros.vlm.vision_encoder import VisionEncoder
 
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<video>')
 
@@ -207,3 +213,55 @@ def _word(index: int) -> str:
         if not index:
             return f'Ġ{word}'
         index -= 1
+
+
+TOWERS: dict[str, tuple[str, dict[str, Any], tuple[float, ...], tuple[float, ...]]] = {
+    'so400m': ('siglip_vision_model', SIZES['0.5b'].vision, (0.5,) * 3, (0.5,) * 3),
+    'clip-l-336': (
+        'clip_vision_model',
+        {
+            'hidden_size': 1024,
+            'intermediate_size': 4096,
+            'num_hidden_layers': 23,
+            'num_attention_heads': 16,
+            'image_size': 336,
+            'patch_size': 14,
+        },
+        (0.48145466, 0.4578275, 0.40821073),
+        (0.26862954, 0.26130258, 0.27577711),
+    ),
+}
+
+
+class _TowerAlone(nn.Module):
+    """A tower where a vision half is expected: nothing projects its features."""
+
+    def __init__(self, tower: nn.Module, protected: bool) -> None:
+        super().__init__()
+        self.vision_tower = tower
+        self.multi_modal_projector = nn.Identity()
+        self.config = SimpleNamespace(
+            vision_feature_select_strategy='default' if protected else 'full'
+        )
+
+
+def random_vision_encoder(
+    tower: str, *, device: str = 'cpu', dtype: torch.dtype | None = None, seed: int = 0
+) -> VisionEncoder:
+    """An encoder with a tower of a real architecture, random weights and no projector.
+
+    tower: 'so400m' (SigLIP so400m/14 at 384, 729 patches) or 'clip-l-336' (CLIP L/14 at 336,
+    576 patches); each without the layers that LLaVA does not read. Images are stretched.
+    """
+    if tower not in TOWERS:
+        raise ModelError(f'tower: {tower!r}; wanted one of {", ".join(TOWERS)}')
+    kind, dims, mean, std = TOWERS[tower]
+    extra = {'vision_use_head': False} if kind.startswith('siglip') else {}
+    config = AutoConfig.for_model(kind, **dims, **extra)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config, dtype=dtype or torch.float32)
+    half = _TowerAlone(model, protected=kind.startswith('clip')).to(device).eval()
+    settings = {'image_mean': list(mean), 'image_std': list(std), 'resample': 3}
+    image_input = ImageInput(settings, 'stretch', dims['image_size'], dims['patch_size'])
+    return VisionEncoder(half, image_input, NoMerging())

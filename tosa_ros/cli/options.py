@@ -1,0 +1,191 @@
+"""Options that several commands share, and what becomes of them: frames, methods, pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tosa_ros.errors import FrameError, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tosa_ros.frames import Frame
+    from tosa_ros.merging import MergingMethod
+    from tosa_ros.pipeline import VqaPipeline
+
+METHOD_NAMES = ('tosa', 'tome', 'tofu', 'pitome', 'none')
+
+
+def add_frame_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('frames')
+    group.add_argument('--rgb', action='append', metavar='FILE', help='colour image; repeatable')
+    group.add_argument('--depth', action='append', metavar='FILE', help='depth PNG, one an image')
+    group.add_argument(
+        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
+    )
+    group.add_argument('--intrinsics', metavar='FX,FY,CX,CY', help="the colour camera's, pixels")
+    group.add_argument('--folder', metavar='DIR', help='frames in the OpenEQA layout instead')
+    group.add_argument(
+        '--frames', type=int, metavar='N', help='this many of the folder, evenly spread'
+    )
+    group.add_argument(
+        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
+    )
+
+
+def add_method_options(parser: argparse.ArgumentParser, repeatable: bool = False) -> None:
+    group = parser.add_argument_group('merging')
+    group.add_argument(
+        '--method',
+        choices=METHOD_NAMES,
+        action='append' if repeatable else 'store',
+        default=None if repeatable else 'tosa',
+        help='merging method' + ('; repeatable, default: all' if repeatable else ' (tosa)'),
+    )
+    group.add_argument('--keep', type=float, default=0.25, help='fraction of tokens kept (0.25)')
+    group.add_argument(
+        '--alpha', help="ToSA's weight of semantics: increase, uniform, decrease, spatial"
+    )
+    group.add_argument('--spatial', help="ToSA's spatial tokens: auto, metric, levels")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('model')
+    group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
+    group.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (cpu)')
+    group.add_argument('--dtype', choices=('float32', 'bfloat16', 'float16'))
+
+
+def method_from(args: argparse.Namespace, name: str | None = None) -> MergingMethod:
+    """The merging method that the options describe."""
+    from tosa_ros.merging import METHODS
+
+    name = name or args.method
+    if name == 'none':
+        return METHODS[name]()
+    extra = {'alpha': args.alpha, 'spatial': args.spatial} if name == 'tosa' else {}
+    return METHODS[name](keep=args.keep, **{k: v for k, v in extra.items() if v is not None})
+
+
+def dtype_from(args: argparse.Namespace) -> Any:
+    import torch
+
+    return getattr(torch, args.dtype) if args.dtype else None
+
+
+def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
+    """The model that the options name."""
+    from tosa_ros.pipeline import VqaPipeline
+
+    return VqaPipeline.from_pretrained(
+        model_path(args), merging=method, device=checked_device(args), dtype=dtype_from(args)
+    )
+
+
+def model_path(args: argparse.Namespace) -> str:
+    """--model, or the embedded model, whose limits are said once."""
+    if args.model:
+        return args.model
+    from tosa_ros.assets import EMBEDDED_NOTE, embedded_model
+
+    path = embedded_model()
+    print(f'tosa: {EMBEDDED_NOTE}', file=sys.stderr)
+    return str(path)
+
+
+def checked_device(args: argparse.Namespace) -> str:
+    """--device. Raises ModelError for one that this machine does not have."""
+    import torch
+
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f'--device {args.device}: not available here ({reason})') from error
+    return args.device
+
+
+def frames_from(args: argparse.Namespace) -> list[Frame]:
+    """The frames that the options name, with estimated depth if a depth model is given."""
+    from tosa_ros.frame_folder import read_folder
+
+    if bool(args.folder) == bool(args.rgb):
+        raise FrameError('frames: give either --rgb FILE (repeatable) or --folder DIR')
+    if args.folder:
+        if args.depth or args.intrinsics:
+            raise FrameError(
+                'frames: --depth and --intrinsics go with --rgb; a folder has its own'
+            )
+        scale = {} if args.depth_scale is None else {'depth_scale': args.depth_scale}
+        folder = read_folder(args.folder, **scale)
+        frames = list(folder if args.frames is None else folder.sampled(args.frames))
+    else:
+        frames = _single_frames(args)
+    if args.depth_model:
+        from tosa_ros.depth import MonocularDepth
+
+        estimator = MonocularDepth.from_pretrained(args.depth_model, device=checked_device(args))
+        frames = [estimator.annotate(frame.without_depth()) for frame in frames]
+    return frames
+
+
+def _single_frames(args: argparse.Namespace) -> list[Frame]:
+    from tosa_ros.frame_folder import read_frame
+
+    depths: Sequence[str | None] = args.depth or [None] * len(args.rgb)
+    if len(depths) != len(args.rgb):
+        raise FrameError(
+            f'--depth is given {len(depths)} times for {len(args.rgb)} colour images; '
+            'give one for each, in the same order'
+        )
+    if args.depth and args.depth_scale is None:
+        raise FrameError(
+            '--depth needs --depth-scale: its units per metre, 1000 for millimetres, 5000 for TUM'
+        )
+    return [
+        read_frame(rgb, depth, depth_scale=args.depth_scale, intrinsics=args.intrinsics)
+        for rgb, depth in zip(args.rgb, depths, strict=True)
+    ]
+
+
+def progress(items: Iterable, total: int, what: str) -> Iterable:
+    """A progress bar on standard error; it appears only after two seconds."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=what, delay=2, file=sys.stderr, leave=False)
+
+
+def print_json(value: dict) -> None:
+    """One JSON object on standard output; numbers that are not finite become null."""
+    print(json.dumps(_finite(value), ensure_ascii=False))
+
+
+def save_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Writes an image file, whole or not at all."""
+    from PIL import Image
+
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}.partial{path.suffix}')
+    try:
+        Image.fromarray(picture).save(partial)
+        os.replace(partial, path)
+    except (OSError, ValueError) as error:
+        partial.unlink(missing_ok=True)
+        raise FrameError(f'{path}: the picture cannot be written: {error}') from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
