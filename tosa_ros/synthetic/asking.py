@@ -47,6 +47,8 @@ class Question:
 
     answer: one or two lower-case words. category: OpenEQA's. evidence: the indices of the
     objects that it is about (none where the answer is that something is not there).
+    options: the answers to choose from, where the question itself names them or is yes or no;
+    each is right equally often, so guessing among them is the baseline to beat.
     """
 
     text: str
@@ -54,27 +56,28 @@ class Question:
     type: str
     category: str
     evidence: tuple[int, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What can be asked about a set of objects, whether in one view or in an episode.
 
-    clear: indices of what is visible enough; faint: of what is visible, but not enough.
+    clear: indices of what is visible enough. All else may or may not have been noticed, so no
+    question's answer depends on it.
     """
 
     objects: tuple[SceneObject, ...]
     clear: tuple[int, ...]
-    faint: tuple[int, ...]
 
     def of(self, **wanted: str) -> list[int] | None:
-        """Clear objects with these attributes; None when a faint one makes that uncertain."""
-        if any(self._is(i, wanted) for i in self.faint):
-            return None
-        return [i for i in self.clear if self._is(i, wanted)]
-
-    def _is(self, i: int, wanted: dict[str, str]) -> bool:
-        return all(getattr(self.objects[i], key) == value for key, value in wanted.items())
+        """The objects with these attributes; None unless they are all clear."""
+        found = [
+            i
+            for i, thing in enumerate(self.objects)
+            if all(getattr(thing, key) == value for key, value in wanted.items())
+        ]
+        return found if set(found) <= set(self.clear) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +112,11 @@ def see(
 ) -> SeenView:
     """The scene graph of a view; `objects` carry their visible pixels and fraction."""
     ranges = depth_m * np.linalg.norm(pixel_rays(k), axis=-1)
-    visible = [i for i, o in enumerate(objects) if o.visible_pixels > 0]
-    clear = tuple(i for i in visible if is_clear(objects[i], k.width))
+    clear = tuple(i for i, thing in enumerate(objects) if is_clear(thing, k.width))
     nearest, middle = {}, {}
     for i in clear:
         rows, columns = np.nonzero(instances == i)
         nearest[i] = float(ranges[rows, columns].min())
         middle[i] = float(columns.mean())
     centre = {i: float(np.linalg.norm(objects[i].centre - pose[:3, 3])) for i in clear}
-    faint = tuple(i for i in visible if i not in clear)
-    return SeenView(objects, clear, faint, nearest, centre, middle, k.width, room)
+    return SeenView(objects, clear, nearest, centre, middle, k.width, room)

@@ -200,7 +200,6 @@ def _seen(
     return SeenEpisode(
         objects,
         ever,
-        tuple(i for i in range(len(objects)) if glimpsed[:, i].any() and i not in ever),
         {i: int(clear[:, i].argmax()) for i in ever},
         {i: int(glimpsed[:, i].argmax()) for i in ever},
         rooms,

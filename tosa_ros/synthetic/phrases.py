@@ -147,7 +147,24 @@ def say(asked: Asked, rng: np.random.Generator) -> Question:
         type=asked.type,
         category=(VIEW_CATEGORIES | EPISODE_CATEGORIES)[asked.type],
         evidence=tuple(int(i) for i in asked.evidence),
+        options=_OPTIONS.get(asked.type) or _named_options(asked),
     )
+
+
+_YES_NO = ('yes', 'no')
+_OPTIONS = {
+    'existence': _YES_NO,
+    'function': _YES_NO,
+    'same_room': _YES_NO,
+    'left_right': ('left', 'right'),
+    'on_under': ('on', 'under'),
+    'size': ('small', 'large'),
+    'state': ('upright', 'fallen'),
+}
+
+
+def _named_options(asked: Asked) -> tuple[str, ...]:
+    return asked.names[-2:] if asked.answer in asked.names else ()
 
 
 def one(name: str) -> str:

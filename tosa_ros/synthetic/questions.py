@@ -73,12 +73,12 @@ def existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
     if rng.random() < 0.5:
         return Asked('existence', 'yes', (one(thing.name),), (chosen,))
     # The absent one borrows a present shape or colour, so that seeing half of it is no help.
-    shown = {seen.objects[i].name for i in seen.clear + seen.faint}
+    present = {other.name for other in seen.objects}
     if rng.random() < 0.5:
         absent = [f'{c} {thing.shape}' for c in COLOURS]
     else:
         absent = [f'{thing.colour} {s}' for s in SHAPES]
-    name = pick(rng, [n for n in absent if n not in shown])
+    name = pick(rng, [n for n in absent if n not in present])
     return None if name is None else Asked('existence', 'no', (one(name),), ())
 
 
@@ -219,14 +219,16 @@ def _may_fall(seen: Seen, i: int) -> bool:
 
 
 def function(seen: Seen, rng: np.random.Generator) -> Asked | None:
-    use = list(USES)[rng.integers(len(USES))]
-    found = [seen.of(shape=s) for s in USES[use]]
-    if any(found):
-        evidence = tuple(i for f in found if f for i in f)
-        return Asked('function', 'yes', (use,), evidence)
-    if None in found:
-        return None
-    return Asked('function', 'no', (use,), ())
+    answer = ('yes', 'no')[rng.integers(2)]
+    options = []
+    for use, shapes in USES.items():
+        found = [seen.of(shape=shape) for shape in shapes]
+        if answer == 'yes' and any(found):
+            options.append((use, tuple(i for some in found if some for i in some)))
+        elif answer == 'no' and found == [[]] * len(shapes):
+            options.append((use, ()))
+    chosen = pick(rng, options)
+    return None if chosen is None else Asked('function', answer, (chosen[0],), chosen[1])
 
 
 VIEW_MAKERS: dict[str, Maker] = {
