@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+ROOT = Path(__file__).parents[2]
 # Before rclpy is imported anywhere. 1 to 101 are the domains whose ports are free on Linux.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
+os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] = str(ROOT / 'config' / 'fastdds.xml')
+
+PATIENCE_S = 40.0
 
 
 @pytest.fixture(scope='session')
@@ -18,3 +29,244 @@ def ros():
     rclpy.init()
     yield rclpy
     rclpy.try_shutdown()
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory):
+    """A LLaVA-OneVision folder with random weights: 36 image tokens, made-up words."""
+    from tosa_ros.vlm.untrained import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'tiny')
+
+
+class Bench:
+    """The rest of the robot in this process: a camera, someone who asks, someone who listens."""
+
+    width, height = 160, 120
+
+    def __init__(self, rclpy) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rcl_interfaces.msg import Log
+        from rclpy.executors import SingleThreadedExecutor
+        from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+        from std_msgs.msg import String
+
+        self.rclpy = rclpy
+        self.node = rclpy.create_node('bench')
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list] = {}
+        self.ears: dict[str, object] = {}
+        self.kinds = {
+            'image': Image,
+            'depth': Image,
+            'relative_depth': Image,
+            'sensor_depth': Image,
+            'camera_info': CameraInfo,
+            'depth_camera_info': CameraInfo,
+            'question': String,
+            'answer': String,
+            'answer/partial': String,
+            'visual_tokens': PointCloud2,
+            'merge_image': Image,
+            '/diagnostics': DiagnosticArray,
+            '/rosout': Log,
+        }
+        self.mouths: dict[str, object] = {}
+        self.clock = time.time
+        rng = np.random.default_rng(0)
+        self.rgb = rng.integers(0, 256, (self.height, self.width, 3), dtype=np.uint8)
+        self.depth_m = np.full((self.height, self.width), 2.0, np.float32)
+        self.listen('/diagnostics', 'answer', 'answer/partial')
+
+    def listen(self, *names: str) -> None:
+        from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+
+        for name in names:
+            if name not in self.ears:
+                qos = QoSProfile(depth=1000)
+                if name == '/rosout':
+                    qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
+                self.heard[name] = []
+                self.ears[name] = self.node.create_subscription(
+                    self.kinds[name], name, self.heard[name].append, qos
+                )
+
+    def stop_listening(self, *names: str) -> None:
+        for name in names:
+            self.node.destroy_subscription(self.ears.pop(name))
+
+    def mouth(self, name: str, reliable: bool = True):
+        from rclpy.qos import QoSProfile
+
+        from tosa_ros.ros.topics import reliability
+
+        if name not in self.mouths:
+            qos = QoSProfile(depth=10, reliability=reliability(reliable))
+            self.mouths[name] = self.node.create_publisher(self.kinds[name], name, qos)
+        return self.mouths[name]
+
+    def silence(self, *names: str) -> None:
+        for name in names or list(self.mouths):
+            self.node.destroy_publisher(self.mouths.pop(name))
+
+    def header(self, stamp_s: float | None = None):
+        from std_msgs.msg import Header
+
+        from tosa_ros.ros.conversions import stamp_message
+
+        stamp = stamp_message(self.clock() if stamp_s is None else stamp_s)
+        return Header(frame_id='camera', stamp=stamp)
+
+    def see(self, *, depth=True, image=None, camera_info=None, stamp_s=None) -> None:
+        """Publishes one instant; depth and image may be messages of one's own."""
+        from tosa_ros.frames import Intrinsics
+        from tosa_ros.ros import conversions
+
+        header = self.header(stamp_s)
+        info = conversions.camera_info_message(
+            Intrinsics(120.0, 120.0, 79.5, 59.5, self.width, self.height), header
+        )
+        picture = conversions.image_message(self.rgb, 'rgb8', header)
+        for name, message in (
+            ('camera_info', camera_info or info),
+            ('image', image or picture),
+            ('depth', conversions.image_message(self.depth_m, '32FC1', header)),
+        ):
+            if name == 'depth' and depth is not True:
+                if not depth:
+                    continue
+                message = depth
+            message.header = header
+            self.mouth(name).publish(message)
+
+    def ask(self, data: str) -> None:
+        from std_msgs.msg import String
+
+        self.mouth('question').publish(String(data=data))
+
+    def wait(self, condition, pump=None, timeout_s: float = PATIENCE_S, every_s: float = 0.05):
+        """Spins until the condition holds, calling `pump` now and then; gives what it gave."""
+        end, due = time.monotonic() + timeout_s, 0.0
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise AssertionError(f'waited {timeout_s} s in vain; {self.story()}')
+            if pump is not None and time.monotonic() >= due:
+                pump()
+                due = time.monotonic() + every_s
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def story(self) -> str:
+        counts = {name: len(messages) for name, messages in self.heard.items()}
+        return f'heard {counts}, diagnostics {[(n, s[1]) for n, s in self.health().items()]}'
+
+    def next(self, name: str, pump=None, where=lambda message: True):
+        """The next message on a topic that fulfils `where`."""
+        self.listen(name)
+        start = len(self.heard[name])
+        self.wait(lambda: any(where(m) for m in self.heard[name][start:]), pump)
+        return next(m for m in self.heard[name][start:] if where(m))
+
+    def reply(self, question: str, pump=None, name: str = 'q') -> dict:
+        """Asks and gives the answer."""
+        self.wait(lambda: self.mouth('question').get_subscription_count() > 0, pump)
+        start = len(self.heard['answer'])
+        self.ask(json.dumps({'id': name, 'text': question}))
+        return self.wait(lambda: self.answers(start, name), pump)[0]
+
+    def answers(self, start: int = 0, name: str | None = None) -> list[dict]:
+        replies = [json.loads(message.data) for message in self.heard['answer'][start:]]
+        return [reply for reply in replies if name is None or reply['id'] == name]
+
+    def health(self) -> dict[str, tuple[int, str, dict]]:
+        """The newest diagnostics of each node: level, message, values."""
+        newest = {}
+        for array in self.heard['/diagnostics']:
+            for status in array.status:
+                values = {item.key: item.value for item in status.values}
+                newest[status.name] = (status.level[0], status.message, values)
+        return newest
+
+    def state(self, name: str) -> str:
+        return self.health().get(name, (0, '', {}))[2].get('state', '')
+
+    def logged(self, name: str, text: str) -> int:
+        """How often a node logged something with this text."""
+        self.listen('/rosout')
+        return sum(text in log.msg for log in self.heard['/rosout'] if log.name == name)
+
+    def call(self, kind, name: str, request, pump=None):
+        client = self.node.create_client(kind, name)
+        try:
+            self.wait(client.service_is_ready, pump)
+            future = client.call_async(request)
+            self.wait(future.done, pump)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change(self, name: str, transition: str, pump=None) -> bool:
+        """A lifecycle transition: 'configure', 'activate', 'deactivate', 'cleanup'."""
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request()
+        request.transition.label = transition
+        return self.call(ChangeState, f'{name}/change_state', request, pump).success
+
+    def close(self) -> None:
+        self.executor.remove_node(self.node)
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def bench(ros):
+    made = Bench(ros)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope='module')
+def module_bench(ros):
+    made = Bench(ros)
+    made.listen('/rosout')
+    yield made
+    made.close()
+
+
+class Process:
+    """A node in a process of its own."""
+
+    def __init__(self, module: str, **parameters) -> None:
+        given = [f'-p{name}:={value}' for name, value in parameters.items()]
+        self.popen = subprocess.Popen(
+            [sys.executable, '-m', module, '--ros-args', *given],
+            cwd=ROOT,
+            env={**os.environ, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self, how: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
+        """Ends it; gives exit code and output."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        output, _ = self.popen.communicate(timeout=timeout_s)
+        return self.popen.returncode, output
+
+
+@pytest.fixture(scope='module')
+def spawn():
+    """Starts node processes; those that are left are ended."""
+    started = []
+
+    def start(name: str, **parameters) -> Process:
+        started.append(Process(f'tosa_ros.ros.{name}', **parameters))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end(signal.SIGKILL)

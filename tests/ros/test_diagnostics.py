@@ -13,11 +13,15 @@ def test_a_fault_of_every_frame_is_logged_once():
     for frame in range(100):
         faults.report('image', f'image {frame} is cut off', frame / 30)
     assert log == [(WARN, 'image 0 is cut off')]
+    for _ in range(3):  # Another fault of the same thing is news, once.
+        faults.report('image', 'the encoding is wrong', 3.5)
+        faults.report('image', 'image 100 is cut off', 3.5)
+    assert log[1:] == [(WARN, 'the encoding is wrong')]
     [fault] = faults.settled(4.0)
-    assert fault.message == 'image 99 is cut off'
-    assert fault.count == 100
+    assert fault.message == 'image 100 is cut off'
+    assert fault.count == 106
     assert faults.settled(9.0) == []
-    assert log[1:] == [(OK, 'over: image 99 is cut off (100 times)')]
+    assert log[2:] == [(OK, 'over: image 100 is cut off (106 times)')]
     faults.report('image', 'again', 10.0)
     assert log[-1] == (WARN, 'again')
 

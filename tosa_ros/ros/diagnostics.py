@@ -6,6 +6,7 @@ diagnostics message as long as it lasts.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,14 +15,18 @@ from typing import Any, NamedTuple
 OK, WARN, ERROR = 0, 1, 2
 _WINDOW_S = 5.0
 _LATENCIES = 200
+_KINDS_TOLD = 20
 
 
 class Fault(NamedTuple):
+    """told: the messages logged, without their numbers, which may differ from frame to frame."""
+
     level: int
     message: str
     last: float
     count: int
     lasting: bool
+    told: frozenset[str]
 
 
 class Faults:
@@ -39,12 +44,13 @@ class Faults:
     def report(
         self, key: str, message: str, now: float, level: int = WARN, lasting: bool = False
     ) -> None:
-        """Says that something is wrong; logged only if it was not wrong already."""
+        """Says that something is wrong; logged only if the same was not wrong already."""
+        kind = re.sub(r'[\d.,]+', '#', message)
         with self._lock:
             before = self._active.get(key)
-            count = 1 if before is None else before.count + 1
-            self._active[key] = Fault(level, message, now, count, lasting)
-        if before is None:
+            count, told = (1, frozenset()) if before is None else (before.count + 1, before.told)
+            self._active[key] = Fault(level, message, now, count, lasting, told | {kind})
+        if kind not in told and len(told) < _KINDS_TOLD:
             self._log(level, message)
 
     def clear(self, key: str) -> None:

@@ -1,36 +1,41 @@
-"""What the node parameters `model`, `device`, `dtype`, `method`, `keep`, `alpha` stand for."""
+"""What the parameters `model`, `device`, `dtype`, `method`, `keep` and `alpha` stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from tosa_ros.assets import embedded_model
+from tosa_ros.errors import ModelError
 from tosa_ros.merging import METHODS, MergingMethod
 
-EMBEDDED_MODEL = Path(__file__).parent.parent / 'assets' / 'tiny-vlm'
 
+def load_half(half: Any, node: Any) -> Any:
+    """VisionEncoder or Answerer, of the node's parameters model, device and dtype.
 
-def model_path(model: str) -> str:
-    """The checkpoint that the parameter `model` names; empty is the embedded one."""
-    return model or str(EMBEDDED_MODEL)
+    Raises:
+        ModelError: there is no such model or device.
+    """
+    model, device, dtype = (node.value(name) for name in ('model', 'device', 'dtype'))
+    if not model:
+        node.get_logger().info('model is empty: using the embedded one, for the tiny world only')
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f'parameter device: {device!r} is not available: {reason}') from error
+    return half.from_pretrained(
+        model or embedded_model(),
+        device=device,
+        dtype=None if dtype == 'auto' else getattr(torch, dtype),
+    )
 
 
 def model_name(model: str) -> str:
     """A short name for diagnostics."""
-    return Path(model).name if model else EMBEDDED_MODEL.name
-
-
-def load_half(half: Any, value: Callable[[str], Any]) -> Any:
-    """VisionEncoder or Answerer, of the parameters model, device and dtype."""
-    import torch
-
-    dtype = value('dtype')
-    return half.from_pretrained(
-        model_path(value('model')),
-        device=value('device'),
-        dtype=None if dtype == 'auto' else getattr(torch, dtype),
-    )
+    return Path(model).name or 'embedded'
 
 
 def merging_of(method: str, keep: float, alpha: str) -> MergingMethod:

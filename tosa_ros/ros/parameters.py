@@ -85,7 +85,7 @@ _DEVICE = Parameter(
 _DTYPE = Parameter(
     'dtype',
     'auto',
-    "The weights' precision; auto is what the checkpoint was saved in on a GPU, float32 on a CPU.",
+    "The weights' precision; auto is the checkpoint's own (bfloat16 for float16 on a CPU).",
     choices=('auto', 'float32', 'bfloat16', 'float16'),
     read_only=True,
 )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.ros.models import load_half
-from tosa_ros.ros.node import TosaNode
+from std_msgs.msg import String
+
+from tosa_ros.errors import QuestionError
+from tosa_ros.ros.answering import AnswerDesk
+from tosa_ros.ros.memory import FrameMemory, Seen
+from tosa_ros.ros.models import load_half, model_name
+from tosa_ros.ros.node import TosaNode, run_node
+from tosa_ros.ros.questions import Reply, parse_question, refusal
 from tosa_ros.ros.topics import QA_SERVICES, ros_type
+from tosa_ros.ros.visual_tokens import tokens_from_cloud
+from tosa_ros.vlm import Answerer, VisualTokens
 
 if TYPE_CHECKING:
     from tosa_ros.ros.vision_node import VisionNode
-    from tosa_ros.vlm import VisualTokens
 
 
 class QaNode(TosaNode):
@@ -30,11 +39,9 @@ class QaNode(TosaNode):
             vision.add_sink(self)
 
     def configure(self) -> None:
-        from tosa_ros.ros.answering import AnswerDesk
-        from tosa_ros.ros.memory import FrameMemory
-        from tosa_ros.vlm import Answerer
-
-        answerer = load_half(Answerer, self.value)
+        answerer = load_half(Answerer, self)
+        # The first inference is slow, and shows what does not fit in memory: before the start.
+        list(answerer.stream([], 'ready?', max_new_tokens=1))
         self._answer = self.publisher('answer')
         self._partial = self.publisher('answer/partial')
         self._offered = [
@@ -87,20 +94,14 @@ class QaNode(TosaNode):
 
     def receive_tokens(self, tokens: VisualTokens, frame_id: str) -> None:
         """Remembers a frame's tokens; called from vision_node's thread or from a subscription."""
-        from tosa_ros.ros.memory import Seen
-
         self.meter.input(self.now())
         if self._desk is not None:
             self._memory.add(Seen(tokens, frame_id, self._clock_s()))
 
     def _tokens_came(self, message: Any) -> None:
-        from tosa_ros.ros.visual_tokens import tokens_from_cloud
-
         self.receive_tokens(tokens_from_cloud(message), message.header.frame_id)
 
     def _question_came(self, message: Any) -> None:
-        from tosa_ros.ros.questions import parse_question, refusal
-
         try:
             question = parse_question(message.data)
         except QuestionError as error:
@@ -128,8 +129,6 @@ class QaNode(TosaNode):
         return response
 
     def _publish(self, reply: Reply) -> None:
-        from std_msgs.msg import String
-
         message = String(data=reply.to_json())
         if reply.text and not reply.error:
             self._partial.publish(message)
@@ -146,3 +145,7 @@ class QaNode(TosaNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     return run_node(QaNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

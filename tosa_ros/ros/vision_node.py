@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.errors import RosError
+from tosa_ros.frames import Frame
 from tosa_ros.ros.conversions import image_message, stamp_ns
 from tosa_ros.ros.frame_builder import FrameBuilder
 from tosa_ros.ros.models import load_half, merging_of, model_name
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
+from tosa_ros.ros.visual_tokens import cloud_from_tokens
+from tosa_ros.vlm import VisionEncoder, VisualTokens
 
 
 class TokenSink(Protocol):
@@ -18,7 +25,7 @@ class TokenSink(Protocol):
 
     def wants_tokens(self) -> bool: ...
 
-    def receive_tokens(self, tokens: Any, frame_id: str) -> None: ...
+    def receive_tokens(self, tokens: VisualTokens, frame_id: str) -> None: ...
 
 
 class _Job(NamedTuple):
@@ -44,10 +51,10 @@ class VisionNode(TosaNode):
         self._sinks.append(sink)
 
     def configure(self) -> None:
-        from tosa_ros.vlm import VisionEncoder
-
-        self._encoder = load_half(VisionEncoder, self.value)
+        self._encoder = load_half(VisionEncoder, self)
         self._set_merging()
+        # The first inference is slow, and shows what does not fit in memory: before the start.
+        self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])
         self._builder = FrameBuilder(self.fault, self.value('rectified'))
         self._pairing = Pairing(
             self.value('sync_slop_s'), self.value('depth_timeout_s'), self.value('use_depth')
@@ -120,18 +127,18 @@ class VisionNode(TosaNode):
         for sink in self._sinks:
             sink.receive_tokens(tokens, header.frame_id)
         if self.listeners('visual_tokens'):
-            from tosa_ros.ros.visual_tokens import cloud_from_tokens
-
             cloud = cloud_from_tokens(tokens, header, frame.width, frame.height)
             self._tokens.publish(cloud)
         self.meter.done(self.now(), self.now() - job.came)
         if self.listeners('merge_image'):
-            from tosa_ros.ros.merge_image import merge_image
-
             grid = self._encoder.image_input.grid(frame.width, frame.height)
-            picture = merge_image(frame.rgb, tokens, grid)
+            picture = draw_tokens(frame.rgb, token_map(tokens.source, grid))
             self._picture.publish(image_message(picture, 'rgb8', header))
 
 
 def main(args: Sequence[str] | None = None) -> int:
     return run_node(VisionNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

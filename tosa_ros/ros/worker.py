@@ -27,17 +27,21 @@ class LatestWorker(Generic[T]):
         self._wake = threading.Condition()
         self._item: T | None = None
         self._busy = self._stopped = False
-        self._started = -float('inf')
-        self._min_interval_s = 0.0
+        self._interval_s = 0.0
+        self._allowed = 0.0  # When the next item may begin, monotonic seconds.
         self.dropped = 0
         # A daemon, so that an inference that cannot be interrupted never holds up the exit.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def set_max_rate(self, hertz: float) -> None:
-        """How many items a second are begun at most; 0 is no limit."""
+        """How many items a second are begun at most, on average; 0 is no limit.
+
+        One item may begin early, so that items which come at just this rate never wait.
+        """
         with self._wake:
-            self._min_interval_s = 1 / hertz if hertz > 0 else 0.0
+            self._interval_s = 1 / hertz if hertz > 0 else 0.0
+            self._allowed = 0.0
             self._wake.notify_all()
 
     def submit(self, item: T) -> None:
@@ -80,10 +84,11 @@ class LatestWorker(Generic[T]):
         """The item to work on, once there is one and the rate allows; None at the end."""
         with self._wake:
             while not self._stopped:
-                early_s = self._started + self._min_interval_s - time.monotonic()
+                now = time.monotonic()
+                early_s = self._allowed - now
                 if self._item is not None and early_s <= 0:
                     item, self._item, self._busy = self._item, None, True
-                    self._started = time.monotonic()
+                    self._allowed = max(self._allowed, now - self._interval_s) + self._interval_s
                     return item
                 self._wake.wait(early_s if self._item is not None else None)
         return None

@@ -1,0 +1,257 @@
+"""Questions, memory and the desk, with a real language model on random weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tosa_ros.errors import QuestionError
+from tosa_ros.frames import Frame
+from tosa_ros.merging import ToSA
+from tosa_ros.ros.answering import AnswerDesk
+from tosa_ros.ros.memory import FrameMemory, Seen
+from tosa_ros.ros.questions import Question, Reply, parse_question, refusal
+from tosa_ros.vlm import Answerer, VisionEncoder
+
+
+def test_plain_text_and_json_are_questions():
+    plain = parse_question('  what is there? ')
+    assert plain.text == 'what is there?'
+    assert plain.id
+    assert plain.id != parse_question('what is there?').id
+    assert parse_question('{"id": 7, "text": "and now?"}') == Question('7', 'and now?')
+    assert parse_question('{"text": "and now?"}').text == 'and now?'
+    assert parse_question('[1] is a plain question?').text == '[1] is a plain question?'
+
+
+@pytest.mark.parametrize(
+    ('data', 'said'),
+    [
+        ('', 'wanted some words'),
+        ('   ', 'wanted some words'),
+        ('x' * 1_000_000, '1,000,000 characters'),
+        ('x' * 4_001, '4,001 characters'),
+        ('{"id": 1', 'begins like JSON but is not'),
+        ('{' * 8_000, 'begins like JSON but is not'),
+        ('{"a":' * 1_500, 'begins like JSON but is not'),
+        ('{"id": 1}', 'wanted JSON'),
+        ('{"id": [1], "text": "a"}', 'wanted JSON'),
+        ('{"text": 5}', 'wanted JSON'),
+    ],
+)
+def test_what_is_no_question_is_refused_in_one_line(data, said):
+    with pytest.raises(QuestionError, match=said) as refused:
+        parse_question(data)
+    reply = json.loads(refusal(data, str(refused.value)).to_json())
+    assert '\n' not in reply['error']
+    assert len(reply['question']) <= 200
+    assert reply['done']
+
+
+def test_a_refusal_keeps_the_id():
+    assert refusal('{"id": "a7", "text": ""}', 'no').id == 'a7'
+    assert refusal('{"id": "a7", ', 'no').id == ''
+
+
+@pytest.fixture(scope='module')
+def encoder(checkpoint):
+    return VisionEncoder.from_pretrained(checkpoint, merging=ToSA(keep=0.25))
+
+
+@pytest.fixture(scope='module')
+def answerer(checkpoint):
+    return Answerer.from_pretrained(checkpoint)
+
+
+@pytest.fixture(scope='module')
+def looks(encoder):
+    """Tokens of a frame with depth and of one without."""
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    depth = np.full((48, 64), 2.0, np.float32)
+    return encoder.encode([Frame(rgb=rgb), Frame(rgb=rgb, depth_m=depth)])
+
+
+@pytest.fixture
+def seen(looks):
+    def make(stamp, came_s=0.0, depth=True):
+        return Seen(replace(looks[depth], stamp=stamp), 'camera', came_s)
+
+    return make
+
+
+def stamps(memory):
+    frames = memory.frames(-float('inf'), 0.0, lambda: False)
+    return [frame.tokens.stamp for frame in frames]
+
+
+def test_memory_keeps_the_newest_and_older_ones_apart(seen):
+    memory = FrameMemory(frames=4, interval_s=1.0)
+    assert stamps(memory) == []
+    for tenth in range(0, 58, 2):
+        memory.add(seen(tenth / 10))
+    assert stamps(memory) == [3.0, 4.0, 5.0, 5.6]
+    memory.add(seen(5.5))  # late: ignored
+    assert stamps(memory) == [3.0, 4.0, 5.0, 5.6]
+    memory.set_span(2, 1.0)
+    assert stamps(memory) == [5.0, 5.6]
+    memory.set_span(1, 1.0)
+    assert stamps(memory) == [5.6]
+    memory.add(seen(0.5))  # time was set back
+    assert stamps(memory) == [0.5]
+
+
+def test_memory_waits_for_a_frame_that_is_new_enough(seen):
+    memory = FrameMemory(1, 1.0)
+    memory.add(seen(1.0, came_s=10.0))
+    assert memory.frames(10.5, 0.0, lambda: False) == []
+    assert memory.newest_age_s(12.0) == 2.0
+    threading.Timer(0.05, memory.add, [seen(2.0, came_s=11.0)]).start()
+    [frame] = memory.frames(10.5, 10.0, lambda: False)
+    assert frame.tokens.stamp == 2.0
+    started = time.monotonic()
+    assert memory.frames(20.0, 10.0, lambda: True) == []
+    assert time.monotonic() - started < 5
+
+
+class Replies:
+    """What a desk published, and waiting for it."""
+
+    def __init__(self) -> None:
+        self.all: list[Reply] = []
+        self._came = threading.Condition()
+
+    def __call__(self, reply: Reply) -> None:
+        with self._came:
+            self.all.append(reply)
+            self._came.notify_all()
+
+    def final(self, count: int) -> list[Reply]:
+        def done():
+            return [reply for reply in self.all if reply.done]
+
+        with self._came:
+            assert self._came.wait_for(lambda: len(done()) >= count, 30)
+            return done()
+
+    def first_words(self) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: any(reply.text for reply in self.all), 30)
+
+
+@pytest.fixture
+def replies():
+    return Replies()
+
+
+@pytest.fixture
+def desk(answerer, replies):
+    errors = []
+    made = AnswerDesk(
+        answerer,
+        FrameMemory(3, 1.0),
+        replies,
+        clock=lambda: 0.0,
+        on_error=errors.append,
+        max_new_tokens=8,
+    )
+    made.wait_s = 0.2
+    yield made
+    assert made.stop(30)
+    assert errors == []
+
+
+def test_answers_are_the_models_own_and_grow(desk, replies, answerer, seen):
+    frames = [seen(1.0), seen(2.0), seen(3.0)]
+    for frame in frames:
+        desk.memory.add(frame)
+    desk.ask(Question('a', 'what is there?'))
+    [final] = replies.final(1)
+    wanted = answerer.answer([f.tokens for f in frames], 'what is there?', max_new_tokens=8)
+    assert final.text.strip() == wanted.text
+    assert (final.id, final.error, final.frames, final.stamp) == ('a', '', 3, 3.0)
+    assert final.tokens == sum(len(f.tokens) for f in frames)
+    assert 0 < final.first_word_ms <= final.latency_ms
+    growing = [reply.text for reply in replies.all]
+    assert all(after.startswith(before) for before, after in itertools.pairwise(growing))
+    assert len(set(growing)) > 2
+
+
+def test_answers_say_when_there_was_no_depth(desk, replies, seen):
+    desk.memory.add(seen(1.0, depth=False))
+    desk.ask(Question('a', 'what is there?'))
+    desk.memory.add(seen(2.0, depth=True))
+    [final] = replies.final(1)
+    assert final.spatial == 'none'
+    assert 'merged by appearance alone' in final.note
+
+
+def test_without_frames_the_reason_is_told(desk, replies, seen):
+    desk.ask(Question('a', 'what is there?'))
+    assert 'no frame was seen yet' in replies.final(1)[0].error
+    desk.memory.add(seen(1.0, came_s=-60.0))
+    desk.ask(Question('b', 'what is there?'))
+    assert 'came 60.0 s ago, which is more than max_age_s (10)' in replies.final(2)[1].error
+    desk.max_age_s = 0.0
+    desk.ask(Question('c', 'what is there?'))
+    assert replies.final(3)[2].error == ''
+
+
+def test_too_many_questions_are_refused_at_once(desk, replies, seen):
+    desk.max_waiting = 3
+    for index in range(20):
+        desk.ask(Question(str(index), 'what is there?'))
+    desk.memory.add(seen(1.0))
+    finals = replies.final(20)
+    busy = [reply for reply in finals if reply.error.startswith('busy: 3 questions')]
+    assert len(busy) in (16, 17)
+    assert desk.dropped == len(busy)
+    assert len(finals) == 20
+
+
+def test_cancelling_ends_the_answer_and_refuses_the_rest(desk, replies, seen):
+    desk.memory.add(seen(1.0))
+    desk.max_new_tokens = 3000
+    for name in 'abc':
+        desk.ask(Question(name, 'what is there?'))
+    replies.first_words()
+    assert desk.clear() == 3
+    finals = {reply.id: reply for reply in replies.final(3)}
+    assert {reply.error for reply in finals.values()} == {'cancelled'}
+    assert finals['a'].text
+    assert desk.wait_idle(30)
+    desk.max_new_tokens = 4
+    desk.ask(Question('d', 'what is there?'))
+    assert replies.final(4)[3].error == ''
+
+
+def test_what_the_model_refuses_is_told_and_the_desk_goes_on(desk, replies, seen):
+    desk.memory.add(seen(1.0))
+    desk.ask(Question('a', 'what is <image> there?'))
+    desk.ask(Question('b', 'what is there?'))
+    first, second = replies.final(2)
+    assert "'<image>'" in first.error
+    assert second.error == ''
+
+
+def test_closing_in_the_middle_of_an_answer(answerer, replies, seen):
+    desk = AnswerDesk(
+        answerer,
+        FrameMemory(1, 1.0),
+        replies,
+        clock=lambda: 0.0,
+        on_error=lambda error: None,
+        max_new_tokens=3000,
+    )
+    desk.memory.add(seen(1.0))
+    desk.ask(Question('a', 'what is there?'))
+    replies.first_words()
+    started = time.monotonic()
+    assert desk.stop(30)
+    assert time.monotonic() - started < 10
+    assert replies.final(1)[0].error == 'cancelled'
