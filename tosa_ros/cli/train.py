@@ -29,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument('--resume', action='store_true', help='go on from --out (the default)')
     start.add_argument('--fresh', action='store_true', help='start anew, over what is in --out')
-    parser.add_argument('--export', type=Path, metavar='DIR', help='write the checkpoint; no training')
+    parser.add_argument(
+        '--export', type=Path, metavar='DIR', help='write the checkpoint; no training'
+    )
     parser.add_argument('--evaluate', metavar='SPLIT', help='print accuracy by type; no training')
     parser.add_argument('--views', type=int, default=256, help='views an evaluation takes')
     parser.set_defaults(run=run)

@@ -89,9 +89,7 @@ class DenseHead(nn.Module):
 
     def loss(self, predicted: Tensor, labels: Labels) -> dict[str, Tensor]:
         """One term for each attribute and for offset, middle and depth."""
-        *scores, offset, middle, depth = predicted.float().split(
-            (*self.classes, 2, 1, 1), dim=1
-        )
+        *scores, offset, middle, depth = predicted.float().split((*self.classes, 2, 1, 1), dim=1)
         there = labels.attributes[:, 0] > 0
         # Objects and background weigh the same, however little of the view objects fill.
         share = there.float().mean().clamp(0.01, 0.99)

@@ -35,13 +35,19 @@ def default_folder() -> Path:
 
 
 def trainer_of(
-    recipe: Recipe, out: Path, data: Path, *, device: str = 'cpu', compiled: bool = True, fresh: bool = False
+    recipe: Recipe,
+    out: Path,
+    data: Path,
+    *,
+    device: str = 'cpu',
+    compiled: bool = True,
+    fresh: bool = False,
 ) -> Trainer:
     """A trainer for the tiny world, as saved in `out` or at its start.
 
     fresh: pays no heed to what is saved. A new tokenizer is learned from the first data.
     """
-    from tosa_ros.synthetic import COLOURS, QUESTION_TYPES, SHAPES
+    from tosa_ros.synthetic import COLOURS, EPISODE_QUESTION_TYPES, QUESTION_TYPES, SHAPES
     from tosa_ros.training.tokenizer import tokenizer_from_json
     from tosa_ros.training.trainer import Trainer
 
@@ -52,7 +58,7 @@ def trainer_of(
         out=out,
         cache=data,
         classes=(len(SHAPES), len(COLOURS), len(SIZES), len(STATES)),
-        types=QUESTION_TYPES,
+        types=tuple(dict.fromkeys((*QUESTION_TYPES, *EPISODE_QUESTION_TYPES))),
         device=device,
         compiled=compiled,
     )

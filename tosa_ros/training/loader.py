@@ -97,6 +97,8 @@ class Reader:
         if number not in self._open:
             shard = wait_for_shard(self.cache, self.source, number)
             flat = [(text, answer) for asked in shard.questions for text, answer, _ in asked]
+            if self.source.split == 'train':  # people do not always write a capital letter
+                flat = [(t.lower() if i % 4 == 3 else t, a) for i, (t, a) in enumerate(flat)]
             encoded = iter(encode_questions(self.tokenizer, flat))
             asked = [
                 [(np.array(ids, np.int16), start, kind, self._rare(kind, answer))

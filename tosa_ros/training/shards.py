@@ -54,7 +54,9 @@ class Source:
 
         indices = range(number * self.shard, (number + 1) * self.shard)
         if self.kind == 'single':
-            return [synthetic.single(self.split, i, questions=MAX_QUESTIONS['single']) for i in indices]
+            return [
+                synthetic.single(self.split, i, questions=MAX_QUESTIONS['single']) for i in indices
+            ]
         return [synthetic.episode(self.split, i, frames=self.frames) for i in indices]
 
 
@@ -133,7 +135,7 @@ def open_shard(path: Path) -> Shard:
             for name in ('rgb', 'depth', 'instances', 'objects')
         }
         questions = json.loads((path / 'questions.json').read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f'shard {path}: {error}; delete the folder and it is rendered again'
         ) from error

@@ -83,8 +83,10 @@ def _wrapped(bpe: Tokenizer) -> PreTrainedTokenizerFast:
 
 def prompt_parts(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], str, str]:
     """What stands before the images (ids), before a question, and between it and its answer."""
-    return tokenizer.encode(f'{START}user ', add_special_tokens=False), '\n', (
-        f'{END}{START}assistant\n'
+    return (
+        tokenizer.encode(f'{START}user ', add_special_tokens=False),
+        '\n',
+        (f'{END}{START}assistant\n'),
     )
 
 

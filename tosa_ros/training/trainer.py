@@ -242,9 +242,7 @@ class Trainer:
 
     def _of(self, reader: Reader, indices, rng, weight) -> Batch:
         r = self.recipe
-        return reader.batch(
-            indices, rng, weight, r.questions, r.question_tokens, r.answer_tokens
-        )
+        return reader.batch(indices, rng, weight, r.questions, r.question_tokens, r.answer_tokens)
 
     def _reader(self, source: Source) -> Reader:
         if source not in self._readers:
@@ -278,9 +276,7 @@ class Trainer:
 
             function = both if asks else dense
             compiled = self._compiled
-            self._functions[key] = (
-                torch.compile(function, dynamic=False) if compiled else function
-            )
+            self._functions[key] = torch.compile(function, dynamic=False) if compiled else function
         return self._functions[key]
 
     def _tokenizer_json(self) -> str:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip('open3d')
+
+from tosa_ros.training.embedded import trainer_of
+from tosa_ros.training.model import Shape
+from tosa_ros.training.recipe import Recipe
+from tosa_ros.training.shards import Source, write_shard
+
+TINY = Shape(
+    vision_width=32,
+    vision_layers=2,
+    vision_heads=2,
+    vision_mlp=48,
+    text_width=32,
+    text_layers=2,
+    text_heads=2,
+    text_mlp=48,
+)
+
+
+class SmallRecipe(Recipe):
+    """A recipe whose shards are quickly rendered."""
+
+    @property
+    def single(self) -> Source:
+        return Source('single', 'train', shard=8)
+
+    @property
+    def episode(self) -> Source:
+        return Source('episode', 'train', self.frames, shard=2)
+
+
+@pytest.fixture(scope='session')
+def recipe():
+    return SmallRecipe(
+        shape=TINY,
+        steps=8,
+        batch=4,
+        questions=3,
+        question_tokens=96,
+        answer_tokens=12,
+        scenes=16,
+        episodes=2,
+        frames=2,
+        dense_steps=2,
+        easy_steps=1,
+        episode_step=5,
+        episode_share=0.5,
+        warmup=2,
+    )
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory, recipe):
+    folder = tmp_path_factory.mktemp('data')
+    for split in ('train', 'val'):
+        for number in range(2 if split == 'train' else 1):
+            write_shard(folder, Source('single', split, shard=8), number)
+    for number in range(2):
+        write_shard(folder, recipe.episode, number)
+    return folder
+
+
+@pytest.fixture
+def make_trainer(recipe, data):
+    def make(out, **changes):
+        return trainer_of(changes.pop('recipe', recipe), out, data, compiled=False, **changes)
+
+    return make
