@@ -57,7 +57,7 @@ def box(size: tuple[float, float, float], base: tuple[float, float, float]) -> M
 def ball(radius: float) -> Mesh:
     """A ball that touches the floor."""
     rings = SEGMENTS // 2
-    theta = np.linspace(0, np.pi, rings + 1)
+    theta = np.linspace(np.pi, 0, rings + 1)
     phi = np.arange(SEGMENTS) * 2 * np.pi / SEGMENTS
     theta, phi = np.meshgrid(theta, phi, indexing='ij')
     normals = np.stack(
@@ -80,7 +80,8 @@ def frustum(bottom: float, top: float, height: float, base_z: float = 0.0) -> Me
         start = sum(len(v) for v in vertices)
         vertices.append(circle)
         normals.append(np.tile((0, 0, direction), (SEGMENTS, 1)))
-        triangles += [(start, start + i, start + i + 1) for i in range(1, SEGMENTS - 1)]
+        turn = int(direction)  # anticlockwise as seen from outside
+        triangles += [(start, start + i, start + i + 1)[::turn] for i in range(1, SEGMENTS - 1)]
     return _mesh(np.concatenate(vertices), np.concatenate(normals), triangles)
 
 

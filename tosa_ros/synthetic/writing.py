@@ -1,0 +1,108 @@
+"""Episodes as files: frames in OpenEQA's folder layout, questions in OpenEQA's schema, or a bag.
+
+Every folder is written beside its place and then renamed, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tosa_ros.errors import DataError
+from tosa_ros.frames import Frame
+from tosa_ros.synthetic.episodes import Episode
+
+BENCHMARK = 'tinyworld-v0'  # the part of OpenEQA's episode_history before the slash
+MAX_DEPTH_MM = 65535
+
+
+def episode_history(split: str, index: int) -> str:
+    """OpenEQA's name of an episode, which is its folder's under the frames' root."""
+    return f'{BENCHMARK}/{split}-{index:06d}'
+
+
+def question_records(history: str, episode: Episode) -> list[dict[str, str]]:
+    """An episode's questions in OpenEQA's schema, each with an id made from its text."""
+    return [
+        {
+            'question': question.text,
+            'answer': question.answer,
+            'category': question.category,
+            'question_id': str(uuid.uuid5(uuid.NAMESPACE_URL, f'{history} {question.text}')),
+            'episode_history': history,
+        }
+        for question in episode.questions
+    ]
+
+
+def write_questions(path: Path, records: list[dict[str, str]]) -> None:
+    """Writes an OpenEQA question file.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
+    try:
+        partial.write_text(json.dumps(records, indent=1) + '\n')
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f'{path}: cannot be written: {error.strerror}') from error
+
+
+def write_frames(folder: Path, episode: Episode) -> None:
+    """Frames as OpenEQA has them: <stem>-rgb.png, <stem>-depth.png (uint16 millimetres, 0 where
+    there is none), <stem>.txt (camera-to-world), intrinsic_color.txt and intrinsic_depth.txt.
+
+    Raises:
+        DataError: the folder is there already or cannot be written.
+    """
+
+    def write(place: Path) -> None:
+        place.mkdir()
+        k = np.eye(4)
+        k[:3, :3] = episode.frames[0].intrinsics.matrix()
+        for name in ('intrinsic_color.txt', 'intrinsic_depth.txt'):
+            np.savetxt(place / name, k, fmt='%.9g')
+        for number, frame in enumerate(episode.frames):
+            stem = f'{number:06d}'
+            Image.fromarray(frame.rgb).save(place / f'{stem}-rgb.png')
+            Image.fromarray(millimetres(frame)).save(place / f'{stem}-depth.png')
+            np.savetxt(place / f'{stem}.txt', frame.pose, fmt='%.9g')
+
+    into_place(folder, write)
+
+
+def millimetres(frame: Frame) -> np.ndarray:
+    """Depth (H, W) uint16 millimetres, 0 where there is none."""
+    depth = np.nan_to_num(frame.depth_m, nan=0.0) * 1000
+    return np.clip(np.round(depth), 0, MAX_DEPTH_MM).astype(np.uint16)
+
+
+def into_place(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a path that does not exist, and renames what it made to `path`.
+
+    Raises:
+        DataError: `path` is there already, or cannot be written.
+    """
+    if path.exists():
+        raise DataError(f'{path}: is there already; name another --out or remove it')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
+    except OSError as error:
+        raise DataError(f'{path}: cannot be written: {error.strerror}') from error
+    try:
+        write(workshop / path.name)
+        os.replace(workshop / path.name, path)
+    except OSError as error:
+        raise DataError(f'{path}: cannot be written: {error.strerror or error}') from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
