@@ -112,10 +112,10 @@ def test_silhouette_is_what_rendering_a_thing_alone_covers(samples):
     """Uncropped and unoccluded: in a camera of the same focal length with a far larger image."""
     light = Light(positions=((1.0, 1.0, 2.0),))
     checked = 0
-    for sample in samples[:12]:
+    for sample in samples[:48:8]:
         room = build_room(np.random.default_rng(0), STYLES['test'], 'stone')
         k = sample.frame.intrinsics
-        wide = Intrinsics(k.fx, k.fy, 255.5, 255.5, 512, 512)
+        wide = Intrinsics(k.fx, k.fy, 191.5, 191.5, 384, 384)
         for thing in sample.objects:
             alone = Stage((replace(room, slabs=room.slabs[:1]),), (thing,))
             view = alone.view(wide, sample.frame.pose, light, np.random.default_rng(0))
@@ -124,7 +124,7 @@ def test_silhouette_is_what_rendering_a_thing_alone_covers(samples):
                 covered, rel=0.12, abs=8
             )
             checked += 1
-    assert checked > 40
+    assert checked > 25
 
 
 def test_colours_can_be_told_from_the_picture(samples):
