@@ -1,0 +1,1 @@
+"""Benchmarks, official metrics, the runner and bag replay, over `tosa_ros.pipeline`."""

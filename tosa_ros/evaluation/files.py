@@ -1,0 +1,93 @@
+"""Reading and writing the files of benchmarks and runs, with errors that name what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tosa_ros.errors import DataError
+
+_KINDS = {str: 'text', list: 'a list', dict: 'an object', bool: 'true or false', int: 'a number'}
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file, or of a JSON Lines one (`.jsonl`) as a list."""
+    if not path.is_file():
+        raise DataError(f'{path}: no such file')
+    try:
+        text = path.read_text('utf-8')
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f'{path}: cannot be read as UTF-8 text: {error}') from error
+    if path.suffix != '.jsonl':
+        return _decoded(text, str(path))
+    lines = enumerate(text.splitlines(), start=1)
+    return [_decoded(line, f'{path}: line {n}') for n, line in lines if line.strip()]
+
+
+def _decoded(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f'{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}'
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that the file is either the old one or the whole new one."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text so that the file is either the old one or the whole new one."""
+    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
+    partial.write_text(text, 'utf-8')
+    os.replace(partial, path)
+
+
+def records(value: Any, path: Path, key: str | None = None) -> list[dict]:
+    """The list of objects that a benchmark file holds, at its top or under `key`."""
+    if key is not None:
+        if not isinstance(value, dict) or key not in value:
+            raise DataError(f'{path}: wanted an object with a list {key!r} in it')
+        value = value[key]
+    if not isinstance(value, list) or not value:
+        seen = 'an empty list' if value == [] else type(value).__name__
+        raise DataError(f'{path}: holds {seen}; wanted a list of questions')
+    for index, record in enumerate(value):
+        if not isinstance(record, dict):
+            raise DataError(f'{path}: record {index} is {_short(record)}; wanted an object')
+    return value
+
+
+def field(record: dict, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """A field that a record must have.
+
+    Raises:
+        DataError: naming the record, the field, what is there and what is wanted.
+    """
+    if name not in record:
+        raise DataError(f'{where}: field {name!r} is missing; it has {", ".join(record)}')
+    value = record[name]
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = ' or '.join(_KINDS.get(k, k.__name__) for k in kinds)
+        raise DataError(f'{where}: field {name!r} is {_short(value)}; wanted {wanted}')
+    if isinstance(value, str) and not value.strip():
+        raise DataError(f'{where}: field {name!r} is empty')
+    return value
+
+
+def texts(record: dict, name: str, where: str) -> tuple[str, ...]:
+    """A field that holds a list of texts, at least one."""
+    values = field(record, name, list, where)
+    if not values or not all(isinstance(value, str) for value in values):
+        raise DataError(f'{where}: field {name!r} is {_short(values)}; wanted a list of texts')
+    return tuple(values)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 60 else text[:57] + '...'

@@ -1,0 +1,188 @@
+"""Judges: language models that mark an answer. Any OpenAI-compatible endpoint, or a local model.
+
+A judge that cannot be asked raises; it never answers in the model's place.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tosa_ros.errors import ModelError, TosaError
+
+# OpenEQA's settings.
+DEFAULT_JUDGE = 'gpt-4-1106-preview'
+TEMPERATURE = 0.2
+MAX_TOKENS = 32
+SEED = 1234
+
+_RETRIED = {408, 409, 425, 429}
+
+
+class JudgeError(TosaError):
+    """A judge cannot be reached, refuses, or gives no mark."""
+
+
+class Judge(Protocol):
+    """What marks answers."""
+
+    name: str
+    parallel: bool
+
+    def settings(self) -> dict[str, Any]:
+        """What a mark depends on besides the prompt; marks made with others are not mixed in."""
+        ...
+
+    def ask(self, prompt: str, seed: int) -> str:
+        """The judge's reply. Raises JudgeError when there is none."""
+        ...
+
+
+@dataclass
+class EndpointJudge:
+    """A model behind an OpenAI-compatible `/chat/completions` endpoint.
+
+    base_url: up to and with the version, as 'https://api.openai.com/v1'.
+    attempts, wait_s: how often a passing failure (no connection, 429, 5xx, a broken reply) is
+        tried, and the first wait, which doubles up to a minute; `Retry-After` is obeyed.
+    """
+
+    base_url: str
+    model: str = DEFAULT_JUDGE
+    api_key: str | None = field(default=None, repr=False)
+    attempts: int = 6
+    wait_s: float = 1.0
+    timeout_s: float = 60.0
+    parallel = True
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(('http://', 'https://')):
+            raise JudgeError(
+                f'judge: base URL {self.base_url!r}; wanted http://... or https://..., up to /v1'
+            )
+        self.name = self.model
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            'judge': self.model,
+            'endpoint': self.base_url,
+            'temperature': TEMPERATURE,
+            'max_tokens': MAX_TOKENS,
+            'seed': SEED,
+        }
+
+    def ask(self, prompt: str, seed: int) -> str:
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return self._ask_once(prompt, seed)
+            except _PassingError as error:
+                if attempt == self.attempts:
+                    raise JudgeError(
+                        f'judge {self.model} at {self.base_url}: {error} ({attempt} attempts)'
+                    ) from error
+                backoff = min(60.0, self.wait_s * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
+                time.sleep(max(backoff, error.retry_after_s))
+        raise AssertionError('unreachable')
+
+    def _ask_once(self, prompt: str, seed: int) -> str:
+        headers = {'Content-Type': 'application/json'}
+        if self.api_key:
+            headers['Authorization'] = f'Bearer {self.api_key}'
+        body = {
+            'model': self.model,
+            'messages': [{'role': 'user', 'content': prompt}],
+            'temperature': TEMPERATURE,
+            'max_tokens': MAX_TOKENS,
+            'seed': seed,
+        }
+        url = f'{self.base_url.rstrip("/")}/chat/completions'
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
+                reply = json.loads(response.read())
+            content = reply['choices'][0]['message']['content']
+        except urllib.error.HTTPError as error:
+            detail = error.read(200).decode('utf-8', 'replace').replace('\n', ' ')
+            message = f'HTTP {error.code} {error.reason}: {detail}'
+            if error.code in _RETRIED or error.code >= 500:
+                raise _PassingError(message, _retry_after_s(error)) from error
+            raise JudgeError(
+                f'judge {self.model} at {self.base_url}: {message}; check the URL, model and key'
+            ) from error
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            # No connection, a time-out, or a reply that is not a chat completion.
+            raise _PassingError(f'{type(error).__name__}: {error}') from error
+        if not isinstance(content, str):
+            raise _PassingError(f'the reply holds {content!r} instead of text')
+        return content
+
+
+class LocalJudge:
+    """A causal language model in a checkpoint folder (or hub id), by transformers."""
+
+    parallel = False
+
+    def __init__(self, path_or_id: str | Path, device: str = 'cpu') -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.name = Path(path_or_id).name
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+            self._model = AutoModelForCausalLM.from_pretrained(
+                path_or_id, dtype='auto', trust_remote_code=False, use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).split('\n')[0]
+            raise ModelError(f'judge {path_or_id}: cannot be loaded: {reason}') from error
+        self._model.eval().to(device)
+        self._lock = threading.Lock()
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            'judge': self.name,
+            'endpoint': 'local',
+            'temperature': TEMPERATURE,
+            'max_tokens': MAX_TOKENS,
+            'seed': SEED,
+        }
+
+    def ask(self, prompt: str, seed: int) -> str:
+        import torch
+
+        if self._tokenizer.chat_template:
+            inputs = self._tokenizer.apply_chat_template(
+                [{'role': 'user', 'content': prompt}],
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors='pt',
+            )
+        else:
+            inputs = self._tokenizer(prompt + '\nYour mark:', return_tensors='pt')
+        inputs = inputs.to(self._model.device)
+        with self._lock, torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            output = self._model.generate(
+                **inputs, do_sample=True, temperature=TEMPERATURE, max_new_tokens=MAX_TOKENS
+            )
+        new = output[0, inputs['input_ids'].shape[1] :]
+        return self._tokenizer.decode(new, skip_special_tokens=True)
+
+
+class _PassingError(Exception):
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def _retry_after_s(error: urllib.error.HTTPError) -> float:
+    try:
+        return min(60.0, max(0.0, float(error.headers.get('Retry-After', 0))))
+    except ValueError:  # an HTTP date; the back-off waits instead
+        return 0.0

@@ -1,0 +1,101 @@
+"""Score: one metric over a benchmark's questions, with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+QuestionId = str | int
+Aggregate = Callable[[np.ndarray, np.ndarray], float]
+
+CONFIDENCE_Z = 1.959963984540054
+RESAMPLES = 2000
+SEED = 0
+
+
+def mean_over_questions(values: np.ndarray, categories: np.ndarray) -> float:
+    """The plain mean; what most benchmarks report."""
+    return float(values.mean())
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric. Everything is in percent.
+
+    name: the metric's exact name, as the report prints it.
+    values: question id -> 0..100; every question of the benchmark, unanswered ones included.
+        Empty for a metric of the whole corpus (BLEU, CIDEr).
+    interval: 95 %; None where there are no per-question values.
+    """
+
+    name: str
+    overall: float
+    by_category: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[QuestionId, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+
+    def to_dict(self) -> dict:
+        """As plain values, without the per-question ones."""
+        return {
+            'metric': self.name,
+            'overall': self.overall,
+            'interval_95': None if self.interval is None else list(self.interval),
+            'by_category': dict(self.by_category),
+        }
+
+
+def make_score(
+    name: str,
+    values: Mapping[QuestionId, float],
+    categories: Sequence[str],
+    aggregate: Aggregate = mean_over_questions,
+) -> Score:
+    """A Score from per-question values in 0..1, in the order of `categories`."""
+    array = 100.0 * np.fromiter(values.values(), np.float64, len(values))
+    labels = np.asarray(categories)
+    if array.size == 0:
+        return Score(name, float('nan'))
+    return Score(
+        name=name,
+        overall=aggregate(array, labels),
+        by_category={
+            category: float(array[labels == category].mean()) for category in sorted(set(labels))
+        },
+        values=dict(zip(values, array.tolist(), strict=True)),
+        interval=interval(array, labels, aggregate),
+    )
+
+
+def interval(
+    values: np.ndarray, categories: np.ndarray, aggregate: Aggregate = mean_over_questions
+) -> tuple[float, float]:
+    """The 95 % interval of an aggregate of values in 0..100.
+
+    Wilson's for a mean of right-or-wrong values, else the percentile bootstrap over questions
+    (within each category, where the aggregate weighs categories).
+    """
+    if aggregate is mean_over_questions and np.isin(values, (0.0, 100.0)).all():
+        return wilson(int((values == 100.0).sum()), len(values))
+    draws = np.random.default_rng(SEED)
+    groups = [np.arange(len(values))]
+    if aggregate is not mean_over_questions:
+        groups = [np.flatnonzero(categories == c) for c in np.unique(categories)]
+    order = np.concatenate(groups)
+    labels = categories[order]
+    means = [
+        aggregate(values[np.concatenate([draws.choice(g, len(g)) for g in groups])], labels)
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion, in percent (Wilson 1927)."""
+    z2 = CONFIDENCE_Z**2
+    centre = (right + z2 / 2) / (total + z2)
+    spread = right * (total - right) / total + z2 / 4
+    half = CONFIDENCE_Z * np.sqrt(spread) / (total + z2)
+    return max(0.0, 100 * float(centre - half)), min(100.0, 100 * float(centre + half))
