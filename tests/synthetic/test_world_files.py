@@ -185,7 +185,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, made, monkeypatch):
     def full(*_, **__):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(writing.np, 'savetxt', full)
+    monkeypatch.setattr(np, 'savetxt', full)
     with pytest.raises(DataError, match='No space left on device'):
         writing.write_frames(tmp_path / 'episode', made)
     assert list(tmp_path.iterdir()) == []

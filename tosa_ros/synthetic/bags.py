@@ -13,7 +13,7 @@ import numpy as np
 from tosa_ros.errors import MissingDependencyError
 from tosa_ros.frames import Frame
 from tosa_ros.synthetic.episodes import Episode
-from tosa_ros.synthetic.writing import into_place, millimetres
+from tosa_ros.synthetic.writing import into_place
 
 COLOUR_TOPIC = '/camera/color/image_raw'
 DEPTH_TOPIC = '/camera/depth/image_raw'
@@ -83,7 +83,7 @@ def _messages(types: dict[str, Any], frame: Frame, stamp_ns: int) -> dict[str, A
     )
     return {
         COLOUR_TOPIC: _image(types, header, frame.rgb, 'rgb8'),
-        DEPTH_TOPIC: _image(types, header, millimetres(frame), '16UC1'),
+        DEPTH_TOPIC: _image(types, header, millimetres(frame.depth_m), '16UC1'),
         INFO_TOPIC: info,
         POSE_TOPIC: types['geometry_msgs/msg/PoseStamped'](in_world, pose),
     }
@@ -95,6 +95,12 @@ def _image(types: dict[str, Any], header: Any, pixels: np.ndarray, encoding: str
     return types['sensor_msgs/msg/Image'](
         header, height, width, encoding, 0, data.size // height, data.ravel()
     )
+
+
+def millimetres(depth_m: np.ndarray) -> np.ndarray:
+    """Depth (H, W) uint16 millimetres as in REP-118, 0 where there is none or it is too far."""
+    depth = np.rint(np.nan_to_num(depth_m, nan=0.0) * 1000)
+    return np.where(depth > np.iinfo(np.uint16).max, 0, depth).astype(np.uint16)
 
 
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:

@@ -13,15 +13,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from tosa_ros.errors import DataError
-from tosa_ros.frames import Frame
+from tosa_ros.frame_folder import write_folder
 from tosa_ros.synthetic.episodes import Episode
 
 BENCHMARK = 'tinyworld-v0'  # the part of OpenEQA's episode_history before the slash
-MAX_DEPTH_MM = 65535
 
 
 def episode_history(split: str, index: int) -> str:
@@ -58,32 +54,12 @@ def write_questions(path: Path, records: list[dict[str, str]]) -> None:
 
 
 def write_frames(folder: Path, episode: Episode) -> None:
-    """Frames as OpenEQA has them: <stem>-rgb.png, <stem>-depth.png (uint16 millimetres, 0 where
-    there is none), <stem>.txt (camera-to-world), intrinsic_color.txt and intrinsic_depth.txt.
+    """An episode's frames in OpenEQA's layout, depth in millimetres (see `frame_folder`).
 
     Raises:
         DataError: the folder is there already or cannot be written.
     """
-
-    def write(place: Path) -> None:
-        place.mkdir()
-        k = np.eye(4)
-        k[:3, :3] = episode.frames[0].intrinsics.matrix()
-        for name in ('intrinsic_color.txt', 'intrinsic_depth.txt'):
-            np.savetxt(place / name, k, fmt='%.9g')
-        for number, frame in enumerate(episode.frames):
-            stem = f'{number:06d}'
-            Image.fromarray(frame.rgb).save(place / f'{stem}-rgb.png')
-            Image.fromarray(millimetres(frame)).save(place / f'{stem}-depth.png')
-            np.savetxt(place / f'{stem}.txt', frame.pose, fmt='%.9g')
-
-    into_place(folder, write)
-
-
-def millimetres(frame: Frame) -> np.ndarray:
-    """Depth (H, W) uint16 millimetres, 0 where there is none."""
-    depth = np.nan_to_num(frame.depth_m, nan=0.0) * 1000
-    return np.clip(np.round(depth), 0, MAX_DEPTH_MM).astype(np.uint16)
+    into_place(folder, lambda place: write_folder(place, episode.frames))
 
 
 def into_place(path: Path, write: Callable[[Path], None]) -> None:
