@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 CELLS = 2  # a side of a patch
 ATTRIBUTES = ('shape', 'colour', 'size', 'state')
+DENSE_TERMS = (*ATTRIBUTES, 'offset', 'middle', 'depth')
 REGRESSION = 4  # offset x, offset y, middle, log depth
 OFFSET_CELLS = 8.0  # offsets are in units of so many cells
 

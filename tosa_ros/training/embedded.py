@@ -57,7 +57,7 @@ def trainer_of(
         tokenizer_from_json(state['tokenizer']) if state else _new_tokenizer(recipe, data),
         out=out,
         cache=data,
-        classes=(len(SHAPES), len(COLOURS), len(SIZES), len(STATES)),
+        attributes=(tuple(SHAPES), tuple(COLOURS), SIZES, STATES),
         types=tuple(dict.fromkeys((*QUESTION_TYPES, *EPISODE_QUESTION_TYPES))),
         device=device,
         compiled=compiled,

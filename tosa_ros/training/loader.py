@@ -20,15 +20,17 @@ from transformers import PreTrainedTokenizerFast
 
 from tosa_ros.errors import DataError
 from tosa_ros.training.dense import Labels, make_labels
+from tosa_ros.training.grounding import NAMES, NameFinder, grounding_targets
 from tosa_ros.training.shards import Shard, Source, wait_for_shard
-from tosa_ros.training.tokenizer import encode_questions
+from tosa_ros.training.tokenizer import encode_questions, prompt_parts
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """views: (N, 3, H, W) float32 normalised to -1..1, N = samples * frames; labels of them.
     questions: (B, Q, L) ids; answers: (B, Q, A) positions; lengths: (B, Q), 0 for no question;
-    kinds: (B, Q) index into the types.
+    kinds: (B, Q) index into the types. names: (B, Q, NAMES) positions of names, -1 none, and
+    shown: (B, Q, NAMES, P) where in the prefix they are seen.
     """
 
     views: Tensor
@@ -37,6 +39,8 @@ class Batch:
     answers: Tensor
     lengths: Tensor
     kinds: Tensor
+    names: Tensor
+    shown: Tensor
     frames: int
 
 
@@ -50,9 +54,11 @@ class Reader:
         tokenizer: PreTrainedTokenizerFast,
         types: tuple[str, ...],
         grid: int,
+        finder: NameFinder,
     ) -> None:
         self.cache, self.source, self.tokenizer = cache, source, tokenizer
-        self.types, self.grid = types, grid
+        self.types, self.grid, self.finder = types, grid, finder
+        self._opening = len(prompt_parts(tokenizer)[0])
         self._open: dict[int, tuple[Shard, list]] = {}
         self._rarity: dict[tuple[str, str], float] = {}
 
@@ -72,11 +78,11 @@ class Reader:
         depth = np.concatenate([shard.depth[row] for (shard, _), row in places])
         instances = np.concatenate([shard.instances[row] for (shard, _), row in places])
         objects = np.stack([shard.objects[row] for (shard, _), row in places])
-        objects = np.repeat(objects, self.source.frames, 0)
         ids = np.zeros((len(places), questions, tokens), np.int64)
         starts = np.ones((len(places), questions), np.int64)
         lengths = np.zeros((len(places), questions), np.int64)
         kinds = np.zeros((len(places), questions), np.int64)
+        names = np.full((len(places), questions, NAMES, 3), -1, np.int64)
         for b, ((_, asked), row) in enumerate(places):
             for q, (text, start, kind) in enumerate(_draw(asked[row], rng, weight, questions)):
                 if len(text) > tokens or len(text) - start > answer:
@@ -84,12 +90,17 @@ class Reader:
                 ids[b, q, : len(text)] = text
                 starts[b, q], lengths[b, q] = start, len(text)
                 kinds[b, q] = self.types.index(kind)
+                found = self.finder.find(text[:start].tolist())
+                names[b, q, : len(found)] = np.array(found).reshape(-1, 3)
         views = torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         positions = starts[..., None] + np.arange(answer)
+        by_sample = instances.reshape(len(places), -1, *instances.shape[1:])
+        shown = grounding_targets(names, objects, by_sample, self.grid, self._opening)
+        objects = np.repeat(objects, self.source.frames, 0)
         return Batch(
             views.contiguous(),
             make_labels(*map(torch.from_numpy, (instances, depth, objects)), self.grid),
-            *map(torch.from_numpy, (ids, positions, lengths, kinds)),
+            *map(torch.from_numpy, (ids, positions, lengths, kinds, names[..., 0], shown)),
             self.source.frames,
         )
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tosa_ros.training.grounding import HEADS, LAYER
+
 IGNORE = -100
 FULL, PACKED = 'tosa_full', 'tosa_packed'
 
@@ -30,12 +32,12 @@ def full_attention(module, query, key, value, attention_mask, scaling=None, **_)
 
 
 def packed_attention(
-    module, query, key, value, attention_mask, scaling=None, questions=1, length=0, **_
+    module, query, key, value, attention_mask, scaling=None, questions=1, length=0, looked=None, **_
 ):
     """Causal attention over prefix + questions * length tokens, (B, heads, S, head_dim) each.
 
     The questions' scores to prefix and to themselves share one softmax; nothing of the size S x S
-    is made.
+    is made. The list `looked` is given the weights (B, HEADS, Q, L, P) of the grounded heads.
     """
     B, H, S, D = query.shape
     P = S - questions * length
@@ -50,6 +52,8 @@ def packed_attention(
     to_own = (q @ k.transpose(-1, -2)).masked_fill(above, float('-inf'))
     scores = torch.cat((to_prefix.view(B, H, questions, length, P), to_own), -1)
     weights = (scores.float() * scaling).softmax(-1).to(v.dtype)
+    if looked is not None and module.layer_idx == LAYER:
+        looked.append(weights[:, :HEADS, ..., :P])
     tail = weights[..., :P].reshape(B, H, questions * length, P) @ value[:, :, :P]
     tail = tail + (weights[..., P:] @ v).view(B, H, questions * length, D)
     return torch.cat((head, tail), 2).transpose(1, 2).contiguous(), None
@@ -85,12 +89,19 @@ def prefix_embeddings(model: nn.Module, opening: Tensor, tower: Tensor, frames: 
     return torch.cat((start.expand(visual.shape[0], -1, -1), visual), 1)
 
 
-def packed_logits(model: nn.Module, prefix: Tensor, questions: Tensor, answers: Tensor) -> Tensor:
+def packed_logits(
+    model: nn.Module,
+    prefix: Tensor,
+    questions: Tensor,
+    answers: Tensor,
+    looked: list[Tensor] | None = None,
+) -> Tensor:
     """Logits that predict the answer tokens.
 
     Args:
         prefix: (B, P, D) embeddings. questions: (B, Q, L) token ids. answers: (B, Q, A) positions
             within L of the answers' tokens (clamped; what is beyond an answer is ignored later).
+        looked: is given the attention weights that grounding is about.
 
     Returns:
         (B, Q, A, vocabulary).
@@ -108,6 +119,7 @@ def packed_logits(model: nn.Module, prefix: Tensor, questions: Tensor, answers: 
         use_cache=False,
         questions=Q,
         length=L,
+        looked=looked,
     ).last_hidden_state[:, P:]
     before = (answers - 1).clamp(0, L - 1)
     rows = (before + L * torch.arange(Q, device=questions.device)[:, None]).view(B, -1)

@@ -41,6 +41,7 @@ class Recipe:
     episode_step: int = 3000
     episode_share: float = 0.2
     dense_weight: float = 0.3
+    grounding_weight: float = 0.5
     lr: float = 2e-3
     adam_lr: float = 2e-3
     warmup: int = 60

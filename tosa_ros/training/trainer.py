@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tosa_ros.errors import ModelError
 from tosa_ros.training.checkpoint import load_state, save_state
-from tosa_ros.training.dense import DenseHead
+from tosa_ros.training.dense import DENSE_TERMS, DenseHead
+from tosa_ros.training.grounding import NameFinder, grounding_loss
 from tosa_ros.training.loader import Batch, Reader, prefetched, sample_order
 from tosa_ros.training.model import build_model
 from tosa_ros.training.packing import (
@@ -41,8 +42,8 @@ class Trainer:
     """Model, head, optimisers and position of one training.
 
     Args:
-        out: where state and log go. cache: where shards are. classes: how many shapes, colours,
-            sizes and states the labels have. types: the question types.
+        out: where state and log go. cache: where shards are. attributes: the world's shapes, colours,
+            sizes and states. types: the question types.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Trainer:
         *,
         out: Path,
         cache: Path,
-        classes: tuple[int, ...],
+        attributes: tuple[tuple[str, ...], ...],
         types: tuple[str, ...],
         device: str = 'cpu',
         compiled: bool = True,
@@ -64,12 +65,13 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = build_model(recipe.shape, tokenizer).to(self.device)
         use_training_attention(self.model)
-        self.head = DenseHead(recipe.shape.vision_width, classes).to(self.device)
+        self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(self.device)
         self.optimisers = _optimisers(self.model, self.head, recipe)
         self.step = 0
         self.cursor: dict[str, int] = {}
         opening, _, _ = prompt_parts(tokenizer)
         self.opening = torch.tensor(opening, device=self.device)
+        self._finder = NameFinder(tokenizer, *attributes[:2])
         self._readers: dict[Source, Reader] = {}
         self._compiled = compiled
         self._functions: dict[tuple, object] = {}
@@ -183,9 +185,11 @@ class Trainer:
                 group['lr'] = group['base'] * factor
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             terms = self._function(batch)(batch)
-            dense = sum(terms[name] for name in terms if name != 'answer')
-            weight = recipe.dense_weight if 'answer' in terms else 1.0
-            loss = weight * dense + terms.get('answer', 0.0)
+            dense = sum(terms[name] for name in DENSE_TERMS)
+            loss = dense
+            if 'answer' in terms:
+                loss = terms['answer'] + recipe.dense_weight * dense
+                loss = loss + recipe.grounding_weight * terms['grounding']
         loss.backward()
         parameters = [p for o in self.optimisers for g in o.param_groups for p in g['params']]
         nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -247,13 +251,20 @@ class Trainer:
     def _reader(self, source: Source) -> Reader:
         if source not in self._readers:
             self._readers[source] = Reader(
-                self.cache, source, self.tokenizer, self.types, self.recipe.shape.grid
+                self.cache,
+                source,
+                self.tokenizer,
+                self.types,
+                self.recipe.shape.grid,
+                self._finder,
             )
         return self._readers[source]
 
-    def _answer_logits(self, batch: Batch, tower: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer_logits(
+        self, batch: Batch, tower: Tensor, looked: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         prefix = prefix_embeddings(self.model, self.opening, tower, batch.frames)
-        logits = packed_logits(self.model, prefix, batch.questions, batch.answers)
+        logits = packed_logits(self.model, prefix, batch.questions, batch.answers, looked)
         return logits, answer_targets(batch.questions, batch.answers, batch.lengths)
 
     def _function(self, batch: Batch):
@@ -268,9 +279,11 @@ class Trainer:
 
             def both(batch: Batch) -> dict[str, Tensor]:
                 tower = tower_tokens(self.model, batch.views)
-                logits, targets = self._answer_logits(batch, tower)
+                looked: list[Tensor] = []
+                logits, targets = self._answer_logits(batch, tower, looked)
                 return {
                     'answer': answer_loss(logits, targets),
+                    'grounding': grounding_loss(looked[0], batch.names, batch.shown),
                     **self.head.loss(self.head(tower), batch.labels),
                 }
 

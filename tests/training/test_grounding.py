@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tosa_ros.synthetic import COLOURS, SHAPES
+from tosa_ros.training.grounding import NameFinder, grounding_loss, grounding_targets
+from tosa_ros.training.tokenizer import train_tokenizer
+
+TEXTS = [
+    'Which is nearer, the red ball or the blue boxes?',
+    'What is the red thing?',
+    'What kind of thing is blue?',
+    'How many chairs are there?',
+    'What is the floor made of?',
+] * 3
+TOKENIZER = train_tokenizer([*TEXTS, *(f' {w} {w}s' for w in (*SHAPES, *COLOURS))])
+BALL, BOX, CHAIR = (SHAPES.index(s) for s in ('ball', 'box', 'chair'))
+RED, BLUE = COLOURS.index('red'), COLOURS.index('blue')
+
+
+def _names(text):
+    ids = TOKENIZER.encode(text)
+    found = NameFinder(TOKENIZER, SHAPES, COLOURS).find(ids)
+    return [(TOKENIZER.decode(ids[i]).strip(), shape, colour) for i, shape, colour in found]
+
+
+def test_names_are_found_at_their_last_word():
+    assert _names(TEXTS[0]) == [('ball', BALL, RED), ('boxes', BOX, BLUE)]
+    assert _names(TEXTS[1]) == [('thing', -1, RED)]
+    assert _names(TEXTS[2]) == [('blue', -1, BLUE)]
+    assert _names(TEXTS[3]) == [('chairs', CHAIR, -1)]
+    assert _names(TEXTS[4]) == []
+
+
+def test_targets_are_the_patches_that_show_what_is_named():
+    instances = np.full((1, 2, 128, 128), -1, np.int8)
+    instances[0, 1, 8:16, 16:32] = 1  # second view, patch row 1, columns 2 and 3
+    objects = np.array([[[BALL, BLUE, 0, 0], [BALL, RED, 0, 0], [255] * 4]], np.uint8)
+    names = np.array([[[[4, BALL, RED], [7, BALL, BLUE], [-1, -1, -1]]]])
+    targets = grounding_targets(names, objects, instances, grid=16, opening=3)
+    assert targets.shape == (1, 1, 3, 3 + 2 * 257)
+    second = 3 + 257
+    assert np.flatnonzero(targets[0, 0, 0]).tolist() == [second + 18, second + 19]
+    # nothing shows the blue ball: look at what follows each view
+    assert np.flatnonzero(targets[0, 0, 1]).tolist() == [3 + 256, second + 256]
+    assert not targets[0, 0, 2].any()
+
+
+def test_loss_is_small_only_where_attention_falls_on_the_named():
+    weights = torch.zeros(1, 1, 1, 6, 4)
+    weights[0, 0, 0, 5] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    positions = torch.tensor([[[5, -1, -1]]])
+    targets = torch.zeros(1, 1, 3, 4, dtype=torch.bool)
+    targets[..., 0, 2:] = True
+    loss = grounding_loss(weights, positions, targets)
+    torch.testing.assert_close(loss, -torch.tensor(0.7001).log())
