@@ -111,12 +111,13 @@ def see(
     room: str,
 ) -> SeenView:
     """The scene graph of a view; `objects` carry their visible pixels and fraction."""
-    ranges = depth_m * np.linalg.norm(pixel_rays(k), axis=-1)
+    rays = pixel_rays(k)
     clear = tuple(i for i, thing in enumerate(objects) if is_clear(thing, k.width))
     nearest, middle = {}, {}
     for i in clear:
         rows, columns = np.nonzero(instances == i)
-        nearest[i] = float(ranges[rows, columns].min())
+        lengths = np.linalg.norm(rays[rows, columns], axis=-1)
+        nearest[i] = float((depth_m[rows, columns] * lengths).min())
         middle[i] = float(columns.mean())
     centre = {i: float(np.linalg.norm(objects[i].centre - pose[:3, 3])) for i in clear}
     return SeenView(objects, clear, nearest, centre, middle, k.width, room)

@@ -6,6 +6,7 @@ Rays are cast by Open3D on the CPU; paint, light and shadows are numpy on the hi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -144,15 +145,18 @@ def _six(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return rays
 
 
+@lru_cache(maxsize=8)
 def pixel_rays(k: Intrinsics) -> np.ndarray:
     """(H, W, 3) float32 rays through the pixels' centres, optical frame, 1 long along z.
 
-    So a ray's length parameter is the depth along the optical axis.
+    So a ray's length parameter is the depth along the optical axis. Not to be written to.
     """
     u = (np.arange(k.width, dtype=np.float32) - np.float32(k.cx)) / np.float32(k.fx)
     v = (np.arange(k.height, dtype=np.float32) - np.float32(k.cy)) / np.float32(k.fy)
     u, v = np.meshgrid(u, v)
-    return np.stack([u, v, np.ones_like(u)], axis=-1)
+    rays = np.stack([u, v, np.ones_like(u)], axis=-1)
+    rays.flags.writeable = False
+    return rays
 
 
 def silhouette_pixels(thing: SceneObject, k: Intrinsics, pose: np.ndarray) -> float:
