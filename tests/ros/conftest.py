@@ -237,36 +237,46 @@ def module_bench(ros):
 
 
 class Process:
-    """A node in a process of its own."""
+    """A command in a process of its own, its output in a file."""
 
-    def __init__(self, module: str, **parameters) -> None:
-        given = [f'-p{name}:={value}' for name, value in parameters.items()]
-        self.popen = subprocess.Popen(
-            [sys.executable, '-m', module, '--ros-args', *given],
-            cwd=ROOT,
-            env={**os.environ, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive'},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def __init__(self, command: list[str], output: Path) -> None:
+        self._output = output
+        with open(output, 'w') as stream:
+            self.popen = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive'},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
 
-    def end(self, how: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
-        """Ends it; gives exit code and output."""
-        if self.popen.poll() is None:
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def end(self, how: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> int:
+        """Ends it; gives its exit code."""
+        if self.alive:
             self.popen.send_signal(how)
-        output, _ = self.popen.communicate(timeout=timeout_s)
-        return self.popen.returncode, output
+        return self.popen.wait(timeout_s)
 
 
 @pytest.fixture(scope='module')
-def spawn():
+def spawn(tmp_path_factory):
     """Starts node processes; those that are left are ended."""
-    started = []
+    started, folder = [], tmp_path_factory.mktemp('output')
 
     def start(name: str, **parameters) -> Process:
-        started.append(Process(f'tosa_ros.ros.{name}', **parameters))
+        given = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        command = [sys.executable, '-m', f'tosa_ros.ros.{name}', '--ros-args', *given]
+        started.append(Process(command, folder / f'{len(started)}-{name}.log'))
         return started[-1]
 
     yield start
     for process in started:
         process.end(signal.SIGKILL)
+        print(process.output)

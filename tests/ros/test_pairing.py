@@ -56,6 +56,19 @@ def test_without_depth_colour_goes_alone_after_the_timeout_and_says_why():
     assert pairing.add_colour(1300 * MS, 'c3', 11.3) is None
 
 
+def test_depth_that_comes_back_just_after_its_colour_is_met_again():
+    pairing = Pairing(0.02, 1.0)
+    met = []
+    for index in range(60):
+        now, stamp = index * 0.1, index * 100 * MS
+        met.append(pairing.add_colour(stamp, index, now))
+        if index > 30:
+            met.append(pairing.add_depth(stamp, index, now + 0.01))
+    assert (30, None) in met
+    assert (31, None) in met
+    assert [pair for pair in met if pair and pair.colour > 31] == [(i, i) for i in range(32, 60)]
+
+
 def test_depth_with_foreign_stamps_does_not_silence_colour():
     pairing = Pairing(0.02, 1.0)
     emitted = []

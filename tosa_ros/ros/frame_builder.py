@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tosa_ros.depth import SensorDepth
 from tosa_ros.errors import RosError
 from tosa_ros.frames import PLAUSIBLE_MEDIAN_DEPTH_M, Frame, Intrinsics
 from tosa_ros.ros.conversions import (
@@ -22,7 +23,8 @@ from tosa_ros.ros.conversions import (
 )
 
 ASPECT_TOLERANCE = 0.01
-_MILLIMETRE = np.float32(0.001)
+# What 16UC1 is by REP-118, for a driver's aligned depth that skips depth_node.
+_MILLIMETRES = SensorDepth(scale=1000)
 
 
 class FrameBuilder:
@@ -53,6 +55,7 @@ class FrameBuilder:
         if depth is not None:
             try:
                 pixels = depth_pixels(depth, width, height, relative)
+                self._check_frames(colour.header.frame_id, depth.header.frame_id)
             except RosError as error:
                 self._report('depth', f'{error}: image tokens merge by appearance alone')
         return Frame(
@@ -62,6 +65,15 @@ class FrameBuilder:
             intrinsics=self._intrinsics(width, height),
             stamp=stamp_s(colour.header.stamp),
         )
+
+    def _check_frames(self, colour: str, depth: str) -> None:
+        if colour != depth:
+            self._report(
+                'frames',
+                f'depth is in the frame {depth!r}, colour in {colour!r}: depth is used as if it '
+                "were aligned to colour; if it is not, use the driver's aligned depth, or "
+                'depth_node with register: true',
+            )
 
     def _intrinsics(self, width: int, height: int) -> Intrinsics | None:
         camera, note = self._camera
@@ -92,7 +104,7 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
     if raw.dtype == np.uint16:
         if relative:
             raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
-        raw = raw.astype(np.float32) * _MILLIMETRE
+        raw = _MILLIMETRES.from_array(raw)
     if raw.shape != (height, width):
         if not _same_aspect(raw.shape[1], raw.shape[0], width, height):
             raise RosError(

@@ -38,6 +38,7 @@ class Pairing:
         self._emitted_ns: int | None = None
         self._waiting_since: float | None = None
         self._depth_came: float | None = None
+        self._alone: deque[tuple[int, float]] = deque(maxlen=BUFFERED_IMAGES)
 
     def add_colour(self, stamp_ns: int, item: Any, now: float) -> Pair | None:
         """Takes a colour image; gives the frame that is now complete, if any."""
@@ -50,13 +51,17 @@ class Pairing:
         """Takes a depth image; gives the frame that is now complete, if any."""
         self._depth_came = now
         self._insert('depth', stamp_ns, item)
+        late = (stamp for stamp, went in self._alone if self._fresh(went, now))
+        if any(self._match(stamp, stamp_ns) for stamp in late):
+            # Depth is back: its colour went alone a moment ago, the next one waits for it.
+            self._waiting_since = now
         return self._complete(now)
 
     def trouble(self, now: float) -> str:
         """Why colour goes without depth, in one line; empty while depth is found or awaited."""
         if not self.use_depth or not self._overdue(now):
             return ''
-        if self._depth_came is None or now - self._depth_came > self.timeout_s:
+        if self._depth_came is None or not self._fresh(self._depth_came, now):
             return f'no depth for {self.timeout_s:g} s: image tokens merge by appearance alone'
         return (
             f'depth comes, but none within {self.slop_s:g} s of a colour image at most '
@@ -65,7 +70,13 @@ class Pairing:
         )
 
     def _overdue(self, now: float) -> bool:
-        return self._waiting_since is not None and now - self._waiting_since > self.timeout_s
+        return self._waiting_since is not None and not self._fresh(self._waiting_since, now)
+
+    def _fresh(self, when: float, now: float) -> bool:
+        return now - when <= self.timeout_s
+
+    def _match(self, colour_ns: int, depth_ns: int) -> bool:
+        return abs(colour_ns - depth_ns) <= self.slop_s * 1e9
 
     def _insert(self, name: str, stamp_ns: int, item: Any) -> None:
         if stamp_ns < self._newest_ns.get(name, stamp_ns) - JUMP_BACK_S * 1e9:
@@ -86,6 +97,7 @@ class Pairing:
         self.jumps_back += 1
         self._emitted_ns = None
         self._newest_ns.clear()
+        self._alone.clear()
         for images in self._images.values():
             images.clear()
 
@@ -96,11 +108,12 @@ class Pairing:
             depth = min(
                 self._images['depth'], key=lambda one: abs(one[0] - stamp_ns), default=None
             )
-            if depth is not None and abs(depth[0] - stamp_ns) <= self.slop_s * 1e9:
+            if depth is not None and self._match(stamp_ns, depth[0]):
                 self._waiting_since = now
                 return self._emit(stamp_ns, Pair(colour, depth[1]))
         if self._images['colour'] and self._overdue(now):
             stamp_ns, colour = self._images['colour'][-1]
+            self._alone.append((stamp_ns, now))
             return self._emit(stamp_ns, Pair(colour, None))
         return None
 

@@ -131,11 +131,12 @@ DEPTH_PARAMETERS = (
         read_only=True,
     ),
     Parameter(
-        'depth_unit_m',
-        0.001,
-        'Metres that one unit of a 16UC1 depth image is: 0.001 by REP 118. 32FC1 is in metres.',
-        low=1e-6,
-        high=1.0,
+        'depth_scale',
+        1000.0,
+        'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is in '
+        'metres, whatever this says.',
+        low=1.0,
+        high=1e6,
     ),
     Parameter('min_depth_m', 0.1, 'Sensor depth nearer than this is invalid.', 0.0, 1000.0),
     Parameter('max_depth_m', 20.0, 'Sensor depth farther than this is invalid.', 0.0, 1000.0),

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tosa_ros.drawing import draw_tokens, token_map
-from tosa_ros.errors import RosError
 from tosa_ros.frames import Frame
 from tosa_ros.ros.conversions import image_message, stamp_ns
 from tosa_ros.ros.frame_builder import FrameBuilder
@@ -116,11 +115,7 @@ class VisionNode(TosaNode):
             self.worker.submit(_Job(colour, depth, relative, came))
 
     def work(self, job: _Job) -> None:
-        try:
-            frame = self._builder.frame(job.colour, job.depth, job.relative)
-        except RosError as error:
-            self.fault('image', str(error))
-            return
+        frame = self._builder.frame(job.colour, job.depth, job.relative)
         [tokens] = self._encoder.encode([frame])
         self._kept = f'{len(tokens)} of {tokens.before}, {tokens.spatial}'
         header = job.colour.header

@@ -1,0 +1,312 @@
+"""vision_node and qa_node in processes of their own, treated badly over real DDS.
+
+Nothing hangs, nothing crashes, and every fault is in the log and in diagnostics once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from array import array
+
+import numpy as np
+import pytest
+
+from tosa_ros.ros import conversions
+
+pytest.importorskip('rclpy')
+
+
+@pytest.fixture(scope='module')
+def graph(module_bench, spawn, checkpoint):
+    """Both nodes, active, and the bench that knows them."""
+    bench = module_bench
+    bench.processes = {
+        'vision_node': spawn(
+            'vision_node', model=checkpoint, max_rate='0.0', depth_timeout_s='0.5'
+        ),
+        'qa_node': spawn('qa_node', model=checkpoint, max_new_tokens='6'),
+    }
+    bench.listen('visual_tokens')
+    bench.wait(lambda: bench.state('vision_node').startswith('active'))
+    bench.wait(lambda: bench.state('qa_node').startswith('active'))
+    return bench
+
+
+@pytest.fixture(autouse=True)
+def alive(graph):
+    """After every test both nodes live and make tokens and answers of good input."""
+    yield
+    assert graph.reply('still there?', graph.see)['error'] == ''
+    assert all(process.alive for process in graph.processes.values())
+
+
+def tokens_with(graph, spatial, pump):
+    """Waits for tokens that know this much of space."""
+    from tosa_ros.ros.visual_tokens import tokens_from_cloud
+
+    message = graph.next(
+        'visual_tokens', pump, lambda cloud: tokens_from_cloud(cloud).spatial == spatial
+    )
+    return tokens_from_cloud(message)
+
+
+def picture(graph, encoding='rgb8', **changes):
+    message = conversions.image_message(graph.rgb, 'rgb8', graph.header())
+    message.encoding = encoding
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+BAD_PICTURES = {
+    'unknown encoding': ({'encoding': 'bayer_rggb8'}, "encoding 'bayer_rggb8' is not supported"),
+    'depth as colour': ({'encoding': '16UC1'}, 'encoding 16UC1 is depth'),
+    'zero size': ({'width': 0, 'height': 0, 'data': array('B')}, 'size is 0x0'),
+    'truncated': ({'data': array('B', bytes(1000))}, 'the image is cut off'),
+    'small step': ({'step': 7}, 'step is 7 bytes'),
+}
+
+
+@pytest.mark.parametrize('name', BAD_PICTURES)
+def test_a_bad_picture_is_told_once_and_survived(graph, name):
+    changes, said = BAD_PICTURES[name]
+    bad = picture(graph, **changes)
+    graph.wait(lambda: said in graph.health()['vision_node'][1], lambda: graph.see(image=bad))
+    assert graph.health()['vision_node'][0] == 1
+    assert graph.logged('vision_node', said) == 1
+
+
+def test_padded_and_big_endian_pictures_are_seen(graph):
+    rows = graph.rgb.reshape(graph.height, -1)
+    padded = np.hstack([rows, np.zeros((graph.height, 37), np.uint8)])
+    message = picture(graph, step=padded.shape[1], data=array('B', padded.tobytes()))
+    message.is_bigendian = 1
+    before = tokens_with(graph, 'metric', graph.see)
+    after = tokens_with(graph, 'metric', lambda: graph.see(image=message))
+    np.testing.assert_array_equal(after.rgb, before.rgb)
+    millimetres = (graph.depth_m * 1000).astype('>u2')
+    depth = conversions.image_message(millimetres.astype(np.uint16), '16UC1', graph.header())
+    depth.data, depth.is_bigendian = array('B', millimetres.tobytes()), 1
+    tokens = tokens_with(graph, 'metric', lambda: graph.see(depth=depth))
+    assert np.nanmedian(tokens.xyz[:, 2]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'value', 'said'),
+    [
+        ((120, 160), np.nan, 'none of its 19200 pixels is valid'),
+        ((100, 100), 2.0, '100x100 pixels for a 160x120 image'),
+        ((120, 160), 2000.0, 'in other units'),
+    ],
+)
+def test_useless_depth_is_told_once_and_done_without(graph, shape, value, said):
+    pixels = np.full(shape, value, np.float32)
+    depth = conversions.image_message(pixels, '32FC1', graph.header())
+    tokens_with(graph, 'none', lambda: graph.see(depth=depth))
+    graph.wait(lambda: said in graph.health()['vision_node'][1], lambda: graph.see(depth=depth))
+    assert graph.logged('vision_node', said) == 1
+    assert tokens_with(graph, 'metric', graph.see)
+
+
+def test_a_camera_that_is_not_calibrated_gives_levels(graph):
+    from sensor_msgs.msg import CameraInfo
+
+    zeros = CameraInfo(width=160, height=120)
+    tokens = tokens_with(graph, 'levels', lambda: graph.see(camera_info=zeros))
+    assert np.isnan(tokens.xyz).all()
+    assert graph.logged('vision_node', 'is not calibrated') == 1
+
+
+def test_stamps_that_jump_back_are_followed(graph):
+    from tosa_ros.ros.visual_tokens import tokens_from_cloud
+
+    now = time.time()
+    for start in (now, now - 1000, 0.0):
+        count = iter(range(10**6))
+        message = graph.next(
+            'visual_tokens',
+            lambda start=start, count=count: graph.see(stamp_s=start + 0.03 * next(count)),
+            lambda cloud, start=start: 0 <= tokens_from_cloud(cloud).stamp - start < 100,
+        )
+        assert message.header.frame_id == 'camera'
+
+
+def test_without_depth_answers_go_on_and_say_so(graph):
+    blind = lambda: graph.see(depth=False)  # noqa: E731
+    tokens_with(graph, 'none', blind)
+    reply = graph.reply('what is there?', blind)
+    assert reply['spatial'] == 'none'
+    assert 'merged by appearance alone' in reply['note']
+    graph.wait(lambda: 'no depth for 0.5 s' in graph.health()['vision_node'][1], blind)
+    assert graph.logged('vision_node', 'no depth for 0.5 s') == 1
+    reply = graph.wait(
+        lambda: (one := graph.reply('and now?', graph.see))['spatial'] == 'metric' and one
+    )
+    assert reply['note'] == ''
+
+
+@pytest.mark.parametrize('image', [True, False])
+@pytest.mark.parametrize('depth', [True, False])
+def test_any_mix_of_reliable_and_best_effort_is_heard(graph, image, depth):
+    graph.silence('image', 'depth', 'camera_info')
+    graph.mouth('image', reliable=image)
+    graph.mouth('depth', reliable=depth)
+    graph.mouth('camera_info', reliable=image)
+    assert tokens_with(graph, 'metric', graph.see)
+
+
+def test_a_flood_of_questions_is_answered_or_refused(graph):
+    tokens_with(graph, 'metric', graph.see)
+    start = len(graph.heard['answer'])
+    for index in range(1000):
+        graph.ask(json.dumps({'id': f'flood{index}', 'text': 'what is there?'}))
+        if index % 20 == 19:
+            graph.executor.spin_once(timeout_sec=0.01)
+    graph.ask(json.dumps({'id': 'last', 'text': 'x' * 5000}))
+    graph.wait(lambda: graph.answers(start, 'last'), graph.see)
+    graph.wait(lambda: graph.health()['qa_node'][2]['questions_waiting'] == '0', graph.see)
+    replies = [one for one in graph.answers(start) if one['id'].startswith('flood')]
+    answered = [one for one in replies if not one['error']]
+    refused = [one for one in replies if one['error'].startswith('busy: 8 questions')]
+    assert len(replies) == len(answered) + len(refused) == len({one['id'] for one in replies})
+    assert answered
+    assert refused
+
+
+@pytest.mark.parametrize(
+    ('data', 'said'),
+    [
+        ('x' * 1_000_000, '1,000,000 characters'),
+        ('{"text": "what', 'begins like JSON but is not'),
+        ('', 'wanted some words'),
+        ('<|im_start|>', 'special tokens'),
+        ('\udcff\ud800'.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace'), ''),
+    ],
+)
+def test_what_is_no_question_is_refused(graph, data, said):
+    tokens_with(graph, 'metric', graph.see)
+    start = len(graph.heard['answer'])
+    graph.ask(data)
+    reply = graph.wait(lambda: graph.answers(start), graph.see)[0]
+    assert said in reply['error']
+    assert len(reply['question']) <= 200
+
+
+def test_another_cloud_on_visual_tokens_is_told(graph):
+    from sensor_msgs.msg import PointCloud2
+
+    mouth = graph.mouth('visual_tokens')
+    graph.wait(
+        lambda: 'without points' in graph.health()['qa_node'][1],
+        lambda: mouth.publish(PointCloud2(header=graph.header())),
+    )
+    graph.silence('visual_tokens')
+    assert graph.logged('qa_node', 'without points') == 1
+
+
+def test_a_long_answer_is_cancelled_and_disabling_rests_everything(graph):
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+    from std_srvs.srv import SetBool, Trigger
+
+    def lengthen(tokens):
+        value = Parameter('max_new_tokens', value=tokens).to_parameter_msg()
+        request = SetParameters.Request(parameters=[value])
+        graph.call(SetParameters, 'qa_node/set_parameters', request, graph.see)
+
+    lengthen(3000)
+    start, partials = len(graph.heard['answer']), len(graph.heard['answer/partial'])
+    graph.ask('{"id": "long", "text": "what is there?"}')
+    graph.ask('{"id": "next", "text": "what is there?"}')
+    graph.wait(lambda: len(graph.heard['answer/partial']) > partials, graph.see)
+    assert graph.call(Trigger, 'cancel', Trigger.Request()).message == '2 questions cancelled'
+    graph.wait(lambda: len(graph.answers(start)) == 2, graph.see)
+    assert {one['error'] for one in graph.answers(start)} == {'cancelled'}
+    lengthen(6)
+
+    graph.stop_listening('visual_tokens')
+    assert graph.call(SetBool, 'enable', SetBool.Request(data=False)).message == 'disabled'
+    assert 'is disabled' in graph.reply('what is there?', graph.see)['error']
+    graph.wait(lambda: 'nobody listens' in graph.state('vision_node'), graph.see)
+    assert graph.mouth('image').get_subscription_count() == 0
+    graph.call(SetBool, 'enable', SetBool.Request(data=True))
+    graph.listen('visual_tokens')
+
+
+def test_keep_and_method_change_while_running(graph):
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    def change(**values):
+        given = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParameters.Request(parameters=given)
+        results = graph.call(SetParameters, 'vision_node/set_parameters', request, graph.see)
+        return [result.successful for result in results.results]
+
+    def tokens(count):
+        graph.next('visual_tokens', graph.see, lambda cloud: cloud.width == count)
+
+    tokens(9)
+    assert change(keep=0.5) == [True]
+    tokens(18)
+    assert change(method='none') == [True]
+    tokens(36)
+    assert change(method='pitome', keep=1) == [True, True]
+    tokens(36)
+    assert change(keep=0.0, method='magic', model='elsewhere') == [False, False, False]
+    assert change(method='tosa', keep=0.25) == [True, True]
+    tokens(9)
+
+
+def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
+    for node in ('vision_node', 'qa_node'):
+        graph.ask('{"id": "cut", "text": "what is there?"}')
+        graph.see()
+        assert graph.change(node, 'deactivate', graph.see)
+        graph.wait(lambda node=node: graph.state(node) == 'inactive', graph.see)
+    graph.wait(lambda: graph.mouth('image').get_subscription_count() == 0)
+    for node in ('vision_node', 'qa_node'):
+        assert graph.change(node, 'activate', graph.see)
+    for step in ('deactivate', 'cleanup', 'configure', 'activate'):
+        assert graph.change('vision_node', step, graph.see)
+
+
+def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, checkpoint):
+    for node in ('vision_node', 'qa_node'):
+        graph.processes[node].end(signal.SIGKILL)
+        graph.processes[node] = (
+            spawn(node, model=checkpoint, max_rate='0.0')
+            if (node == 'vision_node')
+            else spawn(node, model=checkpoint, max_new_tokens='6')
+        )
+    start = len(graph.heard['/diagnostics'])
+    graph.wait(
+        lambda: (
+            len(
+                {
+                    status.name
+                    for array in graph.heard['/diagnostics'][start:]
+                    for status in array.status
+                    if status.values[0].value.startswith('active')
+                }
+            )
+            == 2
+        ),
+        graph.see,
+    )
+    assert graph.reply('what is there?', graph.see)['error'] == ''
+
+
+def test_told_to_end_in_the_middle_of_work_they_do(graph, spawn, checkpoint):
+    """Last: it ends the nodes, and starts them again for the check after it."""
+    graph.ask('{"id": "cut", "text": "what is there?"}')
+    for node, how in (('vision_node', signal.SIGINT), ('qa_node', signal.SIGTERM)):
+        graph.see()
+        process = graph.processes[node]
+        assert process.end(how) == 0, process.output
+        assert 'Traceback' not in process.output
+        graph.processes[node] = spawn(node, model=checkpoint)
+    graph.heard['/diagnostics'].clear()
+    graph.wait(lambda: graph.state('vision_node') == 'active', graph.see)

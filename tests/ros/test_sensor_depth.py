@@ -1,0 +1,70 @@
+"""A sensor's depth in metres, moved to the colour camera where that is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tosa_ros.errors import RosError
+from tosa_ros.frames import Intrinsics
+from tosa_ros.ros import conversions
+from tosa_ros.ros.sensor_depth import SensorReader
+
+std_msgs = pytest.importorskip('std_msgs.msg')
+
+K = Intrinsics(100.0, 100.0, 31.5, 23.5, 64, 48)
+
+
+def header(frame_id='depth_camera'):
+    return std_msgs.Header(frame_id=frame_id)
+
+
+def test_millimetres_other_units_and_metres():
+    raw = np.full((48, 64), 2000, np.uint16)
+    raw[0, 0] = 0
+    message = conversions.image_message(raw, '16UC1', header())
+    depth, frame_id = SensorReader().read(message)
+    assert (depth.dtype, frame_id) == (np.float32, 'depth_camera')
+    assert np.isnan(depth[0, 0])
+    assert depth[1, 1] == 2.0
+    assert SensorReader(scale=5000).read(message)[0][1, 1] == pytest.approx(0.4)
+    metres = conversions.image_message(np.full((48, 64), 2.5, np.float32), '32FC1', header())
+    assert SensorReader(scale=5000).read(metres)[0][1, 1] == 2.5
+
+
+def test_what_is_too_near_or_too_far_is_no_depth():
+    pixels = np.array([[0.05, 0.5, 5.0, 50.0, np.nan, np.inf, -np.inf, 0.0]], np.float32)
+    message = conversions.image_message(pixels, '32FC1', header())
+    depth, _ = SensorReader(min_m=0.1, max_m=20.0).read(message)
+    np.testing.assert_array_equal(np.isfinite(depth), [[False, True, True] + [False] * 5])
+
+
+def test_depth_is_moved_to_the_colour_camera():
+    shift = np.eye(4)
+    shift[0, 3] = 0.2  # the depth camera stands 0.2 m to the right of the colour camera
+    reader = SensorReader(depth_to_colour=shift)
+    pixels = np.full((48, 64), np.nan, np.float32)
+    pixels[20:24, 30:34] = 2.0
+    message = conversions.image_message(pixels, '32FC1', header())
+    with pytest.raises(RosError, match='no depth_camera_info came yet'):
+        reader.read(message)
+    reader.camera_info('depth_camera_info', conversions.camera_info_message(K, header()))
+    info = conversions.camera_info_message(K.scaled(128, 96), header('colour_camera'))
+    reader.camera_info('camera_info', info)
+    depth, frame_id = reader.read(message)
+    assert (depth.shape, frame_id) == ((96, 128), 'colour_camera')
+    rows, cols = np.nonzero(np.isfinite(depth))
+    # 0.2 m at 2 m is 10 pixels of the small image, 20 of the large one.
+    assert (rows.min(), rows.max()) == (40, 47)
+    assert (cols.min(), cols.max()) == (80, 87)
+    np.testing.assert_allclose(depth[rows, cols], 2.0)
+
+
+def test_an_uncalibrated_camera_cannot_register():
+    reader = SensorReader(depth_to_colour=np.eye(4))
+    info = conversions.camera_info_message(K, header())
+    info.k = [0.0] * 9
+    reader.camera_info('depth_camera_info', info)
+    message = conversions.image_message(np.full((48, 64), 2.0, np.float32), '32FC1', header())
+    with pytest.raises(RosError, match=r'depth_camera_info: .* not calibrated'):
+        reader.read(message)

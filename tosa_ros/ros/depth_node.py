@@ -1,0 +1,113 @@
+"""depth_node: a sensor's depth in metres on the colour image's pixels, or an estimate of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Pose
+from std_msgs.msg import Header
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.conversions import image_message, pose_from_message, rgb_from_message
+from tosa_ros.ros.node import TosaNode, run_node
+from tosa_ros.ros.sensor_depth import SensorReader
+
+
+class DepthNode(TosaNode):
+    """Publishes depth (metres) or, from an estimator without scale, relative_depth."""
+
+    needed_inputs = (
+        'sensor_depth',
+        'sensor_depth/compressedDepth',
+        'image',
+        'image/compressed',
+        'depth_camera_info',
+    )
+
+    def __init__(self, **node_options: Any) -> None:
+        self._reader: SensorReader | None = None
+        self._estimator: Any = None
+        super().__init__('depth_node', **node_options)
+
+    def configure(self) -> None:
+        kind = 'metres'
+        if self.value('source') == 'monocular':
+            from tosa_ros.depth import MonocularDepth
+
+            self._estimator = MonocularDepth.from_pretrained(
+                self.value('depth_model'), device=self.value('device')
+            )
+            kind = self._estimator.kind
+            # The first inference is slow, and shows what does not fit: before the start.
+            self._estimator.estimate(np.zeros((64, 64, 3), np.uint8))
+        else:
+            moved = self._extrinsic() if self.value('register') else None
+            self._reader = SensorReader(depth_to_colour=moved)
+            self.on_parameters({})
+        self._depth = self.publisher('depth' if kind == 'metres' else 'relative_depth')
+
+    def release(self) -> None:
+        self._reader = self._estimator = None
+
+    def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
+        if not self.demanded():
+            return {}
+        if self._reader is None:
+            compressed = self.value('image_transport') == 'compressed'
+            return {'image/compressed' if compressed else 'image': self._image_came}
+        compressed = self.value('depth_transport') == 'compressedDepth'
+        name = 'sensor_depth/compressedDepth' if compressed else 'sensor_depth'
+        inputs: dict[str, Callable[[Any], None]] = {name: self._image_came}
+        if self.value('register'):
+            for info in ('camera_info', 'depth_camera_info'):
+                inputs[info] = partial(self._reader.camera_info, info)
+        return inputs
+
+    def on_parameters(self, changed: dict[str, Any]) -> None:
+        if self._reader is not None:
+            self._reader.scale = self.value('depth_scale')
+            self._reader.min_m = self.value('min_depth_m')
+            self._reader.max_m = self.value('max_depth_m')
+
+    def status(self) -> dict[str, str]:
+        return {'model': 'sensor' if self._estimator is None else self._estimator.name}
+
+    def _extrinsic(self) -> np.ndarray:
+        pose, numbers = Pose(), list(self.value('extrinsic'))
+        pose.position.x, pose.position.y, pose.position.z = numbers[:3]
+        quaternion = pose.orientation
+        quaternion.x, quaternion.y, quaternion.z, quaternion.w = numbers[3:]
+        try:
+            return pose_from_message(pose)
+        except RosError as error:
+            raise RosError(f'parameter extrinsic: {error}') from error
+
+    def _image_came(self, message: Any) -> None:
+        now = self.now()
+        self.meter.input(now)
+        self.worker.submit((message, now))
+
+    def work(self, item: tuple[Any, float]) -> None:
+        message, came = item
+        if self._reader is not None:
+            depth, frame_id = self._reader.read(message)
+        else:
+            estimate = self._estimator.estimate(rgb_from_message(message))
+            metric = estimate.relative_depth is None
+            depth = estimate.depth_m if metric else estimate.relative_depth
+            frame_id = message.header.frame_id
+        header = Header(stamp=message.header.stamp, frame_id=frame_id)
+        self._depth.publish(image_message(depth, '32FC1', header))
+        self.meter.done(self.now(), self.now() - came)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run_node(DepthNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

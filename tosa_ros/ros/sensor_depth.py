@@ -1,0 +1,68 @@
+"""Depth messages of a sensor -> metres, in the colour camera's pixels if asked; ROS-free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tosa_ros.depth import SensorDepth, register_depth
+from tosa_ros.errors import RosError
+from tosa_ros.frames import Intrinsics
+from tosa_ros.ros.conversions import camera_from_info, depth_from_message
+
+
+class SensorReader:
+    """Reads depth messages; settings may change between them.
+
+    scale: raw units per metre of 16UC1. min_m, max_m: what is nearer or farther is no depth.
+    depth_to_colour: (4, 4), the depth camera's pose in the colour camera's frame, to register
+        depth to colour by the two cameras' calibrations; None leaves it where it is.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1000.0,
+        min_m: float = 0.0,
+        max_m: float = float('inf'),
+        depth_to_colour: np.ndarray | None = None,
+    ) -> None:
+        self.scale, self.min_m, self.max_m = scale, min_m, max_m
+        self._depth_to_colour = depth_to_colour
+        self._cameras: dict[str, Any] = {}
+
+    def camera_info(self, name: str, message: Any) -> None:
+        """Takes the calibration of 'camera_info' (colour) or 'depth_camera_info'."""
+        self._cameras[name] = message
+
+    def read(self, message: Any) -> tuple[np.ndarray, str]:
+        """Depth (H, W) float32 metres, NaN where there is none, and the camera frame it is in.
+
+        Raises:
+            RosError: depth that cannot be read, or a calibration that is missing.
+            DepthError: depth of another size than its calibration.
+        """
+        raw = depth_from_message(message)
+        if raw.dtype == np.uint16:
+            depth = SensorDepth(scale=self.scale).from_array(raw)
+        else:
+            depth = SensorDepth.from_metres(raw)
+        with np.errstate(invalid='ignore'):
+            depth[(depth < self.min_m) | (depth > self.max_m)] = np.nan
+        if self._depth_to_colour is None:
+            return depth, message.header.frame_id
+        depth_camera = self._camera('depth_camera_info')
+        if (depth_camera.width, depth_camera.height) != (depth.shape[1], depth.shape[0]):
+            depth_camera = depth_camera.scaled(depth.shape[1], depth.shape[0])
+        colour_camera = self._camera('camera_info')
+        registered = register_depth(depth, depth_camera, colour_camera, self._depth_to_colour)
+        return registered, self._cameras['camera_info'].header.frame_id
+
+    def _camera(self, name: str) -> Intrinsics:
+        if name not in self._cameras:
+            raise RosError(f'register: no {name} came yet, so depth cannot be moved to colour')
+        # Distortion is not undone: depth images come rectified, or with next to none.
+        camera = camera_from_info(self._cameras[name])
+        if camera.intrinsics is None:
+            raise RosError(f'register: {name}: {camera.note}')
+        return camera.intrinsics
