@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections import Counter
 from pathlib import Path
 
+from tosa_ros.cli.options import print_json, progress
 from tosa_ros.errors import DataError
 
 FORMATS = ('openeqa', 'bag', 'both')
@@ -37,8 +36,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from tosa_ros.synthetic import SensorModel, episode
     from tosa_ros.synthetic.bags import write_bag
     from tosa_ros.synthetic.writing import (
@@ -58,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     sensor = SensorModel() if args.noisy else None
     records, types = [], Counter()
     numbers = range(args.start, args.start + args.episodes)
-    for index in tqdm(numbers, 'episodes', delay=2, file=sys.stderr, leave=False):
+    for index in progress(numbers, args.episodes, 'episodes'):
         made = episode(
             args.split,
             index,
@@ -93,7 +90,7 @@ def _report(
         'types': dict(types),
     }
     if args.json:
-        print(json.dumps(wrote))
+        print_json(wrote)
         return
     print(f'{wrote["episodes"]} episodes, {wrote["frames"]} frames')
     print(f'questions  {questions_file}  ({len(records)}, OpenEQA schema)')
