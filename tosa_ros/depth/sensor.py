@@ -1,0 +1,105 @@
+"""Depth from a sensor: 16-bit images and arrays in a stated unit, or float metres, to metres.
+
+REP-118 has the encodings (16-bit millimetres, 0 invalid; float metres), REP-117 the float values
+that are no measurement. Depth Anything and the like are in `depth.monocular`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tosa_ros.errors import DepthError
+
+# A 16-bit grey PNG; which of them depends on the Pillow and the byte order.
+_SIXTEEN_BIT_MODES = ('I;16', 'I;16B', 'I;16L', 'I;16N', 'I')
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorDepth:
+    """Reads what a depth sensor wrote as whole numbers.
+
+    scale: raw units per metre: 1000 for millimetres, 5000 for TUM RGB-D, 6553.5 for HM3D frames.
+    """
+
+    scale: float
+    kind: ClassVar[Literal['metres']] = 'metres'
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale) or self.scale <= 0:
+            raise DepthError(
+                f'depth scale: {self.scale}; wanted the raw units per metre, above 0 '
+                '(1000 for millimetres, 5000 for TUM)'
+            )
+
+    def from_array(self, raw: np.ndarray) -> np.ndarray:
+        """Raw depth (H, W) of an integer type -> (H, W) float32 metres, NaN where raw is <= 0.
+
+        Raises:
+            DepthError: 8-bit, float or boolean values, or not a single channel.
+        """
+        raw = np.asarray(raw)
+        if raw.ndim != 2:
+            raise DepthError(f'depth: shape {raw.shape}; wanted one channel, (H, W)')
+        if np.issubdtype(raw.dtype, np.floating):
+            raise DepthError(
+                f'depth: dtype {raw.dtype} holds metres already (REP-118); '
+                'use SensorDepth.from_metres, which divides by nothing'
+            )
+        if not np.issubdtype(raw.dtype, np.integer) or raw.dtype.itemsize < 2:
+            raise DepthError(
+                f'depth: dtype {raw.dtype} is a picture of depth, not a measurement; wanted '
+                'uint16 as the sensor wrote it (16UC1, a 16-bit PNG)'
+            )
+        metres = raw.astype(np.float32) / np.float32(self.scale)
+        return np.where(raw > 0, metres, np.float32(np.nan))
+
+    def read_png(self, path: str | Path) -> np.ndarray:
+        """A 16-bit grey PNG file -> (H, W) float32 metres, NaN where there is none.
+
+        Raises:
+            DepthError: a file that is missing, cut off, no PNG, or not 16-bit grey.
+        """
+        try:
+            with Image.open(path, formats=('PNG',)) as picture:
+                picture.load()
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
+            raise DepthError(f'{path}: {unreadable(error, "a PNG")}') from error
+        if picture.mode not in _SIXTEEN_BIT_MODES:
+            raise DepthError(
+                f'{path}: not metric depth, but a PNG of mode {picture.mode}; wanted 16-bit grey '
+                'as the sensor wrote it (8 bits and colours are pictures of depth)'
+            )
+        return self.from_array(np.asarray(picture))
+
+    @staticmethod
+    def from_metres(depth: np.ndarray) -> np.ndarray:
+        """Float metres (H, W) as a sensor publishes them -> (H, W) float32, NaN where none.
+
+        0, negative values, NaN and both infinities (REP-117: too near, too far) are no depth.
+
+        Raises:
+            DepthError: an integer type, which is raw, or not a single channel.
+        """
+        depth = np.asarray(depth)
+        if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+            raise DepthError(
+                f'depth: shape {depth.shape}, dtype {depth.dtype}; wanted (H, W) float metres '
+                '(raw whole numbers: SensorDepth(scale=...).from_array)'
+            )
+        with np.errstate(over='ignore'):
+            metres = depth.astype(np.float32)
+        return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
+
+
+def unreadable(error: Exception, wanted: str) -> str:
+    """Why Pillow could not read an image file, in one line without the file's name."""
+    if isinstance(error, UnidentifiedImageError):
+        return f'not {wanted} image'
+    reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return f'cannot be read as {wanted} image: {reason.splitlines()[0]}'
