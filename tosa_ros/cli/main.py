@@ -10,7 +10,7 @@ import warnings
 from tosa_ros import __version__
 from tosa_ros.errors import TosaError
 
-COMMANDS = ('ask', 'view', 'info')
+COMMANDS = ('ask', 'view', 'info', 'demo', 'world', 'train')
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,8 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
         scale = {} if args.depth_scale is None else {'depth_scale': args.depth_scale}
         folder = read_folder(args.folder, **scale)
         frames = list(folder if args.frames is None else folder.sampled(args.frames))
+        if args.intrinsics:
+            frames = [_with_intrinsics(frame, args.intrinsics) for frame in frames]
     else:
         frames = _single_frames(args)
     if args.depth_model:
@@ -134,6 +137,12 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
         estimator = MonocularDepth.from_pretrained(args.depth_model, device=checked_device(args))
         frames = [estimator.annotate(frame.without_depth()) for frame in frames]
     return frames
+
+
+def _with_intrinsics(frame: Frame, text: str) -> Frame:
+    from tosa_ros.frame_folder import parse_intrinsics
+
+    return replace(frame, intrinsics=parse_intrinsics(text, frame.width, frame.height))
 
 
 def _single_frames(args: argparse.Namespace) -> list[Frame]:

@@ -1,0 +1,39 @@
+# `make demo` and `make test` need python3 (3.10 to 3.12), git and make. Each makes .venv when it is
+# not there yet, installs into it and runs. `make clean` removes what they made.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := ros,depth,pointcloud,eval,dev
+APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
+# Threads that wait by spinning slow every other process on a shared machine.
+export OMP_WAIT_POLICY ?= passive
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test lint clean system
+
+demo: $(VENV)/.installed
+	$(BIN)/tosa demo --out out
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/.installed: setup.py constraints.txt | system
+	$(PYTHON) -m venv $(VENV) || { echo 'python3 lacks venv: install your system'"'"'s python3-venv'; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+# Open3D loads Debian's libusb-1.0.so.0, which no Python package brings.
+system:
+	@ldconfig -p 2>/dev/null | grep -q 'libusb-1.0.so.0' || { \
+		command -v apt-get >/dev/null || { echo 'Open3D needs the library libusb-1.0: install it and run make again'; exit 2; }; \
+		echo 'installing libusb-1.0-0, which Open3D loads'; \
+		$(APT) update -qq && $(APT) install -y -qq libusb-1.0-0 || { \
+			echo 'Open3D needs the Debian package libusb-1.0-0: install it and run make again'; exit 2; }; }
+
+clean:
+	rm -rf $(VENV) out build install log

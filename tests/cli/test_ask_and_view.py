@@ -1,0 +1,208 @@
+"""The command as a user calls it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tosa_ros.cli.main import main
+from tosa_ros.vlm.untrained import write_checkpoint
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return str(write_checkpoint(tmp_path_factory.mktemp('cli') / 'model', seed=1))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A wall at 2 m and a box at 1 m in front of it, as files."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 40, (60, 80, 3), dtype=np.uint8) + 60
+    depth = np.full((60, 80), 2000, np.uint16)
+    rgb[20:50, 30:60] = (200, 40, 40)
+    depth[20:50, 30:60] = 1000
+    depth[:5] = 0
+    Image.fromarray(rgb).save(tmp_path / 'c.png')
+    Image.fromarray(depth).save(tmp_path / 'd.png')
+    Image.fromarray((depth // 16).astype(np.uint8)).save(tmp_path / 'eight.png')
+    Image.fromarray(np.zeros((60, 80), np.uint16)).save(tmp_path / 'empty.png')
+    Image.fromarray(depth[:30]).save(tmp_path / 'half.png')
+    return tmp_path
+
+
+def frame_args(scene, depth='d.png', scale='1000'):
+    return [
+        '--rgb',
+        str(scene / 'c.png'),
+        '--depth',
+        str(scene / depth),
+        '--depth-scale',
+        scale,
+        '--intrinsics',
+        '60,60,40,30',
+    ]
+
+
+def test_ask_prints_one_json_object_and_nothing_else(model, scene, capfd):
+    args = ['ask', *frame_args(scene), '-q', 'How many boxes?', '--model', model, '--json']
+    assert main([*args, '--overlay', str(scene / 'o.png')]) == 0
+    out = capfd.readouterr().out
+    answer = json.loads(out)
+    assert out.count('\n') == 1
+    assert answer['tokens_before'] == 36
+    assert answer['tokens_after'] == 9
+    assert answer['spatial'] == 'metric'
+    assert answer['method'] == 'tosa'
+    assert min(answer[k] for k in ('vision_ms', 'prefill_ms', 'decode_ms')) > 0
+    overlay = np.asarray(Image.open(scene / 'o.png'))
+    assert overlay.shape[1] == 2 * 480 + 6
+    assert not list(scene.glob('.*'))
+
+
+@pytest.mark.parametrize(
+    ('method', 'after'), [('none', 36), ('tome', 18), ('tofu', 18), ('pitome', 18), ('tosa', 18)]
+)
+def test_every_method_answers(model, scene, capfd, method, after):
+    args = ['ask', *frame_args(scene), '-q', 'What?', '--model', model, '--json']
+    assert main([*args, '--method', method, '--keep', '0.5']) == 0
+    assert json.loads(capfd.readouterr().out)['tokens_after'] == after
+
+
+def test_frames_without_depth_and_several_frames(model, scene, capfd):
+    rgb = ['--rgb', str(scene / 'c.png')]
+    assert main(['ask', *rgb, *rgb, '-q', 'What?', '--model', model, '--json']) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert (answer['frames'], answer['spatial'], answer['tokens_after']) == (2, 'none', 18)
+
+
+def test_plain_output_is_the_answer_alone(model, scene, capfd):
+    assert main(['ask', *frame_args(scene), '-q', 'What?', '--model', model]) == 0
+    captured = capfd.readouterr()
+    assert '9 of 36 visual tokens (spatial: metric)' in captured.err
+    assert 'tokens' not in captured.out
+
+
+def test_view_figures_picture_and_cloud(model, scene, capfd):
+    args = ['view', *frame_args(scene), '--model', model, '--json', '--keep', '0.5']
+    out, cloud = scene / 'view.png', scene / 'cloud.ply'
+    assert main([*args, '--out', str(out), '--cloud', str(cloud)]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert list(report['methods']) == ['tosa', 'tome', 'tofu', 'pitome']
+    for figures in report['methods'].values():
+        assert figures['tokens'] == 18
+        assert figures['depth_spread_m'] >= 0
+        assert 0 <= figures['edge_straddle'] <= 1
+    assert Image.open(out).size == (6 * 320 + 5 * 6, 22 + 240)
+    assert _ply_points(cloud) == 80 * 55
+
+
+def _ply_points(path):
+    header = path.read_bytes().split(b'end_header')[0].decode()
+    return int(header.split('element vertex ')[1].split()[0])
+
+
+def test_view_of_a_random_tower_says_so(scene, capfd, monkeypatch):
+    from tosa_ros.vlm import untrained
+
+    kind, dims, *rest = untrained.TOWERS['so400m']
+    # The real architecture takes half a minute here; fewer layers prove the same path.
+    small = {**dims, 'num_hidden_layers': 3}
+    monkeypatch.setitem(untrained.TOWERS, 'so400m', (kind, small, *rest))
+    args = ['view', *frame_args(scene), '--tower', 'so400m', '--json', '--dtype', 'bfloat16']
+    assert main([*args, '--method', 'tosa', '--method', 'tome', '--keep', '0.1']) == 0
+    captured = capfd.readouterr()
+    assert 'random weights' in captured.err
+    methods = json.loads(captured.out)['methods']
+    assert methods['tosa']['tokens'] == methods['tome']['tokens'] == 73
+    assert methods['tosa']['depth_spread_m'] < methods['tome']['depth_spread_m']
+
+
+def test_info_names_what_is_installed(capfd):
+    assert main(['info', '--json']) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts['packages']['torch']
+    assert set(facts['optional']['rclpy']) == {'installed', 'extra', 'for'}
+    assert main(['info']) == 0
+    assert 'device: cpu' in capfd.readouterr().out
+
+
+MISTAKES = {
+    'no frames': (['-q', 'x'], 'give either --rgb FILE'),
+    'unreadable': (['-q', 'x', '--rgb', '{scene}/absent.png'], 'absent.png'),
+    'not a picture': (['-q', 'x', '--rgb', __file__], 'test_ask_and_view.py'),
+    'no scale': (
+        ['-q', 'x', '--rgb', '{scene}/c.png', '--depth', '{scene}/d.png'],
+        '--depth needs --depth-scale',
+    ),
+    'depth twice': (
+        ['-q', 'x', '--rgb', '{scene}/c.png', *['--depth', '{scene}/d.png'] * 2],
+        '--depth is given 2 times for 1 colour images',
+    ),
+    'other size': (['-q', 'x', 'FRAME half.png 1000'], '80x30 pixels'),
+    'eight bits': (['-q', 'x', 'FRAME eight.png 1000'], 'eight.png'),
+    'empty depth': (['-q', 'x', 'FRAME empty.png 1000'], 'none of its 4800 pixels is valid'),
+    'zero scale': (['-q', 'x', 'FRAME d.png 0'], 'scale'),
+    'zero focal length': (
+        ['-q', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '0,60,40,30'],
+        'fx is 0',
+    ),
+    'three intrinsics': (
+        ['-q', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '1,2,3'],
+        'intrinsics',
+    ),
+    'keep too large': (['-q', 'x', 'FRAME d.png 1000', '--keep', '1.5'], 'keep: 1.5; wanted'),
+    'keep zero': (['-q', 'x', 'FRAME d.png 1000', '--keep', '0'], 'keep: 0.0; wanted'),
+    'odd alpha': (['-q', 'x', 'FRAME d.png 1000', '--alpha', 'up'], "alpha: 'up'; wanted one of"),
+    'huge question': (['-q', 'x' * 100_000, 'FRAME d.png 1000'], '100,000 characters; at most'),
+    'empty question': (['-q', ' ', 'FRAME d.png 1000'], 'wanted some words'),
+    'no such model': (
+        ['-q', 'x', 'FRAME d.png 1000', '--model', '/nowhere'],
+        "'/nowhere' is not a folder",
+    ),
+    'no such device': (['-q', 'x', 'FRAME d.png 1000', '--device', 'warp'], '--device warp'),
+    'picture nowhere': (
+        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '/nowhere/o.png'],
+        '/nowhere/o.png: the picture cannot be written',
+    ),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_is_one_line_and_code_2(model, scene, capfd, mistake):
+    args, message = MISTAKES[mistake]
+    command = ['ask', '--model', model]
+    for arg in args:
+        if arg.startswith('FRAME '):
+            command += frame_args(scene, *arg.split()[1:])
+        else:
+            command.append(arg.replace('{scene}', str(scene)))
+    assert main(command) == 2
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('tosa ask: error: ')
+    assert message in error
+
+
+def test_an_odd_scale_warns_in_one_line(model, scene, capfd):
+    command = ['ask', *frame_args(scene, scale='5'), '-q', 'x', '--model', model]
+    assert main(command) == 0
+    warning = capfd.readouterr().err.splitlines()[0]
+    assert warning.startswith('tosa: warning: ')
+    assert 'is the depth scale right?' in warning
+
+
+def test_a_real_process_exits_with_2_and_debug_shows_the_traceback(scene):
+    command = [sys.executable, '-m', 'tosa_ros.cli.main', 'ask', '-q', 'x', '--rgb', 'absent.png']
+    env = {**os.environ, 'HF_HUB_OFFLINE': '1'}
+    plain = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert plain.returncode == 2
+    assert plain.stdout == ''
+    assert 'Traceback' not in plain.stderr
+    debug = subprocess.run([*command, '--debug'], capture_output=True, text=True, env=env)
+    assert 'Traceback' in debug.stderr
