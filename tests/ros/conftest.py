@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -226,6 +227,29 @@ def bench(ros):
     made = Bench(ros)
     yield made
     made.close()
+
+
+@pytest.fixture
+def node_here(bench):
+    """Makes a node of a class in this process, with parameters; it is closed at the end."""
+    from rclpy.parameter import Parameter
+
+    made = []
+
+    def make(kind, *args, options=(), **parameters):
+        given = [Parameter(name, value=value) for name, value in parameters.items()]
+        made.append(kind(*args, parameter_overrides=given, **dict(options)))
+        bench.executor.add_node(made[-1])
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.close()
+        bench.executor.remove_node(node)
+        node.destroy_node()
+    # Until it is collected, a node's name keeps its rosout publisher from the next one.
+    made.clear()
+    gc.collect()
 
 
 @pytest.fixture(scope='module')

@@ -158,9 +158,9 @@ def desk(answerer, replies):
         replies,
         clock=lambda: 0.0,
         on_error=errors.append,
+        wait_s=0.2,
         max_new_tokens=8,
     )
-    made.wait_s = 0.2
     yield made
     assert made.stop(30)
     assert errors == []

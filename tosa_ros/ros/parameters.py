@@ -235,6 +235,13 @@ QA_PARAMETERS = (
         low=0.0,
         high=86400.0,
     ),
+    Parameter(
+        'wait_s',
+        5.0,
+        'Seconds that a question waits for a frame if there is none, or none new enough.',
+        low=0.0,
+        high=3600.0,
+    ),
     Parameter('max_questions', 8, 'Questions that may wait; more are refused.', 1, 1000),
     Parameter('max_new_tokens', 64, 'Tokens of the longest answer.', 1, 4096),
 )

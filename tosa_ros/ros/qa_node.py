@@ -69,6 +69,7 @@ class QaNode(TosaNode):
         self._memory.set_span(self.value('frames'), self.value('frame_interval_s'))
         self._desk.max_waiting = self.value('max_questions')
         self._desk.max_age_s = self.value('max_age_s')
+        self._desk.wait_s = self.value('wait_s')
         self._desk.max_new_tokens = self.value('max_new_tokens')
 
     def wants_tokens(self) -> bool:

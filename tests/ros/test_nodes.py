@@ -1,0 +1,232 @@
+"""vision_node and qa_node in this process: life cycle, parameters, hand-over, sim time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tosa_ros.ros import conversions
+
+pytest.importorskip('rclpy')
+
+from tosa_ros.ros.qa_node import QaNode
+from tosa_ros.ros.vision_node import VisionNode
+from tosa_ros.ros.visual_tokens import tokens_from_cloud
+
+
+@pytest.fixture
+def vision(node_here, checkpoint):
+    def make(**parameters):
+        return node_here(VisionNode, **{'model': str(checkpoint), 'max_rate': 0.0, **parameters})
+
+    return make
+
+
+@pytest.fixture
+def qa(node_here, checkpoint):
+    def make(*args, **parameters):
+        parameters = {'model': str(checkpoint), 'max_new_tokens': 6, **parameters}
+        return node_here(QaNode, *args, **parameters)
+
+    return make
+
+
+def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
+    from tosa_ros.frames import Frame, Intrinsics
+    from tosa_ros.merging import ToSA
+    from tosa_ros.vlm import VisionEncoder
+
+    vision(keep=0.5, alpha='uniform')
+    message = bench.next(
+        'visual_tokens',
+        lambda: bench.see(stamp_s=8.5),
+        lambda cloud: tokens_from_cloud(cloud).spatial == 'metric',
+    )
+    assert message.header.frame_id == 'camera'
+    got = tokens_from_cloud(message)
+    frame = Frame(
+        rgb=bench.rgb,
+        depth_m=bench.depth_m,
+        intrinsics=Intrinsics(120.0, 120.0, 79.5, 59.5, 160, 120),
+        stamp=8.5,
+    )
+    method = ToSA(keep=0.5, alpha='uniform')
+    [wanted] = VisionEncoder.from_pretrained(checkpoint, merging=method).encode([frame])
+    assert len(got) == 18
+    np.testing.assert_array_equal(got.embeddings.numpy(), wanted.embeddings.numpy())
+    for name in ('size', 'source', 'uv', 'rgb', 'xyz'):
+        np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name), err_msg=name)
+    assert (got.before, got.stamp) == (36, 8.5)
+
+
+def test_the_merge_image_is_made_when_someone_looks(bench, vision):
+    vision(use_depth=False)
+    message = bench.next('merge_image', bench.see)
+    picture = conversions.rgb_from_message(message)
+    assert picture.shape == bench.rgb.shape
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 9 + 2  # tokens and their borders
+    bench.stop_listening('merge_image')
+    bench.wait(lambda: 'nobody listens' in bench.state('vision_node'), bench.see)
+
+
+def test_compressed_colour(bench, vision):
+    from sensor_msgs.msg import CompressedImage
+
+    vision(image_transport='compressed', use_depth=False)
+    jpeg = conversions.compressed_image_message(bench.rgb, bench.header())
+    mouth = bench.node.create_publisher(CompressedImage, 'image/compressed', 1)
+    assert bench.next('visual_tokens', lambda: mouth.publish(jpeg)).width == 9
+    bench.node.destroy_publisher(mouth)
+
+
+@pytest.mark.parametrize('kind', [VisionNode, QaNode])
+def test_a_model_that_cannot_be_loaded_is_told_and_can_be_mended(
+    bench, node_here, checkpoint, tmp_path, kind
+):
+    bench.listen('/rosout')
+    path = tmp_path / 'model'
+    node = node_here(kind, model=str(path))
+    name = node.get_name()
+    bench.wait(lambda: str(path) in bench.health().get(name, (0, ''))[1])
+    assert bench.health()[name][0] == 2
+    assert bench.state(name) == 'unconfigured'
+    shutil.copytree(checkpoint, path)
+    weights = path / 'model.safetensors'
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert not bench.change(name, 'configure')
+    bench.wait(lambda: bench.logged(name, 'configure: ') >= 2)
+    shutil.copy(checkpoint / 'model.safetensors', weights)
+    assert bench.change(name, 'configure')
+    assert bench.change(name, 'activate')
+    bench.wait(lambda: bench.health()[name][0] == 0 and bench.state(name).startswith('active'))
+    assert all('\n' not in log.msg for log in bench.heard['/rosout'] if log.name == name)
+
+
+def test_a_device_that_is_not_there_is_told(bench, vision):
+    vision(device='cuda:77')
+    bench.wait(lambda: 'cuda:77' in bench.health().get('vision_node', (0, ''))[1])
+    assert bench.state('vision_node') == 'unconfigured'
+
+
+def test_unknown_parameters_are_an_error_in_the_log(bench, vision):
+    bench.listen('/rosout')
+    vision(kepe=0.5)
+    bench.wait(lambda: bench.logged('vision_node', 'ignored: kepe'))
+
+
+def test_without_autostart_a_manager_brings_it_up(bench, qa):
+    qa(autostart=False)
+    bench.wait(lambda: bench.state('qa_node') == 'unconfigured')
+    for transition, state in (
+        ('configure', 'inactive'),
+        ('activate', 'active'),
+        ('deactivate', 'inactive'),
+        ('cleanup', 'unconfigured'),
+        ('configure', 'inactive'),
+    ):
+        assert bench.change('qa_node', transition)
+        bench.wait(lambda state=state: bench.state('qa_node').startswith(state))
+    assert not bench.change('qa_node', 'deactivate')
+
+
+def test_tokens_are_handed_over_in_one_process(bench, vision, qa):
+    seeing = vision()
+    qa(seeing)
+    reply = bench.reply('what is there?', bench.see)
+    assert (reply['error'], reply['tokens'], reply['frame_id']) == ('', 9, 'camera')
+    assert bench.node.count_publishers('/visual_tokens') == 1
+    assert bench.node.count_subscribers('/visual_tokens') == 0
+
+
+def test_questions_about_several_frames(bench, vision, qa):
+    qa(vision(), frames=3, frame_interval_s=0.2)
+
+    def whole():
+        reply = bench.reply('what was there?', bench.see)
+        return reply['frames'] == 3 and reply
+
+    assert bench.wait(whole)['tokens'] == 27
+
+
+def test_a_stopped_camera_is_told_after_max_age(bench, vision, qa):
+    qa(vision(), max_age_s=0.3, wait_s=0.1)
+    assert bench.reply('what is there?', bench.see)['error'] == ''
+    bench.wait(lambda: 'more than max_age_s' in bench.reply('and now?')['error'])
+
+
+def test_partial_answers_grow_and_the_last_is_done(bench, vision, qa):
+    qa(vision())
+    reply = bench.reply('what is there?', bench.see, 'grow')
+
+    def partials():
+        return [json.loads(message.data) for message in bench.heard['answer/partial']]
+
+    bench.wait(lambda: partials() and partials()[-1]['done'])
+    assert all(reply['text'].startswith(one['text']) for one in partials())
+    assert [one['done'] for one in partials()].count(True) == 1
+    assert 0 < reply['first_word_ms'] <= reply['latency_ms']
+
+
+def test_simulated_time(bench, vision, qa, ros):
+    from rosgraph_msgs.msg import Clock
+
+    from tosa_ros.ros.conversions import stamp_message
+
+    qa(vision(use_sim_time=True), use_sim_time=True, max_age_s=1.0)
+    mouth = bench.node.create_publisher(Clock, '/clock', 10)
+    now = 100.0
+
+    def live():
+        nonlocal now
+        now += 0.05
+        mouth.publish(Clock(clock=stamp_message(now)))
+        bench.see(stamp_s=now)
+
+    reply = bench.reply('what is there?', live)
+    assert reply['error'] == ''
+    assert 100 < reply['stamp'] <= now + 1e-6
+    bench.wait(lambda: bench.heard['/diagnostics'], live)
+    stamps = [conversions.stamp_s(array.header.stamp) for array in bench.heard['/diagnostics']]
+    assert max(stamps) <= now + 1e-6
+    # Time stands still: what was seen last does not age.
+    assert bench.reply('and now?')['error'] == ''
+    bench.node.destroy_publisher(mouth)
+
+
+def test_a_namespace_moves_every_topic_but_diagnostics(bench, vision):
+    from sensor_msgs.msg import PointCloud2
+
+    node = vision(use_depth=False)
+    assert node.get_fully_qualified_name() == '/vision_node'
+    from rclpy.parameter import Parameter
+
+    moved = VisionNode(
+        namespace='robot1', parameter_overrides=[Parameter('model', value=node.value('model'))]
+    )
+    bench.executor.add_node(moved)
+    bench.wait(lambda: bench.state('robot1/vision_node').startswith('active'))
+    ear = bench.node.create_subscription(PointCloud2, '/robot1/visual_tokens', print, 1)
+    bench.wait(lambda: bench.node.count_subscribers('/robot1/image') == 1)
+    bench.node.destroy_subscription(ear)
+    moved.close()
+    bench.executor.remove_node(moved)
+    moved.destroy_node()
+
+
+def test_depth_in_another_frame_is_told(bench, vision):
+    vision()
+    depth = conversions.image_message(bench.depth_m, '32FC1', bench.header())
+
+    def elsewhere():
+        bench.see(depth=False, stamp_s=5.0)
+        depth.header = bench.header(5.0)
+        depth.header.frame_id = 'depth_camera'
+        bench.mouth('depth').publish(depth)
+
+    bench.listen('visual_tokens')
+    bench.wait(
+        lambda: "'depth_camera'" in bench.health().get('vision_node', (0, ''))[1], elsewhere
+    )
