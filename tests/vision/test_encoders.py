@@ -280,7 +280,7 @@ def test_compiled_encoder_gives_the_same_tokens(named):
         inputs['pixel_attention_mask'] = None
     with merge_tokens(model, ToSA(keep=0.3)) as merged:
         expected = merged(**inputs, spatial=spatial())
-        merged.model = torch.compile(model, backend='aot_eager')
+        merged.model = torch.compile(model, backend='aot_eager', fullgraph=True)
         got = merged(**inputs, spatial=spatial())
     torch.testing.assert_close(got.tokens, expected.tokens, rtol=1e-4, atol=1e-5)
     assert torch.equal(got.source, expected.source)
