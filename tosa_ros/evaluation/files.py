@@ -88,6 +88,19 @@ def texts(record: dict, name: str, where: str) -> tuple[str, ...]:
     return tuple(values)
 
 
+def annotations_of(path: Path, key: str) -> tuple[dict[Any, tuple[dict, str]], list[str]]:
+    """A file's `annotations` by id, each with the name of its place; and its problems in words."""
+    found: dict[Any, tuple[dict, str]] = {}
+    problems = []
+    for index, record in enumerate(records(read_json(path), path, 'annotations')):
+        where = f'{path}: annotation {index}'
+        name = field(record, key, (int, str), where)
+        if name in found:
+            problems.append(f'{where}: {key} {name} is there already; the first one is used')
+        found.setdefault(name, (record, where))
+    return found, problems
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:57] + '...'

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, TosaError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
@@ -59,12 +59,24 @@ class Benchmark(ABC):
         self.questions, duplicates = _without_duplicates(questions)
         self.problems = [*problems, *duplicates]
 
+    def note(self, problem: str) -> None:
+        """Adds a line to `problems`, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
     @abstractmethod
     def frames(self, episode: str) -> Sequence[Frame]:
         """An episode's frames in order; each is decoded when indexed.
 
         Raises DataError or FrameError when they are missing or cannot be read.
         """
+
+    def fault_of(self, episode: str) -> str | None:
+        """Why an episode's frames cannot be read, as far as that shows without decoding any."""
+        try:
+            return None if len(self.frames(episode)) else f'{episode}: has no frames'
+        except TosaError as error:
+            return str(error)
 
     def __iter__(self) -> Iterator[Sample]:
         """Every question with its frames, episode by episode."""
@@ -120,12 +132,11 @@ def _without_duplicates(questions: Sequence[Question]) -> tuple[list[Question], 
         raise DataError('there are no questions')
     kept: dict[QuestionId, Question] = {}
     problems = []
-    for index, question in enumerate(questions):
+    for question in questions:
         first = kept.setdefault(question.id, question)
         if first is not question:
             same = 'the same question' if first == question else 'another question'
             problems.append(
-                f'record {index}: question id {question.id!r} is taken by {same}; '
-                'the first one is used'
+                f'question id {question.id!r} is there twice, with {same}; the first one is used'
             )
     return list(kept.values()), problems

@@ -1,0 +1,84 @@
+"""ScanQA: free-form questions about ScanNet scenes, scored letter by letter and as captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tosa_ros.errors import MissingDependencyError
+from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
+from tosa_ros.evaluation.files import field, read_json, records, texts
+from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
+from tosa_ros.evaluation.metrics.score import Score
+from tosa_ros.evaluation.questions import Predictions, Question
+
+
+class ScanQA(SceneBenchmark):
+    """`ScanQA_v1.0_val.json`, and frames by `scene_id`.
+
+    A model here gives one answer, so that EM@10 is EM@1 and is not listed.
+    """
+
+    name: ClassVar[str] = 'scanqa'
+
+    @classmethod
+    def load(
+        cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
+    ) -> ScanQA:
+        """Reads the questions; scenes are beside them unless `frames_root` is given."""
+        questions = []
+        for index, record in enumerate(records(read_json(data), data)):
+            where = f'{data}: record {index}'
+            text = field(record, 'question', str, where)
+            questions.append(
+                Question(
+                    id=field(record, 'question_id', str, where),
+                    text=text,
+                    answers=texts(record, 'answers', where),
+                    category=_kind(text),
+                    episode=field(record, 'scene_id', str, where),
+                )
+            )
+        return cls(questions, frames_root or data.parent, depth_scale=depth_scale)
+
+    def score(self, predictions: Predictions) -> list[Score]:
+        exact = self.score_by(
+            'ScanQA EM@1 (raw)',
+            predictions,
+            lambda said, truths: exact_match_at(1, [said], truths),
+        )
+        try:
+            captions = caption_scores(
+                {q.id: predictions.get(q.id, '') for q in self.questions},
+                {q.id: q.answers for q in self.questions},
+            )
+        except MissingDependencyError as error:
+            self.note(f'BLEU, METEOR, ROUGE-L and CIDEr are not computed: {error}')
+            captions = []
+        return [exact, *captions]
+
+    def submission(self, predictions: Predictions) -> list[dict[str, Any]]:
+        """The official format; no boxes are predicted."""
+        return [
+            {
+                'scene_id': q.episode,
+                'question_id': q.id,
+                'answer_top10': [predictions[q.id]],
+                'bbox': [],
+            }
+            for q in self.questions
+            if q.id in predictions
+        ]
+
+
+def _kind(question: str) -> str:
+    """The official scorer's question types; case matters to it."""
+    if 'Where' in question:
+        return 'Place'
+    if 'How many' in question:
+        return 'Number'
+    if 'What color' in question or 'What is the color' in question:
+        return 'Color'
+    if any(words in question for words in ('What shape', 'What type', 'What kind')):
+        return 'Object nature'
+    return 'Object' if 'What is' in question else 'Other'

@@ -1,0 +1,87 @@
+"""SQA3D: questions asked from a described situation in a ScanNet scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
+from tosa_ros.evaluation.files import annotations_of, field, read_json, records
+from tosa_ros.evaluation.metrics.score import Score
+from tosa_ros.evaluation.metrics.sqa3d import question_type, refined_match, strict_match
+from tosa_ros.evaluation.questions import Predictions, Question
+
+
+class SQA3D(SceneBenchmark):
+    """`v1_balanced_questions_*.json` with its annotations, and frames by `scene_id`."""
+
+    name: ClassVar[str] = 'sqa3d'
+
+    @classmethod
+    def load(
+        cls,
+        data: Path,
+        *,
+        annotations: Path | None = None,
+        frames_root: Path | None = None,
+        depth_scale: float | None = None,
+    ) -> SQA3D:
+        """Reads both files; the annotations are the questions' sibling if not given."""
+        annotations = annotations or data.with_name(
+            data.name.replace('_questions_', '_sqa_annotations_')
+        )
+        truths, problems = annotations_of(annotations, 'question_id')
+        questions = []
+        for index, record in enumerate(records(read_json(data), data, 'questions')):
+            where = f'{data}: record {index}'
+            qid = field(record, 'question_id', (int, str), where)
+            if qid not in truths:
+                problems.append(f'{where}: question {qid} has no annotation; it is not asked')
+                continue
+            truth, place = truths[qid]
+            answers = records(field(truth, 'answers', list, place), annotations)
+            text = field(record, 'question', str, where)
+            questions.append(
+                Question(
+                    id=qid,
+                    text=text,
+                    answers=tuple(field(a, 'answer', str, place) for a in answers),
+                    category=question_type(text),
+                    episode=field(record, 'scene_id', str, where),
+                    details={
+                        'situation': field(record, 'situation', str, where),
+                        'position': truth.get('position'),
+                        'rotation': truth.get('rotation'),
+                    },
+                )
+            )
+        return cls(questions, frames_root or data.parent, problems, depth_scale)
+
+    def prompt(self, question: Question, template: str | None = None) -> str:
+        asked = f'{question.details["situation"]} {question.text}'
+        return (template or self.template).replace('{question}', asked)
+
+    def score(self, predictions: Predictions) -> list[Score]:
+        return [
+            self.score_by('SQA3D EM@1 (strict)', predictions, _any(strict_match)),
+            self.score_by('SQA3D EM-R (refined)', predictions, _any(refined_match)),
+        ]
+
+    def submission(self, predictions: Predictions) -> list[dict[str, Any]]:
+        return [
+            {
+                'question_id': q.id,
+                'scene_id': q.episode,
+                'situation': q.details['situation'],
+                'question': q.text,
+                'answer': predictions[q.id],
+                'agent_pos': q.details['position'],
+                'agent_rot': q.details['rotation'],
+            }
+            for q in self.questions
+            if q.id in predictions
+        ]
+
+
+def _any(match):
+    return lambda prediction, answers: max(match(prediction, answer) for answer in answers)

@@ -1,0 +1,101 @@
+"""VQAv2: questions about COCO's photographs, ten answers each; and its counting subset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.files import annotations_of, field, read_json, records
+from tosa_ros.evaluation.media import LazyFrames, first_existing
+from tosa_ros.evaluation.metrics.score import Score
+from tosa_ros.evaluation.metrics.vqa import accuracy, counting_match, is_counting
+from tosa_ros.evaluation.questions import Benchmark, Predictions, Question
+from tosa_ros.frame_folder import read_frame
+from tosa_ros.frames import Frame
+
+ANNOTATORS = 10
+
+
+class VQAv2(Benchmark):
+    """`v2_OpenEnded_mscoco_*_questions.json` with its annotations, and COCO's images."""
+
+    name: ClassVar[str] = 'vqav2'
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        root: Path,
+        subset: str,
+        problems: Sequence[str] = (),
+    ) -> None:
+        super().__init__(questions, problems)
+        self.root, self.subset = root, subset
+
+    @classmethod
+    def load(
+        cls, data: Path, *, annotations: Path | None = None, frames_root: Path | None = None
+    ) -> VQAv2:
+        """Reads both files; the annotations are the questions' sibling if not given."""
+        value = read_json(data)
+        annotations = annotations or data.with_name(
+            data.name.replace('OpenEnded_', '').replace('questions', 'annotations')
+        )
+        truths, problems = annotations_of(annotations, 'question_id')
+        questions = []
+        for index, record in enumerate(records(value, data, 'questions')):
+            where = f'{data}: record {index}'
+            qid = field(record, 'question_id', (int, str), where)
+            text = field(record, 'question', str, where)
+            if not cls.takes(text):
+                continue
+            if qid not in truths:
+                problems.append(f'{where}: question {qid} has no annotation; it is not asked')
+                continue
+            truth, place = truths[qid]
+            answers = records(field(truth, 'answers', list, place), annotations)
+            if len(answers) != ANNOTATORS:
+                raise DataError(f'{place}: {len(answers)} answers; wanted {ANNOTATORS}')
+            questions.append(
+                Question(
+                    id=qid,
+                    text=text,
+                    answers=tuple(field(a, 'answer', str, place) for a in answers),
+                    category=field(truth, 'answer_type', str, place),
+                    episode=str(field(record, 'image_id', (int, str), where)),
+                )
+            )
+        if not questions:
+            raise DataError(f'{data}: none of its questions belongs to {cls.name}')
+        subset = value.get('data_subtype', 'val2014')
+        return cls(questions, frames_root or data.parent, subset, problems)
+
+    @classmethod
+    def takes(cls, question: str) -> bool:
+        """Whether a question belongs to this benchmark."""
+        return True
+
+    def frames(self, episode: str) -> Sequence[Frame]:
+        number = episode.zfill(12)
+        name = f'COCO_{self.subset}_{number}.jpg'
+        places = [self.root / name, self.root / self.subset / name, self.root / f'{number}.jpg']
+        path = first_existing(places, f'image {episode}')
+        return LazyFrames([lambda: read_frame(path)])
+
+    def score(self, predictions: Predictions) -> list[Score]:
+        return [self.score_by('VQA accuracy', predictions, accuracy)]
+
+
+class VQAv2Counting(VQAv2):
+    """The questions of VQAv2 that begin with "how many", as the ToSA paper counts them."""
+
+    name: ClassVar[str] = 'vqav2-counting'
+
+    @classmethod
+    def takes(cls, question: str) -> bool:
+        return is_counting(question)
+
+    def score(self, predictions: Predictions) -> list[Score]:
+        exact = self.score_by('Exact match (counting)', predictions, counting_match)
+        return [exact, *super().score(predictions)]

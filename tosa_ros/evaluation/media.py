@@ -1,0 +1,139 @@
+"""Where an episode's frames are on disk (folder, video, images), decoded only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tosa_ros.errors import DataError, FrameError, MissingDependencyError
+from tosa_ros.frame_folder import MILLIMETRES, FrameFolder, read_folder
+from tosa_ros.frames import Frame
+
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov')
+
+
+class LazyFrames(Sequence[Frame]):
+    """Frames made by functions, one each, whenever one is indexed."""
+
+    def __init__(self, makers: Sequence[Callable[[], Frame]]) -> None:
+        self._makers = makers
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self._makers[index]()
+
+
+class VideoFrames(Sequence[Frame]):
+    """Frames of a video file, colour alone, by PyAV. `pick` decodes the file once."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with self._open() as container:
+            # Not every container states its number of frames.
+            self._count = container.streams.video[0].frames or sum(
+                1 for packet in container.demux(video=0) if packet.size
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Frame:
+        return self.pick([range(len(self))[index]])[0]
+
+    def pick(self, indices: Sequence[int]) -> list[Frame]:
+        """The frames of these indices, in their order."""
+        import av
+
+        wanted, found = set(indices), {}
+        with self._open() as container:
+            try:
+                for index, picture in enumerate(container.decode(video=0)):
+                    if index in wanted:
+                        rgb = picture.to_ndarray(format='rgb24')
+                        found[index] = Frame(rgb, stamp=picture.time or 0.0)
+                        if len(found) == len(wanted):
+                            break
+            except av.FFmpegError as error:
+                raise DataError(
+                    f'{self.path}: damaged after {len(found)} frames: {error}'
+                ) from error
+        lost = wanted - found.keys()
+        if lost:
+            raise DataError(
+                f'{self.path}: says it has {self._count} frames, but frame {min(lost)} cannot be '
+                'decoded; the file is cut off'
+            )
+        return [found[index] for index in indices]
+
+    def _open(self):
+        try:
+            import av
+        except ImportError as error:
+            raise MissingDependencyError('av', 'eval', 'reading a video') from error
+        try:
+            container = av.open(str(self.path))
+        except (av.FFmpegError, OSError) as error:
+            raise DataError(f'{self.path}: cannot be read as a video: {error}') from error
+        if not container.streams.video:
+            container.close()
+            raise DataError(f'{self.path}: has no video stream')
+        return container
+
+
+def pick(frames: Sequence[Frame], indices: Sequence[int]) -> list[Frame]:
+    """The frames of these indices, each decoded once."""
+    if hasattr(frames, 'pick'):
+        return frames.pick(indices)
+    made = {index: frames[index] for index in dict.fromkeys(indices)}
+    return [made[index] for index in indices]
+
+
+def find_episode(root: Path, name: str) -> Path:
+    """A folder, a video or a bag called `name` under `root`.
+
+    Raises:
+        DataError: there is none; the message says what was looked for.
+    """
+    for suffix in ('', *VIDEO_SUFFIXES, '.mcap', '.db3', '.bag'):
+        path = root / f'{name}{suffix}'
+        if path.exists():
+            return path
+    raise DataError(f'{root / name}: no folder of frames, bag or video ({VIDEO_SUFFIXES[0]}, ...)')
+
+
+def open_frames(path: Path, depth_scale: float | None = None) -> Sequence[Frame]:
+    """Frames of a folder in OpenEQA's layout, a video, or a bag.
+
+    depth_scale: a folder's depth units per metre; 1000 if not given.
+    """
+    if path.suffix in VIDEO_SUFFIXES:
+        return VideoFrames(path)
+    if is_bag(path):
+        from tosa_ros.evaluation.bags import BagFrames
+
+        return BagFrames(path)
+    return read_folder(path, depth_scale=depth_scale or MILLIMETRES)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a ROS bag, by its name or what is in it."""
+    if path.is_dir():
+        return (path / 'metadata.yaml').is_file()
+    return path.suffix in ('.mcap', '.db3', '.bag')
+
+
+def without_depth(frames: Sequence[Frame]) -> int:
+    """How many frames are known to have no depth, without decoding any."""
+    if isinstance(frames, FrameFolder):
+        return frames.missing_depth
+    return len(frames) if isinstance(frames, VideoFrames) else 0
+
+
+def first_existing(paths: Sequence[Path], what: str) -> Path:
+    """The first of these files that is there. Raises FrameError naming them all."""
+    for path in paths:
+        if path.is_file():
+            return path
+    raise FrameError(f'{what}: no such file; looked for {", ".join(map(str, paths))}')

@@ -1,0 +1,39 @@
+"""What a benchmark's files hold, before any model is loaded: `tosa eval ... --dry-run`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tosa_ros.evaluation.media import without_depth
+from tosa_ros.evaluation.questions import Benchmark
+
+
+def survey(benchmark: Benchmark) -> dict[str, Any]:
+    """Counts, and what is missing, as plain values.
+
+    Returns:
+        questions, episodes: how many. categories: questions in each. missing: reason by episode.
+        without_depth: how many frames lack depth, by episode, where files show it.
+        unanswerable: questions whose episode is missing. problems: what the files held that
+        cannot be used.
+    """
+    groups = benchmark.by_episode()
+    missing = {
+        episode: fault for episode in groups if (fault := benchmark.fault_of(episode)) is not None
+    }
+    no_depth = {
+        episode: count
+        for episode in groups
+        if episode not in missing and (count := without_depth(benchmark.frames(episode)))
+    }
+    return {
+        'benchmark': benchmark.name,
+        'questions': len(benchmark.questions),
+        'episodes': len(groups),
+        'categories': dict(Counter(q.category for q in benchmark.questions).most_common()),
+        'unanswerable': sum(len(groups[episode]) for episode in missing),
+        'missing': missing,
+        'without_depth': no_depth,
+        'problems': benchmark.problems,
+    }
