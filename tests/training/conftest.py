@@ -29,8 +29,8 @@ class SmallRecipe(Recipe):
         return Source('single', 'train', shard=8)
 
     @property
-    def episode(self) -> Source:
-        return Source('episode', 'train', self.frames, shard=2)
+    def walks(self) -> tuple[Source, ...]:
+        return tuple(Source('episode', 'train', frames, shard=2) for frames in self.frames)
 
 
 @pytest.fixture(scope='session')
@@ -41,10 +41,11 @@ def recipe():
         batch=4,
         questions=3,
         question_tokens=96,
+        walk_tokens=96,
         answer_tokens=12,
         scenes=16,
-        episodes=2,
-        frames=2,
+        episodes=4,
+        frames=(2, 3),
         dense_steps=2,
         easy_steps=1,
         episode_step=5,
@@ -59,8 +60,10 @@ def data(tmp_path_factory, recipe):
     for split in ('train', 'val'):
         for number in range(2 if split == 'train' else 1):
             write_shard(folder, Source('single', split, shard=8), number)
-    for number in range(2):
-        write_shard(folder, recipe.episode, number)
+    for walk in recipe.walks:
+        write_shard(folder, walk, 0)
+        write_shard(folder, walk, 1)
+    write_shard(folder, Source('episode', 'val', 3, shard=2), 0)
     return folder
 
 

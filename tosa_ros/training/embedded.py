@@ -70,7 +70,7 @@ def trainer_of(
 def _new_tokenizer(recipe: Recipe, data: Path) -> PreTrainedTokenizerFast:
     from tosa_ros.training.tokenizer import train_tokenizer
 
-    sources = [recipe.single] + ([recipe.episode] if recipe.episode_share else [])
+    sources = [recipe.single, *(recipe.walks if recipe.episode_share else ())]
     texts = []
     for source in sources:
         for number in range(TOKENIZER_SHARDS):
@@ -85,11 +85,9 @@ def start_producers(recipe: Recipe, data: Path, views: int = 256) -> list[Proces
         (replace(recipe.single, split='val'), -(-views // recipe.single.shard)),
         (recipe.single, -(-recipe.scenes // recipe.single.shard)),
     ]
-    if recipe.episode_share:
-        sources += [
-            (replace(recipe.episode, split='val'), 1),
-            (recipe.episode, -(-recipe.episodes // recipe.episode.shard)),
-        ]
+    for walk in recipe.walks if recipe.episode_share else ():
+        sources += [(replace(walk, split='val'), 1)]
+        sources += [(walk, -(-recipe.episodes // walk.shard))]
     return [start_producer(data, source, range(count)) for source, count in sources]
 
 
@@ -105,4 +103,5 @@ def saved_recipe(out: Path) -> Recipe:
     if state is None:
         raise ModelError(f'{out}: no training state here; train first (tosa train --out {out})')
     saved = dict(state['recipe'])
-    return Recipe(shape=Shape(**saved.pop('shape')), **saved)
+    shape, frames = Shape(**saved.pop('shape')), tuple(saved.pop('frames'))
+    return Recipe(shape=shape, frames=frames, **saved)

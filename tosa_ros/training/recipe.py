@@ -20,7 +20,9 @@ class Recipe:
     """Sizes, data, curriculum and optimisation of the embedded model.
 
     batch: views a step (episodes of F frames count F). questions: packed behind each view.
-    question_tokens: longest question with its answer. scenes, episodes: how many there are.
+    question_tokens, walk_tokens: longest question with its answer, of
+    views and of episodes; longer ones are left out. scenes, episodes: how many there are (of
+    episodes: of each length in `frames`).
     dense_steps: of pre-training on labels alone; easy_steps: after them, with easy types three
     in four; episode_step: from there on, `episode_share` of the steps are on episodes.
     steps: all of them; the last `decay` share lowers the learning rate to zero.
@@ -31,11 +33,12 @@ class Recipe:
     steps: int = 5000
     batch: int = 32
     questions: int = 12
-    question_tokens: int = 30
+    question_tokens: int = 26
+    walk_tokens: int = 32
     answer_tokens: int = 4
     scenes: int = 51_200
-    episodes: int = 2_048
-    frames: int = 8
+    episodes: int = 1_024
+    frames: tuple[int, ...] = (4, 8)
     dense_steps: int = 600
     easy_steps: int = 600
     episode_step: int = 3000
@@ -61,8 +64,8 @@ class Recipe:
         return Source('single', 'train')
 
     @property
-    def episode(self) -> Source:
-        return Source('episode', 'train', self.frames, shard=64)
+    def walks(self) -> tuple[Source, ...]:
+        return tuple(Source('episode', 'train', frames, shard=64) for frames in self.frames)
 
     def rate(self, step: int) -> float:
         """The learning rate's factor: up, level, then down by a cosine."""
@@ -77,9 +80,9 @@ class Recipe:
         return step >= self.dense_steps
 
     def source(self, step: int) -> Source:
-        late = step >= self.episode_step
-        if late and np.random.default_rng([self.seed, step, 7]).random() < self.episode_share:
-            return self.episode
+        rng = np.random.default_rng([self.seed, step, 7])
+        if step >= self.episode_step and rng.random() < self.episode_share:
+            return self.walks[rng.integers(len(self.walks))]
         return self.single
 
     def type_weight(self, kind: str, step: int) -> float:

@@ -162,9 +162,7 @@ class Trainer:
                     self._log(step=self.step, views_s=round(rate, 1), **_rounded(shown))
                     bar.set_postfix({**_brief(shown), 'views/s': f'{rate:.0f}'})
                 if self.step % evaluate_every == 0 and self.recipe.answers(self.step):
-                    scores = self.evaluate('val', views)
-                    shown['accuracy'] = scores['all']
-                    self._log(step=self.step, val=scores)
+                    shown['accuracy'] = self._evaluated(views)
                     since, viewed = time.monotonic(), 0
                 if self.step % save_every == 0:
                     self.save()
@@ -175,6 +173,16 @@ class Trainer:
             bar.close()
         self.save()
         return shown
+
+    def _evaluated(self, views: int) -> float:
+        """Logs the accuracy on single views and, once there were some, on episodes."""
+        scores = self.evaluate('val', views)
+        entry = {'val': scores}
+        if any(name.startswith('train-episode') for name in self.cursor):
+            frames = max(self.recipe.frames)
+            entry['episodes'] = self.evaluate('val', max(1, views // frames), frames)
+        self._log(step=self.step, **entry)
+        return scores['all']
 
     def update(self, batch: Batch) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
@@ -202,7 +210,9 @@ class Trainer:
     def evaluate(self, split: str = 'val', views: int = 256, frames: int = 1) -> dict:
         """Exact-match accuracy by question type on `views` samples, and over 'all' of them."""
         kind = 'single' if frames == 1 else 'episode'
-        source = Source(kind, split, frames, self.recipe.single.shard if frames == 1 else 64)
+        known = (self.recipe.single, *self.recipe.walks)
+        shard = next((s.shard for s in known if s.frames == frames), 64)
+        source = Source(kind, split, frames, shard)
         reader = self._reader(source)
         size = max(1, self.recipe.batch // frames)
         right: dict[str, list[bool]] = {}
