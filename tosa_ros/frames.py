@@ -6,6 +6,7 @@ Depth is aligned with the colour image's pixels before it becomes a frame.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 
@@ -37,17 +38,19 @@ class Intrinsics:
     def __post_init__(self) -> None:
         for name in ('fx', 'fy'):
             value = getattr(self, name)
-            if not np.isfinite(value) or value <= 0:
+            if not _is_finite(value) or value <= 0:
                 raise FrameError(
                     f'intrinsics: {name} is {value}; a focal length is a positive number of '
                     'pixels (0 means that the camera is not calibrated)'
                 )
         for name in ('cx', 'cy'):
-            if not np.isfinite(getattr(self, name)):
+            if not _is_finite(getattr(self, name)):
                 raise FrameError(f'intrinsics: {name} is {getattr(self, name)}; wanted a number')
-        if self.width < 1 or self.height < 1:
+        sizes = (self.width, self.height)
+        if not all(_is_finite(n) and n >= 1 and n == int(n) for n in sizes):
             raise FrameError(
-                f'intrinsics: image size is {self.width}x{self.height}; wanted at least 1x1'
+                f'intrinsics: image size is {self.width}x{self.height}; wanted whole numbers, '
+                'at least 1x1'
             )
 
     def matrix(self) -> np.ndarray:
@@ -148,7 +151,7 @@ class Frame:
                 f'relative_depth: values from {finite.min():.4g} to {finite.max():.4g}; wanted '
                 '0..1 with 1 nearest (depth in metres goes into depth_m)'
             )
-        return _read_only(depth)
+        return _read_only(np.where(np.isfinite(depth), depth, np.float32(np.nan)))
 
     def _depth_array(self, name: str, value: np.ndarray) -> np.ndarray:
         depth = np.asarray(value)
@@ -163,7 +166,8 @@ class Frame:
                 f'{self.width}x{self.height}; register it to the colour camera first '
                 '(tosa_ros.depth.register_depth)'
             )
-        return np.ascontiguousarray(depth, dtype=np.float32)
+        with np.errstate(over='ignore'):  # becomes infinite: no depth
+            return np.ascontiguousarray(depth, dtype=np.float32)
 
     def _check_camera(self) -> None:
         k = self.intrinsics
@@ -173,12 +177,24 @@ class Frame:
                 f'{self.width}x{self.height}; use intrinsics.scaled({self.width}, {self.height})'
             )
         if self.pose is not None:
-            pose = np.asarray(self.pose, dtype=np.float64)
+            try:
+                pose = np.asarray(self.pose, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise FrameError(
+                    f'pose: not a matrix of numbers ({error}); wanted 4x4 camera-to-world'
+                ) from error
             if pose.shape != (4, 4) or not np.isfinite(pose).all():
                 raise FrameError(
                     f'pose: shape {pose.shape}; wanted a finite 4x4 camera-to-world matrix'
                 )
             object.__setattr__(self, 'pose', _read_only(pose))
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return math.isfinite(value)
+    except TypeError:
+        return False
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
