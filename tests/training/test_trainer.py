@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_damaged_state_is_named(tmp_path):
 def test_state_of_other_sizes_is_refused(tmp_path, make_trainer, recipe):
     make_trainer(tmp_path).save()
     wider = replace(recipe, shape=replace(recipe.shape, vision_width=64))
-    with pytest.raises(ModelError, match='other sizes.*--fresh'):
+    with pytest.raises(ModelError, match=r'other sizes.*--fresh'):
         make_trainer(tmp_path, recipe=wider)
 
 
@@ -103,7 +104,7 @@ def test_recipe_rates_rise_stay_and_fall_to_zero():
     rates = [recipe.rate(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:51] == [1.0] * 41
-    assert all(a > b for a, b in zip(rates[51:], rates[52:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[51:]))
     assert rates[100] == pytest.approx(0)
 
 

@@ -1,13 +1,21 @@
-"""`tosa train`: trains the embedded models on the tiny world, or exports what is trained so far."""
+"""`tosa train`: trains the embedded models on the tiny world, or exports what there is so far."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tosa_ros.errors import ModelError
+
+if TYPE_CHECKING:
+    from tosa_ros.training.depth import DepthRecipe, DepthTrainer
+    from tosa_ros.training.recipe import Recipe
+    from tosa_ros.training.trainer import Trainer
 
 WHAT = ('vlm', 'depth-relative', 'depth-metric')
 
@@ -32,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--export', type=Path, metavar='DIR', help='write the checkpoint; no training'
     )
-    parser.add_argument('--evaluate', metavar='SPLIT', help='print accuracy by type; no training')
+    parser.add_argument('--evaluate', metavar='SPLIT', help='print accuracy by type, do not train')
     parser.add_argument('--views', type=int, default=256, help='views an evaluation takes')
     parser.set_defaults(run=run)
 
@@ -56,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _vlm(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from tosa_ros.training.checkpoint import load_state
     from tosa_ros.training.embedded import saved_recipe, start_producers, trainer_of
     from tosa_ros.training.export import export_vlm
@@ -65,13 +71,7 @@ def _vlm(args: argparse.Namespace) -> int:
 
     looking = args.export or args.evaluate
     known = looking or (not args.fresh and load_state(args.out) is not None)
-    recipe = saved_recipe(args.out) if known else Recipe()
-    asked = {
-        key: getattr(args, key)
-        for key in ('steps', 'scenes', 'batch')
-        if getattr(args, key) is not None
-    }
-    recipe = replace(recipe, **asked)
+    recipe = _changed(saved_recipe(args.out) if known else Recipe(), args)
     producers = [] if looking else start_producers(recipe, args.data, args.views)
     try:
         trainer = trainer_of(
@@ -82,15 +82,50 @@ def _vlm(args: argparse.Namespace) -> int:
             compiled=not args.no_compile,
             fresh=args.fresh,
         )
-        if trainer.step:
-            print(f'at step {trainer.step} of {recipe.steps}', file=sys.stderr)
-        if args.export:
-            print(export_vlm(trainer.model, trainer.tokenizer, args.export))
-        if args.evaluate:
-            print(json.dumps(trainer.evaluate(args.evaluate, args.views), indent=2))
-        if not looking:
-            print(json.dumps(trainer.train(minutes=args.minutes, views=args.views)))
+        return _go(
+            trainer, args, lambda: export_vlm(trainer.model, trainer.tokenizer, args.export)
+        )
     finally:
         for producer in producers:
             producer.terminate()
+
+
+def _depth(args: argparse.Namespace) -> int:
+    from tosa_ros.training.depth import DepthRecipe, DepthTrainer, export_depth
+    from tosa_ros.training.embedded import start_depth_producers
+
+    recipe = _changed(DepthRecipe(args.what.removeprefix('depth-')), args)
+    trainer = DepthTrainer(recipe, out=args.out, cache=args.data, device=args.device)
+    found = not args.fresh and trainer.resume()
+    looking = args.export or args.evaluate
+    if looking and not found:
+        raise ModelError(f'{args.out}: no training state here; train first')
+    producers = [] if looking else start_depth_producers(recipe, args.data)
+    try:
+        return _go(trainer, args, lambda: export_depth(trainer.model, args.export))
+    finally:
+        for producer in producers:
+            producer.terminate()
+
+
+def _changed(recipe: Recipe | DepthRecipe, args: argparse.Namespace) -> Recipe | DepthRecipe:
+    """The recipe with what was asked for on the command line."""
+    asked = {name: getattr(args, name) for name in ('steps', 'scenes', 'batch')}
+    return replace(recipe, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _go(
+    trainer: Trainer | DepthTrainer, args: argparse.Namespace, export: Callable[[], Path]
+) -> int:
+    from tosa_ros.training.shards import Source, write_shards
+
+    if trainer.step:
+        print(f'at step {trainer.step} of {trainer.recipe.steps}', file=sys.stderr)
+    if args.export:
+        print(export())
+    if args.evaluate:
+        write_shards(args.data, Source('single', args.evaluate), args.views)
+        print(json.dumps(trainer.evaluate(args.evaluate, args.views), indent=2))
+    if not (args.export or args.evaluate):
+        print(json.dumps(trainer.train(minutes=args.minutes)))
     return 0

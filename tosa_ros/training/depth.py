@@ -160,7 +160,7 @@ class DepthTrainer:
         deadline = time.monotonic() + minutes * 60
         self.model.train()
         bar = tqdm(total=until, initial=self.step, unit='step', mininterval=2)
-        batches = prefetched(self._batch('train', step) for step in range(self.step, until))
+        batches = prefetched(self._batch(step) for step in range(self.step, until))
         loss = math.nan
         try:
             for views, depth in batches:
@@ -199,7 +199,9 @@ class DepthTrainer:
             predicted = self.model(pixel_values=pixels).predicted_depth
             target, known = depth_target(depth, self.recipe.kind)
             if self.recipe.kind == 'relative':
-                errors.setdefault('mae', []).append(float((predicted - target).abs()[known].mean()))
+                errors.setdefault('mae', []).append(
+                    float((predicted - target).abs()[known].mean())
+                )
                 continue
             ratio = torch.maximum(predicted / target, target / predicted)[known]
             error = ((predicted - target).abs() / target)[known].mean()
@@ -213,11 +215,9 @@ class DepthTrainer:
             predicted = self.model(pixel_values=views).predicted_depth
         return depth_loss(predicted.float(), depth, self.recipe.kind)
 
-    def _batch(self, split: str, step: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         r = self.recipe
-        return self._read(
-            Source('single', split), sample_order(step * r.batch, r.batch, r.scenes, r.seed)
-        )
+        return self._read(r.source, sample_order(step * r.batch, r.batch, r.scenes, r.seed))
 
     def _read(self, source: Source, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         shards = {n: wait_for_shard(self.cache, source, n) for n in {*(indices // source.shard)}}

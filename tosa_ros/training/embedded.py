@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerFast
 
+    from tosa_ros.training.depth import DepthRecipe
     from tosa_ros.training.trainer import Trainer
 
 TOKENIZER_SHARDS = 2  # of single views; what episodes add is spelt from the same pieces
@@ -89,6 +90,12 @@ def start_producers(recipe: Recipe, data: Path, views: int = 256) -> list[Proces
         sources += [(replace(walk, split='val'), 1)]
         sources += [(walk, -(-recipe.episodes // walk.shard))]
     return [start_producer(data, source, range(count)) for source, count in sources]
+
+
+def start_depth_producers(recipe: DepthRecipe, data: Path) -> list[Process]:
+    """As `start_producers`, for a depth estimator."""
+    source = recipe.source
+    return [start_producer(data, source, range(-(-recipe.scenes // source.shard)))]
 
 
 def saved_recipe(out: Path) -> Recipe:

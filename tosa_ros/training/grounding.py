@@ -7,7 +7,6 @@ name is to be looked up among the image tokens. The simulator knows, so it says 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 

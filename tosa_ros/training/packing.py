@@ -32,7 +32,16 @@ def full_attention(module, query, key, value, attention_mask, scaling=None, **_)
 
 
 def packed_attention(
-    module, query, key, value, attention_mask, scaling=None, questions=1, length=0, looked=None, **_
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    scaling=None,
+    questions=1,
+    length=0,
+    looked=None,
+    **_,
 ):
     """Causal attention over prefix + questions * length tokens, (B, heads, S, head_dim) each.
 
@@ -73,7 +82,7 @@ def use_training_attention(model: nn.Module) -> None:
 
 
 def tower_tokens(model: nn.Module, pixels: Tensor) -> Tensor:
-    """hidden_states[-1] of the tower, (N, tokens, D): before post_layernorm, as OneVision reads."""
+    """(N, tokens, D): the tower's hidden_states[-1], before post_layernorm, as OneVision reads."""
     tower = model.model.vision_tower
     return tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state
 

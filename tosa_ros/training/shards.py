@@ -89,6 +89,12 @@ def write_shard(cache: Path, source: Source, number: int) -> Path:
     return path
 
 
+def write_shards(cache: Path, source: Source, samples: int) -> None:
+    """Renders what is missing of the shards that hold so many samples."""
+    for number in range(-(-samples // source.shard)):
+        write_shard(cache, source, number)
+
+
 def _arrays(samples: list) -> dict[str, np.ndarray]:
     from tosa_ros.synthetic import COLOURS, SHAPES
 

@@ -17,7 +17,7 @@ SPECIAL = (PAD, START, END, IMAGE, VIDEO)
 VOCABULARY = 1024
 
 # Not in every world's questions, but in what people ask: kept whole rather than spelt.
-COMMON_WORDS = (
+COMMON_WORDS = (  # noqa: SIM905 - a word list reads better as text
     'a an the and or not no yes in on at of to from with between behind beside above below '
     'before after first last next both neither same other another which what who where when why '
     'how did do does was were is are am be been has have had can could you I we it they there '

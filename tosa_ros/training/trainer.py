@@ -42,8 +42,8 @@ class Trainer:
     """Model, head, optimisers and position of one training.
 
     Args:
-        out: where state and log go. cache: where shards are. attributes: the world's shapes, colours,
-            sizes and states. types: the question types.
+        out: where state and log go. cache: where shards are.
+        attributes: the world's shapes, colours, sizes and states. types: the question types.
     """
 
     def __init__(
@@ -65,7 +65,9 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = build_model(recipe.shape, tokenizer).to(self.device)
         use_training_attention(self.model)
-        self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(self.device)
+        self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(
+            self.device
+        )
         self.optimisers = _optimisers(self.model, self.head, recipe)
         self.step = 0
         self.cursor: dict[str, int] = {}
