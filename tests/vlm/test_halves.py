@@ -358,3 +358,57 @@ def test_broken_checkpoints_are_named_in_one_line(checkpoint, tmp_path, half):
     assert 'cannot be loaded' in message(torn)
     (torn / 'model.safetensors').unlink()
     assert 'cannot be loaded' in message(torn)
+
+
+def rows_read(answerer):
+    """How many prompt rows each forward pass of the language model reads, times the batch."""
+    read = []
+    answerer.model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(
+            (
+                kwargs['input_ids']
+                if kwargs.get('inputs_embeds') is None
+                else kwargs['inputs_embeds']
+            )
+            .shape[:2]
+            .numel()
+        ),
+        with_kwargs=True,
+    )
+    return read
+
+
+def test_the_same_frames_are_read_once(checkpoint, make_frame):
+    frames = [make_frame(0), make_frame(1)]
+    tokens = VisionEncoder.from_pretrained(checkpoint, merging=ToSA(keep=0.5)).encode(frames)
+    answerer = Answerer.from_pretrained(checkpoint)
+    questions = ['How many mugs?', 'Which chair is nearer?', 'How many mugs?']
+    fresh = [
+        Answerer.from_pretrained(checkpoint).answer(tokens, q, max_new_tokens=8).text
+        for q in questions
+    ]
+    read = rows_read(answerer)
+    for i, question in enumerate(questions):
+        read.clear()
+        generation = answerer.answer(tokens, question, max_new_tokens=8)
+        assert generation.text == fresh[i]
+        assert (read[0] == generation.prompt_tokens) == (i == 0)
+        assert i == 0 or read[0] < generation.prompt_tokens - 36
+    read.clear()
+    batch = answerer.answer_batch([(tokens, q) for q in questions], max_new_tokens=8)
+    assert [g.text for g in batch] == fresh
+    assert read[0] <= 3 * (max(g.prompt_tokens for g in batch) - 36)
+    assert answerer.answer(tokens[::-1], questions[0], max_new_tokens=8).prompt_tokens > 36
+
+
+def test_an_abandoned_stream_leaves_nothing_behind(checkpoint, make_frame):
+    tokens = VisionEncoder.from_pretrained(checkpoint).encode([make_frame(0)])
+    answerer = Answerer.from_pretrained(checkpoint)
+    whole = ''.join(answerer.stream(tokens, QUESTION, max_new_tokens=12))
+    for _ in range(2):
+        stream = answerer.stream(tokens, QUESTION, max_new_tokens=12)
+        next(stream)
+        # Another question comes in between, while the first stream is still open.
+        answerer.answer(tokens, 'Why?', max_new_tokens=4)
+        stream.close()
+        assert answerer.answer(tokens, QUESTION, max_new_tokens=12).text == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.prefix import PrefixCache, PromptRows, shared_rows
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
 
@@ -31,7 +33,11 @@ class Generation:
 
 
 class Answerer:
-    """Language model, prompt and newline of a LLaVA-style checkpoint."""
+    """Language model, prompt and newline of a LLaVA-style checkpoint.
+
+    The latest frames' keys and values are kept, so that the next question about the same
+    VisualTokens costs only its own words. Not for several threads at once.
+    """
 
     def __init__(
         self, model: PreTrainedModel, prompt: Prompt, newline: Tensor | None = None
@@ -42,6 +48,7 @@ class Answerer:
         weight = self._embed.weight
         self._newline = None if newline is None else newline.to(weight.device, weight.dtype)
         self._stop_ids = _stop_ids(model, prompt)
+        self._prefix = PrefixCache(model.config)
 
     @classmethod
     def from_pretrained(
@@ -55,32 +62,35 @@ class Answerer:
         prompt = Prompt.of(checkpoint)
         return cls(checkpoint.language_half(device, dtype), prompt, checkpoint.newline())
 
-    @torch.inference_mode()
     def embed(self, tokens: Sequence[VisualTokens], question: str) -> Tensor:
         """The prompt as embeddings (T, D): words, and each image's tokens in their place."""
+        return self._rows(tokens, question).embeds
+
+    @torch.inference_mode()
+    def _rows(self, tokens: Sequence[VisualTokens], question: str) -> PromptRows:
         ids = self.prompt.ids(question, len(tokens))
         weight = self._embed.weight
+        words = self._embed(torch.tensor(ids, device=weight.device))
         images = iter(tokens)
+        keys: list[int | VisualTokens] = []
         pieces: list[Tensor] = []
-        words: list[int] = []
-        for token in [*ids, None]:
-            if token is not None and token != self.prompt.image_token_id:
-                words.append(token)
+        for i, word in zip(ids, words, strict=True):
+            if i != self.prompt.image_token_id:
+                keys.append(i)
+                pieces.append(word[None])
                 continue
-            if words:
-                pieces.append(self._embed(torch.tensor(words, device=weight.device)))
-                words = []
-            if token is not None:
-                pieces.append(next(images).embeddings.to(weight.device, weight.dtype))
-                if self._newline is not None:
-                    pieces.append(self._newline[None])
+            image = next(images)
+            pieces.append(image.embeddings.to(weight.device, weight.dtype))
+            if self._newline is not None:
+                pieces.append(self._newline[None])
+            keys += [image] * (len(image) + (self._newline is not None))
         widths = {piece.shape[1] for piece in pieces}
         if len(widths) > 1:
             raise ModelError(
                 f'visual tokens of widths {sorted(widths - {weight.shape[1]})} for a language '
                 f'model of width {weight.shape[1]}: both halves must come from one checkpoint'
             )
-        return torch.cat(pieces)
+        return PromptRows(keys, torch.cat(pieces))
 
     def answer(
         self,
@@ -100,7 +110,7 @@ class Answerer:
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     ) -> list[Generation]:
         """Answers several questions in one padded batch. Times are the batch's."""
-        prompts = [self._checked(self.embed(*request), max_new_tokens) for request in requests]
+        prompts = [self._checked(self._rows(*request), max_new_tokens) for request in requests]
         decoding = self._decode(prompts, max_new_tokens)
         start = time.perf_counter()
         new = [[] for _ in prompts]
@@ -135,26 +145,28 @@ class Answerer:
 
         stop: asked before each word piece; True ends the answer there.
         """
-        with torch.inference_mode():
-            prompt = self._checked(self.embed(tokens, question), max_new_tokens)
+        prompt = self._checked(self._rows(tokens, question), max_new_tokens)
         steps = self._decode([prompt], max_new_tokens)
         ids: list[int] = []
         told = ''
-        while not stop():
-            with torch.inference_mode():
-                step = next(steps, None)
-            if step is not None:
-                ids.append(step[0])
-            # Trailing spaces and half characters wait until it is known what follows them.
-            text = self._text(ids).lstrip()
-            text = text.rstrip('\ufffd').rstrip() if step is not None else text.rstrip()
-            if len(text) > len(told):
-                yield text[len(told) :]
-                told = text
-            if step is None:
-                return
+        try:
+            while not stop():
+                with torch.inference_mode():
+                    step = next(steps, None)
+                if step is not None:
+                    ids.append(step[0])
+                # Trailing spaces and half characters wait until it is known what follows them.
+                text = self._text(ids).lstrip()
+                text = text.rstrip('\ufffd').rstrip() if step is not None else text.rstrip()
+                if len(text) > len(told):
+                    yield text[len(told) :]
+                    told = text
+                if step is None:
+                    return
+        finally:
+            steps.close()
 
-    def _checked(self, prompt: Tensor, max_new_tokens: int) -> Tensor:
+    def _checked(self, prompt: PromptRows, max_new_tokens: int) -> PromptRows:
         limit = getattr(self.model.config, 'max_position_embeddings', None)
         if limit is not None and len(prompt) + max_new_tokens > limit:
             raise QuestionError(
@@ -164,11 +176,41 @@ class Answerer:
             )
         return prompt
 
-    def _decode(self, prompts: list[Tensor], max_new_tokens: int) -> Iterator[list[int | None]]:
+    def _decode(
+        self, prompts: list[PromptRows], max_new_tokens: int
+    ) -> Iterator[list[int | None]]:
         """Greedy decoding: each step's token per prompt, None where the answer has ended."""
-        embeds, mask = _left_padded(prompts)
-        cache = DynamicCache(config=self.model.config)
-        positions = mask.cumsum(dim=1).sub(1).clamp(min=0)
+        cache, known = self._read_before(prompts)
+        try:
+            yield from self._decode_rest(prompts, cache, known, max_new_tokens)
+        finally:
+            if len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
+                self._prefix.give(prompts[0].keys, cache)
+
+    def _read_before(self, prompts: list[PromptRows]) -> tuple[DynamicCache, int]:
+        """Keys and values of what the prompts share, once for all, and how many rows it is."""
+        shortest = min(len(p) for p in prompts)
+        shared = min(shared_rows([p.keys for p in prompts]), shortest - 1)
+        keys = prompts[0].keys[:shared]
+        if len(prompts) == 1:
+            return self._prefix.take(keys)
+        if not any(isinstance(key, VisualTokens) for key in keys):
+            return DynamicCache(config=self.model.config), 0
+        cache, known = self._prefix.take(keys)
+        if known < shared:
+            rest = prompts[0].embeds[None, known:shared]
+            self.model(inputs_embeds=rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        each = copy.deepcopy(cache)
+        each.batch_repeat_interleave(len(prompts))
+        self._prefix.give(keys, cache)
+        return each, shared
+
+    def _decode_rest(
+        self, prompts: list[PromptRows], cache: DynamicCache, known: int, max_new_tokens: int
+    ) -> Iterator[list[int | None]]:
+        embeds, mask = _left_padded([p.embeds[known:] for p in prompts])
+        mask = torch.cat([mask.new_ones(len(prompts), known), mask], dim=1)
+        positions = mask.cumsum(dim=1).sub(1).clamp(min=0)[:, known:]
         # With nothing padded the kernel needs no mask.
         padded = not bool(mask.all())
         ended = [False] * len(prompts)

@@ -1,0 +1,67 @@
+"""PrefixCache: what the language model has read already, so that it is not read again.
+
+Prompts about the same frames begin alike: the frames' tokens come before the question. The keys
+and values of the latest prompt are kept, and the next one is read from where it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True, eq=False)
+class PromptRows:
+    """A prompt as embeddings (T, D), with what each row is: a word's id, or whose image's."""
+
+    keys: list[Any]
+    embeds: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class PrefixCache:
+    """Keys and values of one prompt. Whoever takes them owns them until they are given back."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._keys: list[Any] = []
+        self._cache: DynamicCache | None = None
+
+    def take(self, keys: Sequence[Any]) -> tuple[DynamicCache, int]:
+        """A cache of the longest beginning of `keys` that is at hand, and its length."""
+        known = shared_rows([self._keys, keys]) if self._cache is not None else 0
+        if not known:
+            return DynamicCache(config=self._config), 0
+        cache, self._cache = self._cache, None
+        _shorten(cache, known)
+        return cache, known
+
+    def give(self, keys: list[Any], cache: DynamicCache) -> None:
+        """Keeps a cache that holds `keys`, and perhaps more behind them."""
+        # A sliding window forgets the beginning, which is what would be used again.
+        if any(cache.is_sliding):
+            return
+        _shorten(cache, len(keys))
+        self._keys, self._cache = keys, cache
+
+
+def shared_rows(prompts: Sequence[Sequence[Any]]) -> int:
+    """How many rows at the beginning are the same in all prompts."""
+    count = 0
+    for rows in zip(*prompts, strict=False):
+        if any(row is not rows[0] and row != rows[0] for row in rows):
+            break
+        count += 1
+    return count
+
+
+def _shorten(cache: DynamicCache, length: int) -> None:
+    excess = cache.get_seq_length() - length
+    if excess > 0:
+        cache.crop(-excess)
