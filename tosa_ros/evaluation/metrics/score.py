@@ -28,6 +28,7 @@ class Score:
     values: question id -> 0..100; every question of the benchmark, unanswered ones included.
         Empty for a metric of the whole corpus (BLEU, CIDEr).
     interval: 95 %; None where there are no per-question values.
+    weights: question id -> its share of the overall score; they sum to 1.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Score:
     by_category: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[QuestionId, float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    weights: Mapping[QuestionId, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """As plain values, without the per-question ones."""
@@ -57,6 +59,9 @@ def make_score(
     labels = np.asarray(categories)
     if array.size == 0:
         return Score(name, float('nan'))
+    # Aggregates are linear, and equal within a category.
+    shares = {c: aggregate((labels == c).astype(float), labels) for c in np.unique(labels)}
+    counts = {c: int((labels == c).sum()) for c in shares}
     return Score(
         name=name,
         overall=aggregate(array, labels),
@@ -65,6 +70,9 @@ def make_score(
         },
         values=dict(zip(values, array.tolist(), strict=True)),
         interval=interval(array, labels, aggregate),
+        weights={
+            qid: shares[c] / counts[c] for qid, c in zip(values, labels.tolist(), strict=True)
+        },
     )
 
 

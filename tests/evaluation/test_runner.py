@@ -1,0 +1,287 @@
+"""Runs on a real (tiny, random) checkpoint: resumption, settings, counts, reports, comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tosa_ros.cli import compare as compare_command
+from tosa_ros.cli import eval as eval_command
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.benchmarks import load_benchmark
+from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
+from tosa_ros.evaluation.results import score_run
+from tosa_ros.evaluation.run_folder import RunFolder
+from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint
+from tosa_ros.merging import NoMerging, ToMe, ToSA
+
+pytest.importorskip('transformers')
+METHODS = {'none': NoMerging(), 'tosa-0.25': ToSA(keep=0.25)}
+SHORT = Asking(frames=12, max_new_tokens=4)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    from tosa_ros.vlm.untrained import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'tiny')
+
+
+@pytest.fixture(scope='module')
+def pipeline(checkpoint):
+    from tosa_ros.pipeline import VqaPipeline
+
+    return VqaPipeline.from_pretrained(checkpoint)
+
+
+@pytest.fixture
+def encoded(pipeline, monkeypatch):
+    """How many frames the encoder was given, call by call; it runs as ever."""
+    calls = []
+    encode = pipeline.encoder.encode
+
+    def counting(frames, *args, **kwargs):
+        calls.append(len(frames))
+        return encode(frames, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.encoder, 'encode', counting)
+    return calls
+
+
+def many(write_json, openeqa_record, episodes, each):
+    """A file of questions that come in no order of episodes."""
+    records = [openeqa_record(n, episodes[n % len(episodes)]) for n in range(each * len(episodes))]
+    return load_benchmark('openeqa', write_json('open-eqa.json', records))
+
+
+EPISODES = ['scannet-v0/002-scannet-scene0709_00', 'hm3d-v0/000-hm3d-BFRyYbPCCPE']
+
+
+@pytest.fixture
+def benchmark(openeqa, write_json, openeqa_record):
+    return many(write_json, openeqa_record, EPISODES, 10)
+
+
+def answers(folder, label):
+    lines = (folder / label / 'answers.jsonl').read_text().splitlines()
+    return [(r['question_id'], r['answer'], r['tokens_after']) for r in map(json.loads, lines)]
+
+
+def test_an_episode_costs_one_vision_pass_a_method(benchmark, pipeline, encoded, tmp_path):
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+    new = [n for n in encoded if n]
+    assert sum(new) == 2 * 3 * len(METHODS)  # two episodes of three frames, for 40 answers
+    assert {label: len(a) for label, a in outcome.answers.items()} == {'none': 20, 'tosa-0.25': 20}
+    for records in outcome.answers.values():
+        assert sum(record['vision_ms'] > 0 for record in records) == 2
+    assert all(
+        merged['tokens_after'] < plain['tokens_after'] == plain['tokens_before']
+        for plain, merged in zip(*outcome.answers.values(), strict=True)
+    )
+
+
+def test_shared_frames_give_the_answers_of_the_naive_loop(benchmark, pipeline, tmp_path):
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+    pipeline.merging = METHODS['tosa-0.25']
+    for question in benchmark.questions[:4]:
+        frames = list(benchmark.frames(question.episode))
+        naive = pipeline.ask(frames, benchmark.prompt(question), max_new_tokens=4)
+        assert outcome.predictions('tosa-0.25')[question.id] == naive.text
+
+
+def test_a_finished_run_asks_nothing(benchmark, pipeline, encoded, tmp_path):
+    for _ in range(2):
+        with RunFolder(tmp_path / 'run', {'a': 1}) as folder:
+            outcome = evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+        assert len(outcome.answers['none']) == 20
+    assert sum(encoded) == 2 * 3 * len(METHODS)
+
+
+def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipeline, tmp_path):
+    """Children are forked, so that ten of them start in no time; SIGKILL leaves them no say."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with RunFolder(tmp_path / 'whole', {}) as folder:
+        start = time.perf_counter()
+        evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+        whole_s = time.perf_counter() - start
+    draws = random.Random(0)
+    sizes = []
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            with RunFolder(tmp_path / 'killed', {}) as folder:
+                evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+            os._exit(0)
+        time.sleep(draws.uniform(0, whole_s / 3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        journals = (tmp_path / 'killed').glob('*/answers.jsonl')
+        sizes.append(sum(file.stat().st_size for file in journals))
+    with RunFolder(tmp_path / 'killed', {}) as folder:
+        evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+    torch.set_num_threads(threads)
+    assert len(set(sizes)) > 3  # the kills did fall in between
+    for label in METHODS:
+        assert answers(tmp_path / 'killed', label) == answers(tmp_path / 'whole', label)
+
+
+def test_other_settings_are_refused(benchmark, pipeline, tmp_path):
+    with RunFolder(tmp_path / 'run', {'frames': 12, 'model': 'a'}) as folder:
+        folder.journal('tosa', ToSA(keep=0.25)).close()
+        with pytest.raises(DataError, match='another process is at this run'):
+            RunFolder(tmp_path / 'run', {'frames': 12, 'model': 'a'})
+    with pytest.raises(DataError, match='made with frames=12, not 8'):
+        RunFolder(tmp_path / 'run', {'frames': 8, 'model': 'a'})
+    with RunFolder(tmp_path / 'run', {'frames': 12, 'model': 'a'}) as folder:
+        with pytest.raises(DataError, match=r'made with keep=0\.25, not 0\.5'):
+            folder.journal('tosa', ToSA(keep=0.5))
+        folder.journal('tome', ToMe(keep=0.5)).close()
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'thesis.tex').touch()
+    with pytest.raises(DataError, match='holds other files'):
+        RunFolder(tmp_path / 'other', {})
+
+
+def test_the_fingerprint_changes_with_what_is_asked(benchmark):
+    one = fingerprint(benchmark, Asking())
+    assert one == fingerprint(benchmark, Asking())
+    assert one != fingerprint(benchmark, Asking(template='{question}'))
+    benchmark.questions.reverse()
+    assert one != fingerprint(benchmark, Asking())
+    with pytest.raises(DataError, match=r'no \{question\}'):
+        Asking(template='Describe it')
+
+
+def test_missing_episodes_are_reported_and_count_as_wrong(
+    openeqa, write_json, openeqa_record, pipeline, tmp_path
+):
+    benchmark = many(write_json, openeqa_record, [EPISODES[0], 'scannet-v0/gone'], 2)
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, folder, SHORT)
+    results = score_run(benchmark, outcome, tmp_path / 'run', {})
+    assert list(outcome.faults) == ['episode scannet-v0/gone']
+    assert results['methods']['none']['answered'] == 2
+    exact = results['methods']['none']['scores'][0]
+    assert exact['by_category'].keys() == {'object recognition', 'world knowledge'}
+    values = json.loads((tmp_path / 'run' / 'none' / 'values.json').read_text())
+    assert len(values[0]['values']) == 4
+    benchmark = many(write_json, openeqa_record, ['scannet-v0/gone'], 2)
+    with (
+        RunFolder(tmp_path / 'none', {}) as folder,
+        pytest.raises(DataError, match=r'no question could be asked; episode.*gone'),
+    ):
+        evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+
+
+def command(module, *args):
+    """Runs a command as `tosa` does."""
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    module.add_parser(parser.add_subparsers(dest='command'))
+    parsed = parser.parse_args([str(arg) for arg in args])
+    return parsed.run(parsed)
+
+
+@pytest.fixture
+def run(openeqa, checkpoint, tmp_path):
+    def start(out, *more):
+        return command(
+            eval_command,
+            *('eval', 'openeqa', '--data', openeqa, '--model', checkpoint, '--frames', 2),
+            *('--max-new-tokens', 4, '--out', tmp_path / out, *more),
+        )
+
+    return start
+
+
+def test_the_command_writes_everything(run, tmp_path, capsys):
+    methods = ('--method', 'none', '--method', 'tosa', '--keep', 0.5, '--keep', 0.25)
+    assert run('run', *methods, '--json') == 0
+    printed = json.loads(capsys.readouterr().out)
+    folder = tmp_path / 'run'
+    assert printed == json.loads((folder / 'scores.json').read_text())
+    assert list(printed['methods']) == ['none', 'tosa-0.5', 'tosa-0.25']
+    names = [score['metric'] for score in printed['methods']['none']['scores']]
+    assert names == ['Exact match (normalised)', 'Token F1']  # no judge: never LLM-Match
+    predictions = json.loads((folder / 'tosa-0.25' / 'predictions.json').read_text())
+    assert [p.keys() for p in predictions] == [{'question_id', 'answer'}] * 4
+    assert [p['question_id'] for p in predictions] == [f'id-{i}' for i in range(4)]
+    text = (folder / 'report.md').read_text()
+    for wanted in (
+        'Exact match (normalised)',
+        '| tosa-0.25 | 4/4 |',
+        'world knowledge',
+        'prefill',
+    ):
+        assert wanted in text
+    page = (folder / 'report.html').read_text()
+    assert page.count('<table>') == 3
+    assert 'data:image/png;base64,' in page
+    assert (folder / 'plot.png').read_bytes().startswith(b'\x89PNG')
+    with pytest.raises(DataError, match='made with frames=2, not 3'):
+        run('run', '--frames', 3)
+
+
+def test_compare_puts_runs_side_by_side(run, tmp_path, capsys):
+    run('a', '--method', 'none')
+    run('b', '--method', 'tome', '--method', 'tosa')
+    capsys.readouterr()
+    assert command(compare_command, 'compare', tmp_path / 'a', tmp_path / 'b', '--json') == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [e['label'] for e in found['entries']] == ['a/none', 'b/tome-0.25', 'b/tosa-0.25']
+    assert [d['against'] for d in found['differences']] == ['a/none'] * 2
+    assert command(compare_command, 'compare', tmp_path / 'a', '--metric', 'Token F1') == 0
+    assert 'Token F1' in capsys.readouterr().out
+    with pytest.raises(DataError, match='no per-question'):
+        load_entries([tmp_path / 'a'], 'LLM-Match')
+    with pytest.raises(DataError, match=r'holds no scores\.json'):
+        load_entries([tmp_path])
+
+
+def entry(label, values):
+    weights = {key: 1 / len(values) for key in map(str, range(len(values)))}
+    scores = dict(zip(weights, map(float, values), strict=True))
+    return Entry(label, 'm', sum(values) / len(values), (0, 0), 1.0, scores, weights)
+
+
+def test_paired_significance():
+    worse = entry('worse', [0] * 10 + [100] * 90)
+    better = entry('better', [100] * 100)
+    (gap,) = differences([worse, better])
+    # McNemar's exact test, 10 of 10 in one direction: 2 / 2**10.
+    assert gap.p == pytest.approx(2 / 2**10, abs=1e-3)
+    assert gap.points == pytest.approx(10)
+    assert 3 < gap.interval[0] < gap.points < gap.interval[1] < 17
+    same = difference(worse, worse)
+    assert (same.points, same.p, same.interval) == (0, 1.0, (0, 0))
+
+
+def test_dry_run_needs_no_model(openeqa):
+    code = (
+        'import sys; from tosa_ros.cli.eval import add_parser, run; import argparse;'
+        'p = argparse.ArgumentParser(); add_parser(p.add_subparsers());'
+        'a = p.parse_args(sys.argv[1:]); a.run(a); assert "transformers" not in sys.modules'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, 'eval', 'openeqa', '--data', openeqa, '--dry-run', '--json'],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    found = json.loads(done.stdout)
+    assert (found['questions'], found['episodes'], found['missing']) == (4, 2, {})

@@ -1,0 +1,121 @@
+"""Runs side by side: scores, tokens, and whether a difference is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.files import read_json
+from tosa_ros.evaluation.run_folder import SCORES, VALUES
+
+DRAWS = 10_000
+SEED = 0
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of one run, by one metric. values, weights: by question."""
+
+    label: str
+    metric: str
+    overall: float
+    interval: tuple[float, float]
+    tokens: float
+    values: dict[str, float]
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method against the first, in percentage points over the same questions."""
+
+    label: str
+    against: str
+    points: float
+    interval: tuple[float, float]
+    p: float
+
+
+def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]:
+    """Every method of every run, by a metric that all have (by default the first run's main).
+
+    Raises:
+        DataError: no finished run there, a run without the metric, or runs of other questions.
+    """
+    entries: list[Entry] = []
+    for run in runs:
+        results = read_json(run / SCORES) if (run / SCORES).is_file() else None
+        if results is None:
+            raise DataError(f'{run}: holds no {SCORES}; wanted the folder of a finished run')
+        for label, method in results['methods'].items():
+            metric = metric or method['scores'][0]['metric']
+            name = label if len(runs) == 1 else f'{run.name}/{label}'
+            entries.append(_entry(run / label / VALUES, name, method, metric))
+    first = entries[0]
+    for entry in entries:
+        if entry.values.keys() != first.values.keys():
+            other = len(entry.values.keys() ^ first.values.keys())
+            raise DataError(
+                f'{entry.label} and {first.label} differ in {other} questions; a paired '
+                'comparison needs the same ones'
+            )
+    return entries
+
+
+def differences(entries: Sequence[Entry]) -> list[Difference]:
+    """Each entry after the first against the first.
+
+    The interval is a paired bootstrap's over questions, p a two-sided sign-flip permutation
+    test's (McNemar's, for right-or-wrong values); p is not corrected for many comparisons.
+    """
+    return [difference(entry, entries[0]) for entry in entries[1:]]
+
+
+def difference(entry: Entry, against: Entry) -> Difference:
+    """The paired difference of two entries."""
+    gaps = np.array(
+        [
+            (entry.values[qid] - against.values[qid]) * weight
+            for qid, weight in against.weights.items()
+        ]
+    )
+    draws = np.random.default_rng(SEED)
+    observed = gaps.sum()
+    resampled, flipped = [], 0
+    moved = gaps[gaps != 0]
+    for _ in range(DRAWS // _CHUNK):
+        resampled.append(gaps[draws.integers(0, len(gaps), (_CHUNK, len(gaps)))].sum(axis=1))
+        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(moved)))
+        flipped += int((np.abs(signs @ moved) >= abs(observed) - 1e-9).sum())
+    low, high = np.percentile(np.concatenate(resampled), [2.5, 97.5])
+    return Difference(
+        entry.label,
+        against.label,
+        float(observed),
+        (float(low), float(high)),
+        (1 + flipped) / (1 + DRAWS),
+    )
+
+
+def _entry(path: Path, label: str, method: dict[str, Any], metric: str) -> Entry:
+    stored = {one['metric']: one for one in read_json(path)}
+    score = next((s for s in method['scores'] if s['metric'] == metric), None)
+    if score is None or metric not in stored:
+        raise DataError(
+            f'{label}: has no per-question {metric!r}; it has {", ".join(map(repr, stored))}'
+        )
+    return Entry(
+        label,
+        metric,
+        score['overall'],
+        tuple(score['interval_95']),
+        method['cost']['tokens_after'],
+        stored[metric]['values'],
+        stored[metric]['weights'],
+    )

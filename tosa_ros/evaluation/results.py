@@ -1,0 +1,116 @@
+"""What a run's answers are worth: scores, tokens and times by method, and the files of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tosa_ros.evaluation.files import write_json
+from tosa_ros.evaluation.judge import Judge, JudgeError
+from tosa_ros.evaluation.judge_prompts import JudgePrompts
+from tosa_ros.evaluation.marking import llm_match, mark_answers
+from tosa_ros.evaluation.metrics.score import Score
+from tosa_ros.evaluation.questions import Benchmark
+from tosa_ros.evaluation.run_folder import MARKS, PREDICTIONS, SCORES, VALUES
+from tosa_ros.evaluation.runner import Outcome
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A judge and what it is asked; without one there is no LLM-Match."""
+
+    judge: Judge
+    prompts: JudgePrompts
+
+
+def score_run(
+    benchmark: Benchmark,
+    outcome: Outcome,
+    folder: Path,
+    settings: Mapping[str, Any],
+    judging: Judging | None = None,
+) -> dict[str, Any]:
+    """Scores every method's answers and writes predictions, values and scores into the folder.
+
+    Returns:
+        what `scores.json` holds. Where a judge failed, `judge_errors` says so by method, and
+        that method has no LLM-Match.
+    """
+    methods, judge_errors = {}, {}
+    for label, records in outcome.answers.items():
+        predictions = outcome.predictions(label)
+        scores = benchmark.score(predictions)
+        if judging is not None:
+            try:
+                marks = mark_answers(
+                    benchmark.questions,
+                    predictions,
+                    judging.judge,
+                    folder / label / MARKS,
+                    prompts=judging.prompts,
+                )
+                scores.insert(
+                    0, llm_match(benchmark.questions, marks, judging.judge, judging.prompts)
+                )
+            except JudgeError as error:
+                judge_errors[label] = str(error)
+        write_json(folder / label / PREDICTIONS, benchmark.submission(predictions))
+        write_json(folder / label / VALUES, _values(scores))
+        methods[label] = {
+            'answered': len(records),
+            'scores': [score.to_dict() for score in scores],
+            'cost': cost(records),
+        }
+    results = {
+        'benchmark': benchmark.name,
+        'questions': len(benchmark.questions),
+        'episodes': len(benchmark.by_episode()),
+        'settings': dict(settings),
+        'methods': methods,
+        'not_evaluated': outcome.faults,
+        'problems': list(benchmark.problems),
+        'judge_errors': judge_errors,
+    }
+    write_json(folder / SCORES, results)
+    return results
+
+
+def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over answers: visual tokens, milliseconds; and how often vision ran.
+
+    A question about frames that were encoded for an earlier one costs no vision time, so that
+    `vision_ms` is spread over an episode's questions; `vision_ms_per_frame` is not.
+    """
+    passes = [record for record in records if record['vision_ms'] > 0]
+    encoded = sum(record['frames'] for record in passes)
+
+    def mean(name: str) -> float:
+        return sum(record[name] for record in records) / len(records) if records else 0.0
+
+    return {
+        'frames': mean('frames'),
+        'tokens_before': mean('tokens_before'),
+        'tokens_after': mean('tokens_after'),
+        'vision_passes': len(passes),
+        'vision_ms_per_frame': sum(r['vision_ms'] for r in passes) / encoded if encoded else 0.0,
+        'vision_ms': mean('vision_ms'),
+        'prefill_ms': mean('prefill_ms'),
+        'decode_ms': mean('decode_ms'),
+        'spatial': dict(Counter(record['spatial'] for record in records)),
+    }
+
+
+def _values(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Per-question values of the metrics that have them, for paired comparisons."""
+    return [
+        {
+            'metric': score.name,
+            'values': {str(qid): value for qid, value in score.values.items()},
+            'weights': {str(qid): weight for qid, weight in score.weights.items()},
+        }
+        for score in scores
+        if score.values
+    ]

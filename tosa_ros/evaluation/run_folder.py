@@ -1,0 +1,88 @@
+"""A run's folder: its settings, and for each method the answers so far.
+
+    settings.json  scores.json  report.md  report.html  plot.png
+    <label>/method.json  answers.jsonl  predictions.json  values.json  marks.jsonl  marks.json
+
+A folder takes up where it was left, with the same settings or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.files import read_json, write_json
+from tosa_ros.evaluation.journal import Journal
+from tosa_ros.merging import MergingMethod
+
+SETTINGS, METHOD, ANSWERS = 'settings.json', 'method.json', 'answers.jsonl'
+PREDICTIONS, VALUES, MARKS, SCORES = (
+    'predictions.json',
+    'values.json',
+    'marks.jsonl',
+    'scores.json',
+)
+
+
+class RunFolder:
+    """Opens or makes a run's folder, for one process at a time.
+
+    Raises:
+        DataError: the folder was made with other settings (named), is no run's folder, or is in
+            use by another process.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise DataError(f'{path}: is a file; wanted a folder for the run')
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._locked()
+        if not (path / SETTINGS).exists() and any(f.name != '.lock' for f in path.iterdir()):
+            raise DataError(f'{path}: holds other files and no run; name a new folder')
+        _agree(path / SETTINGS, settings)
+
+    def journal(self, label: str, method: MergingMethod) -> Journal:
+        """The answers that a method gave so far, to be appended to."""
+        folder = self.path / label
+        folder.mkdir(exist_ok=True)
+        _agree(folder / METHOD, {'method': type(method).__name__, **asdict(method)})
+        return Journal(folder / ANSWERS)
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _locked(self) -> IO[str]:
+        import fcntl
+
+        lock = (self.path / '.lock').open('w')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise DataError(f'{self.path}: another process is at this run') from error
+        return lock
+
+
+def _agree(path: Path, settings: dict[str, Any]) -> None:
+    """Writes settings, or checks that they are what the file says."""
+    settings = json.loads(json.dumps(settings))
+    if not path.exists():
+        write_json(path, settings)
+        return
+    before = read_json(path)
+    for name in sorted(before.keys() | settings.keys()):
+        if before.get(name) != settings.get(name):
+            raise DataError(
+                f'{path}: this run was made with {name}={before.get(name)!r}, not '
+                f'{settings.get(name)!r}; name another --out or go back to that setting'
+            )
