@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,15 +119,11 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
     if bool(args.folder) == bool(args.rgb):
         raise FrameError('frames: give either --rgb FILE (repeatable) or --folder DIR')
     if args.folder:
-        if args.depth or args.intrinsics:
-            raise FrameError(
-                'frames: --depth and --intrinsics go with --rgb; a folder has its own'
-            )
-        scale = {} if args.depth_scale is None else {'depth_scale': args.depth_scale}
-        folder = read_folder(args.folder, **scale)
+        if args.depth:
+            raise FrameError('frames: --depth goes with --rgb; a folder has its own depth files')
+        known = {'depth_scale': args.depth_scale, 'intrinsics': args.intrinsics}
+        folder = read_folder(args.folder, **{k: v for k, v in known.items() if v is not None})
         frames = list(folder if args.frames is None else folder.sampled(args.frames))
-        if args.intrinsics:
-            frames = [_with_intrinsics(frame, args.intrinsics) for frame in frames]
     else:
         frames = _single_frames(args)
     if args.depth_model:
@@ -137,12 +132,6 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
         estimator = MonocularDepth.from_pretrained(args.depth_model, device=checked_device(args))
         frames = [estimator.annotate(frame.without_depth()) for frame in frames]
     return frames
-
-
-def _with_intrinsics(frame: Frame, text: str) -> Frame:
-    from tosa_ros.frame_folder import parse_intrinsics
-
-    return replace(frame, intrinsics=parse_intrinsics(text, frame.width, frame.height))
 
 
 def _single_frames(args: argparse.Namespace) -> list[Frame]:
