@@ -80,7 +80,7 @@ def test_transformers_alone_gives_the_trainers_answers(exported, data):
         batch.lengths[0, 0] = len(sequence)
         with torch.no_grad():
             tower = tower_tokens(trainer.model, batch.views)
-            logits, targets = trainer._answer_logits(batch, tower)
+            logits, targets = trainer._answers(batch, trainer._hidden(batch, tower))
         assert exactly_right(logits, targets)[0, 0]
     assert len(answers) > 1
 

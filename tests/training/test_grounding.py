@@ -4,7 +4,13 @@ import numpy as np
 import torch
 
 from tosa_ros.synthetic import COLOURS, SHAPES
-from tosa_ros.training.grounding import NameFinder, grounding_loss, grounding_targets
+from tosa_ros.training.grounding import (
+    NameFinder,
+    grounding_loss,
+    grounding_targets,
+    probe_loss,
+    probe_targets,
+)
 from tosa_ros.training.tokenizer import train_tokenizer
 
 TEXTS = [
@@ -38,13 +44,14 @@ def test_targets_are_the_patches_that_show_what_is_named():
     instances[0, 1, 8:16, 16:32] = 1  # second view, patch row 1, columns 2 and 3
     objects = np.array([[[BALL, BLUE, 0, 0], [BALL, RED, 0, 0], [255] * 4]], np.uint8)
     names = np.array([[[[4, BALL, RED], [7, BALL, BLUE], [-1, -1, -1]]]])
-    targets = grounding_targets(names, objects, instances, grid=16, opening=3)
+    targets, counts = grounding_targets(names, objects, instances, grid=16, opening=3)
     assert targets.shape == (1, 1, 3, 3 + 2 * 257)
     second = 3 + 257
     assert np.flatnonzero(targets[0, 0, 0]).tolist() == [second + 18, second + 19]
     # nothing shows the blue ball: look at what follows each view
     assert np.flatnonzero(targets[0, 0, 1]).tolist() == [3 + 256, second + 256]
     assert not targets[0, 0, 2].any()
+    assert counts[0, 0, :2].tolist() == [1, 0]
 
 
 def test_loss_is_small_only_where_attention_falls_on_the_named():
@@ -55,3 +62,18 @@ def test_loss_is_small_only_where_attention_falls_on_the_named():
     targets[..., 0, 2:] = True
     loss = grounding_loss(weights, positions, targets)
     torch.testing.assert_close(loss, -torch.tensor(0.7001).log())
+
+
+def test_probe_is_asked_for_place_depth_and_count():
+    shown = torch.zeros(1, 1, 3, 3 + 257, dtype=torch.bool)
+    shown[0, 0, 0, 3 + 15] = True  # the top right patch
+    shown[0, 0, 1, 3 + 256] = True  # named, and not there
+    depth = torch.zeros(1, 32, 32)
+    depth[0, :2, 30:] = 1.5
+    targets, mask = probe_targets(
+        shown, torch.tensor([[[2.0, 0, 0]]]), depth, torch.ones(1, 32, 32, dtype=torch.bool), 3
+    )
+    torch.testing.assert_close(targets[0, 0, 0], torch.tensor([1.0, -1.0, 1.5, 0.4]))
+    assert mask[0, 0].tolist() == [[True] * 4, [False] * 3 + [True], [False] * 4]
+    assert probe_loss(targets, targets, mask) == 0
+    assert probe_loss(targets + 1, targets, mask) == 1

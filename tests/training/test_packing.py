@@ -5,9 +5,10 @@ import torch
 from tosa_ros.training.model import build_model
 from tosa_ros.training.packing import (
     IGNORE,
+    answer_logits,
     answer_targets,
     exactly_right,
-    packed_logits,
+    packed_hidden,
     prefix_embeddings,
     tower_tokens,
     use_training_attention,
@@ -53,7 +54,7 @@ def test_packed_logits_equal_those_of_each_question_alone(recipe):
             alone.append(logits[start - 1 : start + 1])
         use_training_attention(model)
         prefix = prefix_embeddings(model, opening, tower_tokens(model, views), frames=2)
-        packed = packed_logits(model, prefix, ids, answers)[0]
+        packed = answer_logits(model, packed_hidden(model, prefix, ids), answers)[0]
     assert prefix.shape[1] == 3 + 2 * 257
     assert torch.stack(alone).std() > 0.1
     torch.testing.assert_close(packed, torch.stack(alone), atol=2e-4, rtol=1e-4)

@@ -7,10 +7,12 @@ name is to be looked up among the image tokens. The simulator knows, so it says 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 NAMES = 3  # looked up in a question, at most
+PROBED = 4  # numbers read off a name: column, row, depth, count
 LAYER, HEADS = 1, 2  # of the language model: its second layer's first heads learn to look names up
 _THINGS = ('thing', 'things', 'object', 'objects')
 
@@ -57,8 +59,8 @@ class NameFinder:
 
 def grounding_targets(
     names: np.ndarray, objects: np.ndarray, instances: np.ndarray, grid: int, opening: int
-) -> np.ndarray:
-    """Where in the prefix each name should be looked up.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the prefix each name should be looked up, and how many of it there are.
 
     Args:
         names: (B, Q, NAMES, 3) int: position, shape, colour; position -1 for no name.
@@ -67,7 +69,8 @@ def grounding_targets(
 
     Returns:
         (B, Q, NAMES, P) bool: the patches that show what is named; the tokens after the images
-        when nothing does; all false where there is no name.
+        when nothing does; all false where there is no name. And (B, Q, NAMES) float32: how many
+        objects of that name are seen.
     """
     B, F = instances.shape[:2]
     K = objects.shape[1]
@@ -88,7 +91,8 @@ def grounding_targets(
     absent = ~patches.any((-1, -2), keepdims=True)
     per_frame = np.concatenate((patches, absent.repeat(F, -2)), -1).reshape(B, Q, N, -1)
     before = np.zeros((B, Q, N, opening), bool)
-    return np.concatenate((before, per_frame), -1) & (names[..., :1] >= 0)
+    counts = (fits & shows.any(1)[:, None, None]).sum(-1).astype(np.float32)
+    return np.concatenate((before, per_frame), -1) & (names[..., :1] >= 0), counts
 
 
 def grounding_loss(weights: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
@@ -103,3 +107,38 @@ def grounding_loss(weights: Tensor, positions: Tensor, targets: Tensor) -> Tenso
     on_it = (weights.gather(3, rows).float() * targets[:, None]).sum(-1)
     known = (positions >= 0)[:, None].expand_as(on_it).float()
     return -((on_it + 1e-4).log() * known).sum() / known.sum().clamp(min=1)
+
+
+def probe_targets(
+    shown: Tensor, counts: Tensor, log_depth: Tensor, known: Tensor, opening: int
+) -> tuple[Tensor, Tensor]:
+    """What a token that has looked a name up should know of it, for single views.
+
+    Args:
+        shown: (B, Q, NAMES, P) bool. counts: (B, Q, NAMES).
+        log_depth, known: (B, C, C) as in `Labels`, C twice the patches a side.
+
+    Returns:
+        (B, Q, NAMES, 4): column and row of the middle in -1..1, log depth, count / 5; and its mask.
+    """
+    side = log_depth.shape[-1] // 2
+    patches = shown[..., opening : opening + side * side].float()
+    total = patches.sum(-1, keepdim=True)
+    share = patches / total.clamp(min=1)
+    line = torch.linspace(-1, 1, side, device=shown.device)
+    depth = torch.where(known, log_depth, 0.0).unflatten(1, (side, 2)).unflatten(3, (side, 2))
+    depth = depth.mean((2, 4)).flatten(1)  # holes are few, and count as one metre
+    places = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
+    places = places.expand(depth.shape[0], -1, -1)
+    values = torch.cat((places, depth[..., None]), -1)  # (B, T, 3)
+    looked_up = torch.einsum('bqnt,btv->bqnv', share, values)
+    seen = (total > 0).expand_as(looked_up)
+    count = counts[..., None] / 5
+    named = shown.any(-1, keepdim=True)
+    return torch.cat((looked_up, count), -1), torch.cat((seen, named), -1)
+
+
+def probe_loss(read: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error of what is read off the names' hidden states."""
+    weight = mask.float()
+    return ((read.float() - targets).abs() * weight).sum() / weight.sum().clamp(min=1)

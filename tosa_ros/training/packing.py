@@ -98,22 +98,14 @@ def prefix_embeddings(model: nn.Module, opening: Tensor, tower: Tensor, frames: 
     return torch.cat((start.expand(visual.shape[0], -1, -1), visual), 1)
 
 
-def packed_logits(
-    model: nn.Module,
-    prefix: Tensor,
-    questions: Tensor,
-    answers: Tensor,
-    looked: list[Tensor] | None = None,
+def packed_hidden(
+    model: nn.Module, prefix: Tensor, questions: Tensor, looked: list[Tensor] | None = None
 ) -> Tensor:
-    """Logits that predict the answer tokens.
+    """The language model's last hidden states (B, Q, L, D) of packed questions.
 
     Args:
-        prefix: (B, P, D) embeddings. questions: (B, Q, L) token ids. answers: (B, Q, A) positions
-            within L of the answers' tokens (clamped; what is beyond an answer is ignored later).
+        prefix: (B, P, D) embeddings. questions: (B, Q, L) token ids.
         looked: is given the attention weights that grounding is about.
-
-    Returns:
-        (B, Q, A, vocabulary).
     """
     B, Q, L = questions.shape
     P = prefix.shape[1]
@@ -121,7 +113,7 @@ def packed_logits(
     asked = language.embed_tokens(questions).to(prefix.dtype).view(B, Q * L, -1)
     positions = torch.arange(P + L, device=questions.device)
     positions = torch.cat((positions[:P], positions[P:].repeat(Q)))[None]
-    hidden = language(
+    return language(
         inputs_embeds=torch.cat((prefix, asked), 1),
         position_ids=positions,
         attention_mask={'full_attention': None},
@@ -129,11 +121,23 @@ def packed_logits(
         questions=Q,
         length=L,
         looked=looked,
-    ).last_hidden_state[:, P:]
-    before = (answers - 1).clamp(0, L - 1)
-    rows = (before + L * torch.arange(Q, device=questions.device)[:, None]).view(B, -1)
-    hidden = hidden.gather(1, rows[..., None].expand(-1, -1, hidden.shape[-1]))
-    return model.lm_head(hidden).view(B, Q, answers.shape[-1], -1)
+    ).last_hidden_state[:, P:].view(B, Q, L, -1)
+
+
+def at_positions(hidden: Tensor, positions: Tensor) -> Tensor:
+    """(B, Q, L, D), (B, Q, N) -> (B, Q, N, D); positions outside 0..L-1 are brought inside."""
+    rows = positions.clamp(0, hidden.shape[2] - 1)[..., None]
+    return hidden.gather(2, rows.expand(*rows.shape[:3], hidden.shape[-1]))
+
+
+def answer_logits(model: nn.Module, hidden: Tensor, answers: Tensor) -> Tensor:
+    """(B, Q, A, vocabulary), which predict the answers' tokens.
+
+    Args:
+        hidden: (B, Q, L, D). answers: (B, Q, A) positions of the answers' tokens within L (what is
+            beyond an answer is ignored later).
+    """
+    return model.lm_head(at_positions(hidden, answers - 1))
 
 
 def answer_targets(questions: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:

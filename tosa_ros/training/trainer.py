@@ -21,14 +21,22 @@ from transformers import PreTrainedTokenizerFast
 from tosa_ros.errors import ModelError
 from tosa_ros.training.checkpoint import load_state, save_state
 from tosa_ros.training.dense import DENSE_TERMS, DenseHead
-from tosa_ros.training.grounding import NameFinder, grounding_loss
+from tosa_ros.training.grounding import (
+    PROBED,
+    NameFinder,
+    grounding_loss,
+    probe_loss,
+    probe_targets,
+)
 from tosa_ros.training.loader import Batch, Reader, prefetched, sample_order
 from tosa_ros.training.model import build_model
 from tosa_ros.training.packing import (
+    answer_logits,
     answer_loss,
     answer_targets,
+    at_positions,
     exactly_right,
-    packed_logits,
+    packed_hidden,
     prefix_embeddings,
     tower_tokens,
     use_training_attention,
@@ -68,7 +76,8 @@ class Trainer:
         self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(
             self.device
         )
-        self.optimisers = _optimisers(self.model, self.head, recipe)
+        self.probe = nn.Linear(recipe.shape.text_width, PROBED).to(self.device)
+        self.optimisers = _optimisers(self.model, (self.head, self.probe), recipe)
         self.step = 0
         self.cursor: dict[str, int] = {}
         opening, _, _ = prompt_parts(tokenizer)
@@ -99,6 +108,7 @@ class Trainer:
         try:
             self.model.load_state_dict(state['model'])
             self.head.load_state_dict(state['head'])
+            self.probe.load_state_dict(state['probe'])
             for optimiser, saved in zip(self.optimisers, state['optimisers'], strict=True):
                 optimiser.load_state_dict(saved)
         except (RuntimeError, ValueError, KeyError) as error:
@@ -120,6 +130,7 @@ class Trainer:
             {
                 'model': self.model.state_dict(),
                 'head': self.head.state_dict(),
+                'probe': self.probe.state_dict(),
                 'optimisers': [o.state_dict() for o in self.optimisers],
                 'step': self.step,
                 'cursor': self.cursor,
@@ -199,7 +210,7 @@ class Trainer:
             loss = dense
             if 'answer' in terms:
                 loss = terms['answer'] + recipe.dense_weight * dense
-                loss = loss + recipe.grounding_weight * terms['grounding']
+                loss = loss + recipe.grounding_weight * (terms['grounding'] + terms['probe'])
         loss.backward()
         parameters = [p for o in self.optimisers for g in o.param_groups for p in g['params']]
         nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -224,7 +235,8 @@ class Trainer:
             rng = np.random.default_rng([self.recipe.seed, first])
             batch = _to(self._of(reader, indices, rng, lambda kind: 1.0), self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                logits, targets = self._answer_logits(batch, tower_tokens(self.model, batch.views))
+                hidden = self._hidden(batch, tower_tokens(self.model, batch.views))
+                logits, targets = self._answers(batch, hidden)
             hit = exactly_right(logits, targets)
             for name, length, ok in zip(
                 batch.kinds.flatten().tolist(),
@@ -258,7 +270,8 @@ class Trainer:
 
     def _of(self, reader: Reader, indices, rng, weight) -> Batch:
         r = self.recipe
-        return reader.batch(indices, rng, weight, r.questions, r.question_tokens, r.answer_tokens)
+        tokens = r.question_tokens if reader.source.frames == 1 else r.walk_tokens
+        return reader.batch(indices, rng, weight, r.questions, tokens, r.answer_tokens)
 
     def _reader(self, source: Source) -> Reader:
         if source not in self._readers:
@@ -272,12 +285,23 @@ class Trainer:
             )
         return self._readers[source]
 
-    def _answer_logits(
+    def _hidden(
         self, batch: Batch, tower: Tensor, looked: list[Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         prefix = prefix_embeddings(self.model, self.opening, tower, batch.frames)
-        logits = packed_logits(self.model, prefix, batch.questions, batch.answers, looked)
+        return packed_hidden(self.model, prefix, batch.questions, looked)
+
+    def _answers(self, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        logits = answer_logits(self.model, hidden, batch.answers)
         return logits, answer_targets(batch.questions, batch.answers, batch.lengths)
+
+    def _probe_loss(self, batch: Batch, hidden: Tensor) -> Tensor:
+        if batch.frames > 1:  # a name has no one place in several views
+            return hidden.new_zeros(())
+        targets, mask = probe_targets(
+            batch.shown, batch.counts, batch.labels.depth, batch.labels.known, len(self.opening)
+        )
+        return probe_loss(self.probe(at_positions(hidden, batch.names)), targets, mask)
 
     def _function(self, batch: Batch):
         """The loss terms of a batch as a function, compiled once for each kind of batch."""
@@ -292,9 +316,10 @@ class Trainer:
             def both(batch: Batch) -> dict[str, Tensor]:
                 tower = tower_tokens(self.model, batch.views)
                 looked: list[Tensor] = []
-                logits, targets = self._answer_logits(batch, tower, looked)
+                hidden = self._hidden(batch, tower, looked)
                 return {
-                    'answer': answer_loss(logits, targets),
+                    'answer': answer_loss(*self._answers(batch, hidden)),
+                    'probe': self._probe_loss(batch, hidden),
                     'grounding': grounding_loss(looked[0], batch.names, batch.shown),
                     **self.head.loss(self.head(tower), batch.labels),
                 }
@@ -313,7 +338,7 @@ class Trainer:
             file.write(json.dumps({'time': round(time.time()), **entry}) + '\n')
 
 
-def _optimisers(model: nn.Module, head: nn.Module, recipe: Recipe) -> list:
+def _optimisers(model: nn.Module, heads: tuple[nn.Module, ...], recipe: Recipe) -> list:
     """Muon for the hidden matrices, AdamW for the rest: half the steps of AdamW alone."""
     inner = model.model
     hidden = [
@@ -327,7 +352,8 @@ def _optimisers(model: nn.Module, head: nn.Module, recipe: Recipe) -> list:
     unused = {id(p) for p in inner.vision_tower.post_layernorm.parameters()}
     rest = [
         p
-        for p in (*model.parameters(), *head.parameters())
+        for module in (model, *heads)
+        for p in module.parameters()
         if id(p) not in taken and id(p) not in unused
     ]
     muon = torch.optim.Muon(
