@@ -23,7 +23,10 @@ EXTRAS = {
     ]
     + ['pyyaml'],
     'depth': ['opencv-python-headless'],
-    'pointcloud': ['open3d-cpu; platform_machine == "x86_64"', 'open3d; platform_machine != "x86_64"'],
+    'pointcloud': [
+        'open3d-cpu; platform_machine == "x86_64"',
+        'open3d; platform_machine != "x86_64"',
+    ],
     'eval': ['rosbags>=0.11', 'av>=12', 'matplotlib>=3.7'],
     'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.6'],
 }

@@ -10,7 +10,7 @@ import warnings
 from tosa_ros import __version__
 from tosa_ros.errors import TosaError
 
-COMMANDS = ('ask', 'view', 'info', 'demo', 'world', 'train')
+COMMANDS = ('ask', 'view', 'info', 'demo', 'world', 'train', 'eval', 'compare')
 
 
 def main(argv: list[str] | None = None) -> int:
