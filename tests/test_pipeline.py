@@ -103,6 +103,22 @@ def test_streaming_gives_the_same_words(pipeline):
     assert len(pieces) > 1
 
 
+def test_a_stream_returns_the_whole_answer(pipeline):
+    one = frame()
+    stream = pipeline.stream(one, 'What is here?', max_new_tokens=12)
+    pieces = []
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            answer = end.value
+            break
+    assert answer.text == ''.join(pieces)
+    assert answer.tokens_after == 9
+    assert answer.new_tokens == pipeline.ask(one, 'What is here?', max_new_tokens=12).new_tokens
+    assert min(answer.vision_ms, answer.prefill_ms, answer.decode_ms) > 0
+
+
 def test_depth_changes_what_merges(pipeline):
     with_depth = frame(0)
     without = with_depth.without_depth()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -13,7 +13,7 @@ import torch
 from tosa_ros.errors import FrameError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
-from tosa_ros.vlm import Answerer, VisionEncoder, VisualTokens
+from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
 from tosa_ros.vlm.answerer import DEFAULT_MAX_NEW_TOKENS
 from tosa_ros.vlm.prompt import check_question
 
@@ -110,11 +110,19 @@ class VqaPipeline:
         question: str,
         *,
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
-    ) -> Iterator[str]:
-        """Pieces of the answer as they come; together they are `ask(...).text`."""
+    ) -> Generator[str, None, Answer]:
+        """Pieces of the answer as they come; together they are `ask(...).text`.
+
+        The frames are encoded before this returns. The generator's return value is the Answer.
+        """
         check_question(question)
+        frames = _sequence(frames)
+        known = self._all_kept([frames])
+        start = time.perf_counter()
         tokens = self.visual_tokens(frames)
-        return self.answerer.stream(tokens, question, max_new_tokens=max_new_tokens)
+        vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
+        pieces = self.answerer.stream(tokens, question, max_new_tokens=max_new_tokens)
+        return _told(question, tokens, vision_ms, pieces)
 
     def answer_batch(
         self, requests: Sequence[Request], *, max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
@@ -128,7 +136,7 @@ class VqaPipeline:
         if not requests:
             return []
         frames = [_sequence(f) for f, _ in requests]
-        known = all(self._kept(f, self.merging) for group in frames for f in group)
+        known = self._all_kept(frames)
         start = time.perf_counter()
         tokens = [self.visual_tokens(group) for group in frames]
         vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
@@ -137,19 +145,12 @@ class VqaPipeline:
             list(zip(tokens, questions, strict=True)), max_new_tokens=max_new_tokens
         )
         return [
-            Answer(
-                question=question,
-                text=generation.text,
-                tokens_before=sum(t.before for t in group),
-                tokens_after=sum(len(t) for t in group),
-                spatial=min((t.spatial for t in group), key=('none', 'levels', 'metric').index),
-                vision_ms=vision_ms,
-                prefill_ms=generation.prefill_ms,
-                decode_ms=generation.decode_ms,
-                new_tokens=generation.new_tokens,
-            )
+            _answer(question, group, vision_ms, generation)
             for question, group, generation in zip(questions, tokens, generations, strict=True)
         ]
+
+    def _all_kept(self, groups: Sequence[Sequence[Frame]]) -> bool:
+        return all(self._kept(f, self.merging) for group in groups for f in group)
 
     def _kept(self, frame: Frame, method: MergingMethod) -> VisualTokens | None:
         made_by, tokens = self._tokens.get(frame, (None, None))
@@ -161,3 +162,29 @@ def _sequence(frames: Frame | Sequence[Frame]) -> list[Frame]:
     if not frames:
         raise FrameError('no frames: a question needs at least one')
     return frames
+
+
+def _told(
+    question: str,
+    tokens: list[VisualTokens],
+    vision_ms: float,
+    pieces: Generator[str, None, Generation],
+) -> Generator[str, None, Answer]:
+    generation = yield from pieces
+    return _answer(question, tokens, vision_ms, generation)
+
+
+def _answer(
+    question: str, tokens: list[VisualTokens], vision_ms: float, generation: Generation
+) -> Answer:
+    return Answer(
+        question=question,
+        text=generation.text,
+        tokens_before=sum(t.before for t in tokens),
+        tokens_after=sum(len(t) for t in tokens),
+        spatial=min((t.spatial for t in tokens), key=('none', 'levels', 'metric').index),
+        vision_ms=vision_ms,
+        prefill_ms=generation.prefill_ms,
+        decode_ms=generation.decode_ms,
+        new_tokens=generation.new_tokens,
+    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tosa_ros.cli import options
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
     from tosa_ros.frames import Frame
     from tosa_ros.pipeline import Answer, VqaPipeline
+
+BATCH_FRAMES = 4
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,16 +39,45 @@ def run(args: argparse.Namespace) -> int:
     method = options.method_from(args)
     frames = options.frames_from(args)
     pipeline = options.pipeline_from(args, method)
+    encoding_ms = _encode(pipeline, frames)
+    pieces = pipeline.stream(frames, args.question, max_new_tokens=args.max_new_tokens)
+    answer = _follow(pieces, args)
+    answer = replace(answer, vision_ms=encoding_ms)
     if args.json:
-        answer = pipeline.ask(frames, args.question, max_new_tokens=args.max_new_tokens)
         options.print_json({'method': args.method, 'frames': len(frames), **answer.to_dict()})
     else:
-        answer = pipeline.ask(frames, args.question, max_new_tokens=args.max_new_tokens)
-        print(answer.text)
         print(summary(answer, len(frames)), file=sys.stderr)
     if args.overlay:
         options.save_picture(args.overlay, overlay(pipeline, frames))
     return 0
+
+
+def _encode(pipeline: VqaPipeline, frames: list[Frame]) -> float:
+    """Encodes the frames a few at a time, for the progress bar's sake; milliseconds."""
+    start = time.perf_counter()
+    starts = range(0, len(frames), BATCH_FRAMES)
+    for i in options.progress(starts, len(starts), 'seeing'):
+        pipeline.visual_tokens(frames[i : i + BATCH_FRAMES])
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _follow(pieces: Generator[str, None, Answer], args: argparse.Namespace) -> Answer:
+    """Shows the answer as it comes: its words, or with --json how far it is."""
+    bar = options.progress(None, args.max_new_tokens, 'answering')
+    with bar:
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                answer = end.value
+                break
+            if args.json:
+                bar.update()
+            else:
+                print(piece, end='', flush=True)
+    if not args.json:
+        print()
+    return answer
 
 
 def summary(answer: Answer, frames: int) -> str:

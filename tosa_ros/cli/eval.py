@@ -100,8 +100,13 @@ def run(args: argparse.Namespace) -> int:
     return run_benchmark(benchmark, args)
 
 
-def run_benchmark(benchmark: Benchmark, args: argparse.Namespace) -> int:
-    """Asks, scores and reports as the options say; 1 when a judge failed."""
+def run_benchmark(
+    benchmark: Benchmark, args: argparse.Namespace, more_settings: dict[str, Any] | None = None
+) -> int:
+    """Asks, scores and reports as the options say; 1 when a judge failed.
+
+    more_settings: what the answers depend on besides those options.
+    """
     from tosa_ros.evaluation.report import check_plotting, score_table, write_report
     from tosa_ros.evaluation.results import score_run
     from tosa_ros.evaluation.run_folder import RunFolder
@@ -114,7 +119,7 @@ def run_benchmark(benchmark: Benchmark, args: argparse.Namespace) -> int:
     methods = methods_from(args)
     judging = judging_from(args)
     asking = Asking(args.frames, args.prompt, args.max_new_tokens, _depth_estimator(args))
-    settings = settings_from(benchmark, asking, args)
+    settings = settings_from(benchmark, asking, args) | (more_settings or {})
     with RunFolder(args.out, settings) as folder:
         pipeline = options.pipeline_from(args, next(iter(methods.values())))
         outcome = evaluate(benchmark, pipeline, methods, folder, asking, _progress_bar())

@@ -153,8 +153,8 @@ def _single_frames(args: argparse.Namespace) -> list[Frame]:
     ]
 
 
-def progress(items: Iterable, total: int, what: str) -> Iterable:
-    """A progress bar on standard error; it appears only after two seconds."""
+def progress(items: Iterable | None, total: int, what: str) -> Any:
+    """A tqdm progress bar on standard error; it appears only after two seconds."""
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=what, delay=2, file=sys.stderr, leave=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,31 +140,44 @@ class Answerer:
         *,
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, Generation]:
         """Pieces of the answer as they come; together they are `answer(...).text`.
 
-        stop: asked before each word piece; True ends the answer there.
+        stop: asked before each token; True ends the answer there. The generator's return value
+        is the Generation.
         """
         prompt = self._checked(self._rows(tokens, question), max_new_tokens)
+        return self._stream(prompt, max_new_tokens, stop)
+
+    def _stream(
+        self, prompt: PromptRows, max_new_tokens: int, stop: Callable[[], bool]
+    ) -> Generator[str, None, Generation]:
         steps = self._decode([prompt], max_new_tokens)
         ids: list[int] = []
         told = ''
+        start = time.perf_counter()
+        first = None
         try:
             while not stop():
                 with torch.inference_mode():
                     step = next(steps, None)
-                if step is not None:
-                    ids.append(step[0])
+                first = first or time.perf_counter()
+                if step is None:
+                    break
+                ids.append(step[0])
                 # Trailing spaces and half characters wait until it is known what follows them.
-                text = self._text(ids).lstrip()
-                text = text.rstrip('\ufffd').rstrip() if step is not None else text.rstrip()
+                text = self._text(ids).lstrip().rstrip('\ufffd').rstrip()
                 if len(text) > len(told):
                     yield text[len(told) :]
                     told = text
-                if step is None:
-                    return
         finally:
             steps.close()
+        text = self._text(ids).strip()
+        if len(text) > len(told):
+            yield text[len(told) :]
+        end = time.perf_counter()
+        first = first or end
+        return Generation(text, len(prompt), len(ids), 1e3 * (first - start), 1e3 * (end - first))
 
     def _checked(self, prompt: PromptRows, max_new_tokens: int) -> PromptRows:
         limit = getattr(self.model.config, 'max_position_embeddings', None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -174,11 +175,12 @@ def one_line_errors(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The other half's tensors are unexpected on purpose: no report of them."""
+    """The other half's tensors are unexpected on purpose: no report; a bar only for people."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if bars:
+        logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', UserWarning)
