@@ -31,6 +31,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         yield folder
         folder.chmod(0o755)
+        for file in folder.iterdir():  # weights are written for their owner's eyes only
+            file.chmod(0o644)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(folder, target)
     finally:
