@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import numpy as np
@@ -69,3 +70,32 @@ def openeqa(write_json, frames, tmp_path):
     records = [openeqa_record(i, episodes[i % 2]) for i in range(4)]
     records[0]['extra_answers'] = ['chair', 'seat', 'stool', 'armchair']
     return write_json('open-eqa.json', records)
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory):
+    """A LLaVA-OneVision checkpoint with random weights."""
+    pytest.importorskip('transformers')
+    from tosa_ros.vlm.untrained import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def pipeline(checkpoint):
+    from tosa_ros.pipeline import VqaPipeline
+
+    return VqaPipeline.from_pretrained(checkpoint)
+
+
+@pytest.fixture
+def command():
+    """Runs a command's module as `tosa` does, and returns its exit code."""
+
+    def run(module, *args):
+        parser = argparse.ArgumentParser()
+        module.add_parser(parser.add_subparsers(dest='command'))
+        parsed = parser.parse_args([str(arg) for arg in args])
+        return parsed.run(parsed)
+
+    return run

@@ -284,7 +284,7 @@ def test_sqa3d(write_json, frames, tmp_path):
     strict, refined = benchmark.score({ids[0]: 'The brown one.', ids[1]: 'Yes'})
     assert (strict.overall, refined.overall) == (50.0, 100.0)
     assert benchmark.submission({ids[0]: 'red'})[0]['agent_pos'] == {'x': 1.0, 'y': 0.0, 'z': 0.0}
-    assert benchmark.fault_of('scene0380_00') is None
+    assert survey(benchmark)['missing'] == {}
 
 
 def test_scanqa(write_json, monkeypatch):

@@ -28,20 +28,6 @@ METHODS = {'none': NoMerging(), 'tosa-0.25': ToSA(keep=0.25)}
 SHORT = Asking(frames=12, max_new_tokens=4)
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    from tosa_ros.vlm.untrained import write_checkpoint
-
-    return write_checkpoint(tmp_path_factory.mktemp('model') / 'tiny')
-
-
-@pytest.fixture(scope='module')
-def pipeline(checkpoint):
-    from tosa_ros.pipeline import VqaPipeline
-
-    return VqaPipeline.from_pretrained(checkpoint)
-
-
 @pytest.fixture
 def encoded(pipeline, monkeypatch):
     """How many frames the encoder was given, call by call; it runs as ever."""
@@ -186,18 +172,8 @@ def test_missing_episodes_are_reported_and_count_as_wrong(
         evaluate(benchmark, pipeline, METHODS, folder, SHORT)
 
 
-def command(module, *args):
-    """Runs a command as `tosa` does."""
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers(dest='command'))
-    parsed = parser.parse_args([str(arg) for arg in args])
-    return parsed.run(parsed)
-
-
 @pytest.fixture
-def run(openeqa, checkpoint, tmp_path):
+def run(openeqa, checkpoint, command, tmp_path):
     def start(out, *more):
         return command(
             eval_command,
@@ -229,14 +205,14 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
     ):
         assert wanted in text
     page = (folder / 'report.html').read_text()
-    assert page.count('<table>') == 3
+    assert page.count('<table>') == 4
     assert 'data:image/png;base64,' in page
     assert (folder / 'plot.png').read_bytes().startswith(b'\x89PNG')
     with pytest.raises(DataError, match='made with frames=2, not 3'):
         run('run', '--frames', 3)
 
 
-def test_compare_puts_runs_side_by_side(run, tmp_path, capsys):
+def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):
     run('a', '--method', 'none')
     run('b', '--method', 'tome', '--method', 'tosa')
     capsys.readouterr()

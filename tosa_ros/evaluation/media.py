@@ -10,6 +10,7 @@ from tosa_ros.frame_folder import MILLIMETRES, FrameFolder, read_folder
 from tosa_ros.frames import Frame
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov')
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
 
 class LazyFrames(Sequence[Frame]):
@@ -96,7 +97,7 @@ def find_episode(root: Path, name: str) -> Path:
     Raises:
         DataError: there is none; the message says what was looked for.
     """
-    for suffix in ('', *VIDEO_SUFFIXES, '.mcap', '.db3', '.bag'):
+    for suffix in ('', *VIDEO_SUFFIXES, *BAG_SUFFIXES):
         path = root / f'{name}{suffix}'
         if path.exists():
             return path
@@ -111,7 +112,7 @@ def open_frames(path: Path, depth_scale: float | None = None) -> Sequence[Frame]
     if path.suffix in VIDEO_SUFFIXES:
         return VideoFrames(path)
     if is_bag(path):
-        from tosa_ros.evaluation.bags import BagFrames
+        from tosa_ros.evaluation.bags.reading import BagFrames
 
         return BagFrames(path)
     return read_folder(path, depth_scale=depth_scale or MILLIMETRES)
@@ -119,16 +120,18 @@ def open_frames(path: Path, depth_scale: float | None = None) -> Sequence[Frame]
 
 def is_bag(path: Path) -> bool:
     """Whether a path is a ROS bag, by its name or what is in it."""
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file()
-    return path.suffix in ('.mcap', '.db3', '.bag')
+    if path.is_file():
+        return path.suffix in BAG_SUFFIXES
+    if (path / 'metadata.yaml').is_file():
+        return True
+    return any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
 
 
 def without_depth(frames: Sequence[Frame]) -> int:
     """How many frames are known to have no depth, without decoding any."""
     if isinstance(frames, FrameFolder):
         return frames.missing_depth
-    return len(frames) if isinstance(frames, VideoFrames) else 0
+    return len(frames) if isinstance(frames, VideoFrames) else getattr(frames, 'without_depth', 0)
 
 
 def first_existing(paths: Sequence[Path], what: str) -> Path:

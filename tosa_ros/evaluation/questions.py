@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tosa_ros.errors import DataError, TosaError
+from tosa_ros.errors import DataError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
@@ -71,13 +71,6 @@ class Benchmark(ABC):
         Raises DataError or FrameError when they are missing or cannot be read.
         """
 
-    def fault_of(self, episode: str) -> str | None:
-        """Why an episode's frames cannot be read, as far as that shows without decoding any."""
-        try:
-            return None if len(self.frames(episode)) else f'{episode}: has no frames'
-        except TosaError as error:
-            return str(error)
-
     def __iter__(self) -> Iterator[Sample]:
         """Every question with its frames, episode by episode."""
         for episode, questions in self.by_episode().items():
@@ -103,8 +96,15 @@ class Benchmark(ABC):
         """
         return np.round(np.linspace(0, count - 1, min(k, count))).astype(int).tolist()
 
+    @property
+    def scored(self) -> list[Question]:
+        """The questions that have an answer to compare with."""
+        return [q for q in self.questions if q.answers]
+
     def score(self, predictions: Predictions) -> list[Score]:
         """The benchmark's metrics, the main one first. A missing prediction is wrong."""
+        if not self.scored:
+            return []
         return [
             self.score_by('Exact match (normalised)', predictions, exact_match),
             self.score_by('Token F1', predictions, token_f1),
@@ -114,9 +114,9 @@ class Benchmark(ABC):
         """A metric of (prediction, answers) for each question, averaged."""
         values = {
             q.id: metric(predictions[q.id], q.answers) if q.id in predictions else 0.0
-            for q in self.questions
+            for q in self.scored
         }
-        return make_score(name, values, [q.category for q in self.questions])
+        return make_score(name, values, [q.category for q in self.scored])
 
     def submission(self, predictions: Predictions) -> Any:
         """The predictions in the benchmark's own format, ready for JSON."""

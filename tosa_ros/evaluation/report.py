@@ -39,12 +39,13 @@ def check_plotting() -> None:
 
 def write_report(folder: Path, results: Mapping[str, Any]) -> None:
     """Writes report.md, report.html and plot.png of what `score_run` returned."""
-    picture = plot(results)
-    (folder / f'.{PLOT}.partial').write_bytes(picture)
-    (folder / f'.{PLOT}.partial').replace(folder / PLOT)
+    picture = plot(results) if results['scored'] else None
+    if picture is not None:
+        (folder / f'.{PLOT}.partial').write_bytes(picture)
+        (folder / f'.{PLOT}.partial').replace(folder / PLOT)
     title = f'{results["benchmark"]}: {results["questions"]} questions'
     parts = _parts(results)
-    write_text(folder / 'report.md', _markdown(title, parts))
+    write_text(folder / 'report.md', _markdown(title, parts, picture))
     write_text(folder / 'report.html', _html(title, parts, picture))
 
 
@@ -123,26 +124,45 @@ def category_table(results: Mapping[str, Any]) -> Table:
     return ['category', *mains], rows
 
 
+def example_table(results: Mapping[str, Any]) -> Table:
+    """Questions, what is right, and what each method said."""
+    labels = list(results['methods'])
+    rows = [
+        [
+            _line(one['question']),
+            _line(one['answer']),
+            *(_line(one['said'][label]) for label in labels),
+        ]
+        for one in results['examples']
+    ]
+    return ['question', 'answer', *labels], rows
+
+
 def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
     """Headings with a table or lines each; an empty line list is left out."""
-    main = next(iter(results['methods'].values()))['scores'][0]['metric']
+    scored = f'{results["scored"]} of {results["questions"]} questions have an answer'
     faults = [f'{what}: {why}' for what, why in results['not_evaluated'].items()]
     judge = [f'{label}: {why}' for label, why in results['judge_errors'].items()]
-    settings = [f'{name}: {value}' for name, value in results['settings'].items()]
+    settings = [f'{name}: {_line(value)}' for name, value in results['settings'].items()]
     parts: list[tuple[str, Table | list[str]]] = [
-        ('Scores (percent, with the 95 % interval)', score_table(results)),
+        (f'Scores (percent, with the 95 % interval; {scored})', score_table(results)),
         ('Cost (means a question)', cost_table(results)),
-        (f'By category: {main}', category_table(results)),
         ('Not evaluated; its questions count as wrong', faults),
         ('Not judged', judge),
         ('Problems in the data', results['problems']),
         ('Settings', settings),
+        (f'Answers (the first {len(results["examples"])})', example_table(results)),
     ]
+    if results['scored']:
+        main = next(iter(results['methods'].values()))['scores'][0]['metric']
+        parts.insert(2, (f'By category: {main}', category_table(results)))
     return [(heading, part) for heading, part in parts if part]
 
 
-def _markdown(title: str, parts: Sequence[tuple[str, Any]]) -> str:
-    lines = [f'# {title}', '', f'![score against tokens]({PLOT})', '']
+def _markdown(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | None) -> str:
+    lines = [f'# {title}', '']
+    if picture is not None:
+        lines += [f'![score against tokens]({PLOT})', '']
     for heading, part in parts:
         lines += [f'## {heading}', '']
         lines += markdown_table(part) if isinstance(part, tuple) else [f'- {x}' for x in part]
@@ -158,12 +178,11 @@ def markdown_table(table: Table) -> list[str]:
     return ['| ' + ' | '.join(row) + ' |' for row in (escaped[0], rule, *escaped[1:])]
 
 
-def _html(title: str, parts: Sequence[tuple[str, Any]], picture: bytes) -> str:
-    data = base64.b64encode(picture).decode()
-    body = [
-        f'<h1>{html.escape(title)}</h1>',
-        f'<img alt="score against tokens" src="data:image/png;base64,{data}">',
-    ]
+def _html(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | None) -> str:
+    body = [f'<h1>{html.escape(title)}</h1>']
+    if picture is not None:
+        data = base64.b64encode(picture).decode()
+        body.append(f'<img alt="score against tokens" src="data:image/png;base64,{data}">')
     for heading, part in parts:
         body.append(f'<h2>{html.escape(heading)}</h2>')
         if isinstance(part, tuple):
@@ -188,6 +207,11 @@ def _percent(score: Mapping[str, Any] | None) -> str:
         return _number(score['overall'])
     low, high = score['interval_95']
     return f'{score["overall"]:.1f} ({low:.1f} to {high:.1f})'
+
+
+def _line(value: Any) -> str:
+    """Any value in one line."""
+    return '-' if value is None else ' '.join(str(value).split())
 
 
 def _number(value: float | None) -> str:

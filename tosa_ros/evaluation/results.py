@@ -17,6 +17,8 @@ from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import MARKS, PREDICTIONS, SCORES, VALUES
 from tosa_ros.evaluation.runner import Outcome
 
+EXAMPLES = 100
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -43,17 +45,17 @@ def score_run(
     for label, records in outcome.answers.items():
         predictions = outcome.predictions(label)
         scores = benchmark.score(predictions)
-        if judging is not None:
+        if judging is not None and benchmark.scored:
             try:
                 marks = mark_answers(
-                    benchmark.questions,
+                    benchmark.scored,
                     predictions,
                     judging.judge,
                     folder / label / MARKS,
                     prompts=judging.prompts,
                 )
                 scores.insert(
-                    0, llm_match(benchmark.questions, marks, judging.judge, judging.prompts)
+                    0, llm_match(benchmark.scored, marks, judging.judge, judging.prompts)
                 )
             except JudgeError as error:
                 judge_errors[label] = str(error)
@@ -67,12 +69,14 @@ def score_run(
     results = {
         'benchmark': benchmark.name,
         'questions': len(benchmark.questions),
+        'scored': len(benchmark.scored),
         'episodes': len(benchmark.by_episode()),
         'settings': dict(settings),
         'methods': methods,
         'not_evaluated': outcome.faults,
         'problems': list(benchmark.problems),
         'judge_errors': judge_errors,
+        'examples': _examples(benchmark, outcome),
     }
     write_json(folder / SCORES, results)
     return results
@@ -101,6 +105,20 @@ def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         'decode_ms': mean('decode_ms'),
         'spatial': dict(Counter(record['spatial'] for record in records)),
     }
+
+
+def _examples(benchmark: Benchmark, outcome: Outcome) -> list[dict[str, Any]]:
+    """The first questions with their answers and what each method said."""
+    said = {label: outcome.predictions(label) for label in outcome.answers}
+    return [
+        {
+            'question_id': q.id,
+            'question': q.text,
+            'answer': q.answers[0] if q.answers else None,
+            'said': {label: answers.get(q.id) for label, answers in said.items()},
+        }
+        for q in benchmark.questions[:EXAMPLES]
+    ]
 
 
 def _values(scores: Sequence[Score]) -> list[dict[str, Any]]:

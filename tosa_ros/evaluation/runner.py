@@ -154,6 +154,9 @@ def model_fingerprint(path_or_id: str | Path) -> str:
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     source: Sequence[Frame] = benchmark.frames(episode)
     frames = pick(source, benchmark.sampled(len(source), asking.frames))
+    for line in getattr(source, 'notes', ()):
+        if line not in benchmark.problems:
+            benchmark.note(f'{episode}: {line}')
     return frames if asking.change is None else [asking.change(frame) for frame in frames]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from tosa_ros.errors import TosaError
 from tosa_ros.evaluation.media import without_depth
 from tosa_ros.evaluation.questions import Benchmark
 
@@ -19,14 +20,16 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
         cannot be used.
     """
     groups = benchmark.by_episode()
-    missing = {
-        episode: fault for episode in groups if (fault := benchmark.fault_of(episode)) is not None
-    }
-    no_depth = {
-        episode: count
-        for episode in groups
-        if episode not in missing and (count := without_depth(benchmark.frames(episode)))
-    }
+    missing, no_depth = {}, {}
+    for episode in groups:
+        try:
+            frames = benchmark.frames(episode)
+            if not len(frames):
+                missing[episode] = 'has no frames'
+            elif count := without_depth(frames):
+                no_depth[episode] = count
+        except TosaError as error:
+            missing[episode] = str(error)
     return {
         'benchmark': benchmark.name,
         'questions': len(benchmark.questions),

@@ -63,9 +63,6 @@ class TinyWorld(Benchmark):
     def frames(self, episode: str) -> Sequence[Frame]:
         return self.made(self.split, int(episode)).frames
 
-    def fault_of(self, episode: str) -> None:
-        """Every episode can be rendered."""
-
     def score(self, predictions: Predictions) -> list[Score]:
         return [self.score_by('Exact match (normalised)', predictions, exact_match)]
 

@@ -1,0 +1,154 @@
+"""Questions about a bag, offline: which images they see, and the same answers as by folder."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tosa_ros.cli import eval as eval_command
+from tosa_ros.cli import replay as replay_command
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.bags import BagFrames, episode_to_bag
+from tosa_ros.evaluation.media import pick
+from tosa_ros.evaluation.replay import BagQuestions
+from tosa_ros.frame_folder import read_folder, write_folder
+
+pytest.importorskip('rosbags')
+
+
+@pytest.fixture
+def bag_path(frames, tmp_path):
+    """Three images, one a second, from 1,000,000,000 s on."""
+    folder = write_folder(tmp_path / 'episode', frames)
+    episode_to_bag(folder, tmp_path / 'bags' / 'kitchen')
+    return tmp_path / 'bags' / 'kitchen'
+
+
+def asked(write_json, bag_path, *records):
+    return BagQuestions.load(write_json('q.json', list(records)), BagFrames(bag_path))
+
+
+def test_a_timed_question_sees_what_had_been_seen(write_json, bag_path, frames):
+    times = [None, 0, 1.2, 2, 1_000_000_001.0]
+    records = [{'question': f'Q{i}?', 'time': t} for i, t in enumerate(times)]
+    benchmark = asked(write_json, bag_path, *records)
+    counts = [len(benchmark.frames(q.episode)) for q in benchmark.questions]
+    assert counts == [3, 1, 2, 3, 2]
+    seen = benchmark.frames(benchmark.questions[2].episode)
+    np.testing.assert_array_equal(pick(seen, [1])[0].rgb, frames[1].rgb)
+    with pytest.raises(IndexError):
+        seen[2]
+
+
+@pytest.mark.parametrize('time_s', [-1, 9, 5e8, 2e9])
+def test_a_time_outside_of_the_bag_is_named(write_json, bag_path, time_s):
+    benchmark = asked(write_json, bag_path, {'question': 'Q?', 'time': time_s})
+    with pytest.raises(
+        DataError, match=r'outside of kitchen, whose images are of 1000000000\.000'
+    ):
+        benchmark.frames(benchmark.questions[0].episode)
+
+
+def test_dates_do_not_fit_relative_stamps(write_json, frames, tmp_path):
+    folder = write_folder(tmp_path / 'episode', frames)
+    (folder.path / 'stamps.txt').write_text('00000 0.5\n00001 1.5\n00002 2.5\n')
+    episode_to_bag(read_folder(folder.path), tmp_path / 'relative')
+    benchmark = asked(
+        write_json,
+        tmp_path / 'relative',
+        {'question': 'Q?', 'time': 1.7e9},
+        {'question': 'R?', 'time': 1},
+    )
+    with pytest.raises(DataError, match=r'count from a start \(0\.500 to 2\.500 s\)'):
+        benchmark.frames(benchmark.questions[0].episode)
+    assert len(benchmark.frames(benchmark.questions[1].episode)) == 2
+
+
+def test_duplicates_and_questions_about_others_are_named(write_json, bag_path, openeqa_record):
+    benchmark = asked(
+        write_json,
+        bag_path,
+        openeqa_record(1, 'robot/kitchen'),
+        openeqa_record(2, 'robot/kitchen'),
+        openeqa_record(2, 'robot/kitchen'),
+        openeqa_record(3, 'robot/hall'),
+        openeqa_record(4, 'robot/hall'),
+    )
+    assert [q.id for q in benchmark.questions] == ['id-1', 'id-2']
+    elsewhere, twice = benchmark.problems
+    assert elsewhere.endswith('2 questions are about robot/hall, not kitchen: not asked')
+    assert 'id-2' in twice
+    with pytest.raises(DataError, match='none of its 2 questions is about kitchen'):
+        asked(write_json, bag_path, openeqa_record(1, 'a/hall'), openeqa_record(2, 'a/attic'))
+
+
+@pytest.mark.parametrize(
+    ('record', 'message'),
+    [
+        ({'answer': 'a'}, "record 0: field 'question' is missing"),
+        ({'question': 'Q', 'time': 'noon'}, 'record 0: field \'time\' is "noon"'),
+        ({'question': 'Q', 'answers': []}, "record 0: field 'answers'"),
+    ],
+)
+def test_malformed_questions(write_json, bag_path, record, message):
+    with pytest.raises(DataError, match=message):
+        asked(write_json, bag_path, record)
+
+
+def test_unanswered_questions_are_asked_and_not_scored(write_json, bag_path):
+    benchmark = asked(
+        write_json, bag_path, {'question': 'Q?'}, {'question': 'R?', 'answer': 'cup', 'id': 'r'}
+    )
+    assert [q.id for q in benchmark.scored] == ['r']
+    assert benchmark.score({0: 'x', 'r': 'a cup'})[0].values == {'r': 100.0}
+    assert asked(write_json, bag_path, {'question': 'Q?'}).score({0: 'x'}) == []
+
+
+def test_folder_bag_and_replay_give_the_same_answers(
+    write_json, openeqa_record, frames, bag_path, checkpoint, command, tmp_path
+):
+    records = [openeqa_record(n, 'robot/kitchen') for n in range(4)]
+    data = write_json('questions.json', records)
+    write_folder(tmp_path / 'frames' / 'robot' / 'kitchen', frames)
+    (tmp_path / 'bags' / 'robot').mkdir()
+    bag_path.rename(tmp_path / 'bags' / 'robot' / 'kitchen')
+    common = ('--model', checkpoint, '--max-new-tokens', 4, '--prompt', '{question}')
+    common += ('--method', 'none', '--method', 'tosa')
+    openeqa = ('eval', 'openeqa', '--data', data)
+    for name in ('frames', 'bags'):
+        where = ('--frames-root', tmp_path / name, '--out', tmp_path / f'run-{name}')
+        assert command(eval_command, *openeqa, *where, *common) == 0
+    bag = tmp_path / 'bags' / 'robot' / 'kitchen'
+    replayed = ('replay', bag, '--questions', data, '--offline', '--out', tmp_path / 'run-replay')
+    assert command(replay_command, *replayed, *common) == 0
+    answers = [
+        [
+            (tmp_path / f'run-{name}' / label / 'predictions.json').read_bytes()
+            for label in ('none', 'tosa-0.25')
+        ]
+        for name in ('frames', 'bags', 'replay')
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    assert len(set(answers[0])) == 2  # merging does change what this model says
+
+
+def test_replay_reports_what_it_could_not_ask(
+    write_json, bag_path, checkpoint, command, tmp_path, capsys
+):
+    data = write_json('q.json', [{'question': 'What?'}, {'question': 'Later?', 'time': 99}])
+    out = tmp_path / 'run'
+    args = ('replay', bag_path, '--questions', data, '--depth-topic', 'none', '--out', out)
+    args += ('--model', checkpoint, '--max-new-tokens', 4, '--offline', '--json')
+    assert command(replay_command, *args) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert (results['questions'], results['scored']) == (2, 0)
+    (fault,) = results['not_evaluated'].values()
+    assert 'time 99.000: outside of kitchen' in fault
+    assert any('no depth' in problem for problem in results['problems'])
+    text = (out / 'report.md').read_text()
+    for wanted in ('0 of 2 questions have an answer', 'Later?', 'outside of kitchen', 'no depth'):
+        assert wanted in text
+    with pytest.raises(DataError, match='a mode is missing'):
+        command(replay_command, 'replay', bag_path, '--questions', data, '--out', out)

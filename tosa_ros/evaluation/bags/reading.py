@@ -1,0 +1,278 @@
+"""BagFrames: the frames of a bag, found in one pass that keeps stamps, decoded when asked for."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tosa_ros.errors import DataError, DepthError, RosError
+from tosa_ros.evaluation.bags.opening import Bag, damage_errors
+from tosa_ros.evaluation.bags.poses import CameraPoses
+from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
+from tosa_ros.frames import Frame
+from tosa_ros.ros.conversions import camera_from_info
+from tosa_ros.ros.frame_builder import FrameBuilder
+from tosa_ros.ros.sensor_depth import SensorReader
+
+DEFAULT_SLOP_S = 0.05
+RELATIVE_BEFORE_S = 1e8  # stamps before 1973 count from a start, not from the epoch
+_STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
+
+
+class _Place(NamedTuple):
+    """Where a message is: its header's stamp, and when the bag got it (both ns)."""
+
+    stamp: int
+    received: int
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A colour message and the depth message that belongs to it."""
+
+    colour: _Place
+    depth: _Place | None
+
+
+class BagFrames(Sequence[Frame]):
+    """A bag's frames, in the order of their stamps.
+
+    Colour is paired with the depth nearest in stamp, at most `slop_s` away. Depth of another
+    camera is registered to colour by both calibrations and tf.
+
+    topics: the names in use. notes: what to know of the bag, and how often it came up.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        topics: BagTopics | None = None,
+        slop_s: float = DEFAULT_SLOP_S,
+    ) -> None:
+        self.path = Path(path)
+        self._bag = Bag(self.path)
+        self.notes = self._bag.notes
+        self._poses = CameraPoses()
+        self._infos: dict[str, Any] = {}
+        with self._bag.opened() as bag:
+            try:
+                self.topics = find_topics(bag, topics or BagTopics(), self.notes)
+                colours, depths = self._scan(bag)
+            except DataError as error:
+                raise DataError(f'{self.path}: {error}') from error
+        if not colours:
+            raise DataError(f'{self.path}: no image on {self.topics.image} can be read')
+        colours, depths = self._with_sound_stamps(colours, depths)
+        self._shots = _paired(colours, depths, round(slop_s * 1e9))
+        alone = self.without_depth
+        if alone and self.topics.depth != NONE:
+            self.notes[f'{alone} of {len(self)} images have no depth within {slop_s:g} s'] = 1
+        self._colour_info = self._infos.get(self.topics.camera_info)
+        self._own_camera = self._depth_has_own_camera()
+
+    @property
+    def without_depth(self) -> int:
+        """How many frames have no depth."""
+        return sum(shot.depth is None for shot in self._shots)
+
+    @property
+    def stamps_s(self) -> np.ndarray:
+        """Stamps of the frames, seconds."""
+        return np.array(self.stamps_ns) * 1e-9
+
+    @property
+    def stamps_ns(self) -> list[int]:
+        """The same, in whole nanoseconds."""
+        return [shot.colour.stamp for shot in self._shots]
+
+    @property
+    def has_relative_stamps(self) -> bool:
+        """Whether stamps count from some start rather than from the epoch."""
+        return self._shots[0].colour.stamp * 1e-9 < RELATIVE_BEFORE_S
+
+    def __len__(self) -> int:
+        return len(self._shots)
+
+    def __getitem__(self, index: int) -> Frame:
+        with self._bag.opened() as bag:
+            return self._frame(bag, self._shots[index])
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._bag.opened() as bag:
+            for shot in self._shots:
+                yield self._frame(bag, shot)
+
+    def pick(self, indices: Sequence[int]) -> list[Frame]:
+        """The frames of these indices; ones that cannot be decoded are left out, and noted.
+
+        Raises:
+            DataError: not one of them can be decoded.
+        """
+        made: dict[int, Frame | None] = {}
+        with self._bag.opened() as bag:
+            for index in dict.fromkeys(indices):
+                try:
+                    made[index] = self._frame(bag, self._shots[index])
+                except (RosError, DataError) as error:
+                    self.notes[f'an image cannot be read and is left out: {error}'] += 1
+                    made[index] = None
+        frames = [made[index] for index in indices]
+        if not any(frame is not None for frame in frames):
+            raise DataError(f'{self.path}: none of the {len(frames)} images asked for can be read')
+        return [frame for frame in frames if frame is not None]
+
+    def opened(self) -> AbstractContextManager[Any]:
+        """The bag's reader, open inside a `with`."""
+        return self._bag.opened()
+
+    def messages(self, bag: Any, index: int) -> tuple[Any, Any | None]:
+        """The colour and the depth message of a frame, from the opened bag."""
+        shot = self._shots[index]
+        return self._message(bag, self.topics.image, shot.colour), (
+            None if shot.depth is None else self._message(bag, self.topics.depth, shot.depth)
+        )
+
+    def pose(self, index: int, camera_frame: str) -> np.ndarray | None:
+        """Camera-to-world (4, 4) of a frame, or None."""
+        return self._poses.at(self._shots[index].colour.stamp, camera_frame)
+
+    def camera_info(self, depth: bool = False) -> Any | None:
+        """The first camera_info message of the colour or the depth camera."""
+        topics = self.topics
+        return self._infos.get(topics.depth_camera_info if depth else topics.camera_info)
+
+    def _scan(self, bag: Any) -> tuple[list[_Place], list[_Place]]:
+        """One pass over the bag: stamps of the images; calibrations, poses and tf as they are."""
+        topics = self.topics
+        places: dict[str, list[_Place]] = {topics.image: [], topics.depth: []}
+        infos = {topics.camera_info, topics.depth_camera_info} - {NONE}
+        wanted = [
+            c
+            for c in bag.connections
+            if c.topic in places
+            or c.topic in infos
+            or c.topic == topics.pose
+            or (c.msgtype == TF_TYPE and c.msgcount)
+        ]
+        try:
+            for connection, received, data in bag.messages(wanted):
+                topic = connection.topic
+                if topic in places:
+                    places[topic].append(_Place(_header_stamp(data, bag.is2), received))
+                elif topic in infos:
+                    if topic not in self._infos:
+                        self._infos[topic] = bag.deserialize(data, connection.msgtype)
+                elif topic == topics.pose:
+                    self._poses.add_pose(bag.deserialize(data, connection.msgtype))
+                else:
+                    message = bag.deserialize(data, connection.msgtype)
+                    self._poses.transforms.add(message, topic.endswith('tf_static'))
+        except damage_errors() as error:
+            self.notes[
+                f'the bag is damaged after {len(places[topics.image])} images, which are used: '
+                f'{error}'
+            ] = 1
+        return places[topics.image], places.get(topics.depth, [])
+
+    def _with_sound_stamps(
+        self, colours: list[_Place], depths: list[_Place]
+    ) -> tuple[list[_Place], list[_Place]]:
+        """Stamps of the headers; where those stand still, the times the bag got the messages."""
+        if len(colours) > 1 and len({place.stamp for place in colours}) == 1:
+            self.notes[
+                f'the headers are all stamped {colours[0].stamp * 1e-9:g}: the times at which the '
+                'bag got the messages are used'
+            ] = 1
+            return tuple(
+                [_Place(place.received, place.received) for place in places]
+                for places in (colours, depths)
+            )
+        if len({place.stamp for place in colours}) < len(colours):
+            self.notes['several images have the same stamp'] = 1
+        return colours, depths
+
+    def _depth_has_own_camera(self) -> bool:
+        """Whether depth comes from a camera with another calibration than colour's."""
+        depth_info = self._infos.get(self.topics.depth_camera_info)
+        if self._colour_info is None or depth_info is None:
+            return False
+        cameras = [camera_from_info(info).intrinsics for info in (self._colour_info, depth_info)]
+        return None not in cameras and cameras[0] != cameras[1]
+
+    def _frame(self, bag: Any, shot: _Shot) -> Frame:
+        colour = self._message(bag, self.topics.image, shot.colour)
+        depth = None if shot.depth is None else self._message(bag, self.topics.depth, shot.depth)
+        builder = FrameBuilder(lambda _, line: self.notes.update([line]))
+        if self._colour_info is not None:
+            builder.camera_info(self._colour_info)
+        registered = None
+        if depth is not None and self._own_camera:
+            registered, depth = self._registered(colour, depth, shot.colour.stamp)
+        frame = builder.frame(colour, depth)
+        pose = self._poses.at(shot.colour.stamp, colour.header.frame_id)
+        stamp = shot.colour.stamp * 1e-9
+        if registered is not None:
+            return replace(frame, depth_m=registered, pose=pose, stamp=stamp)
+        return replace(frame, pose=pose, stamp=stamp)
+
+    def _registered(
+        self, colour: Any, depth: Any, stamp: int
+    ) -> tuple[np.ndarray | None, Any | None]:
+        """Depth at colour's pixels; or the message, where tf does not say where its camera is."""
+        transforms = self._poses.transforms
+        moved = transforms.between(depth.header.frame_id, colour.header.frame_id, stamp)
+        if moved is None:
+            return None, depth
+        reader = SensorReader(depth_to_colour=moved)
+        reader.camera_info('camera_info', self._colour_info)
+        reader.camera_info('depth_camera_info', self._infos[self.topics.depth_camera_info])
+        try:
+            pixels, _ = reader.read(depth)
+        except (RosError, DepthError) as error:
+            self.notes[f'{error}: image tokens merge by appearance alone'] += 1
+            return None, None
+        if not np.isfinite(pixels).any():
+            self.notes['depth has no valid pixel: image tokens merge by appearance alone'] += 1
+            return None, None
+        return pixels, None
+
+    def _message(self, bag: Any, topic: str, place: _Place) -> Any:
+        connections = [c for c in bag.connections if c.topic == topic]
+        start, stop = place.received, place.received + 1
+        try:
+            for connection, received, data in bag.messages(connections, start, stop):
+                if place.stamp in (received, _header_stamp(data, bag.is2)):
+                    return bag.deserialize(data, connection.msgtype)
+        except damage_errors() as error:
+            raise DataError(f'{self.path}: {topic}: {error}') from error
+        raise DataError(f'{self.path}: {topic}: the message of {place.stamp * 1e-9:.3f} s is gone')
+
+
+def _header_stamp(data: Any, is_ros2: bool) -> int:
+    """Nanoseconds of a message whose first field is a Header, without decoding the rest.
+
+    ROS 2 (CDR) has four bytes of encapsulation before the stamp, ROS 1 the sequence number.
+    """
+    little = not is_ros2 or data[1] % 2 == 1
+    seconds, nanoseconds = _STAMP[little].unpack_from(data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def _paired(colours: list[_Place], depths: list[_Place], slop_ns: int) -> list[_Shot]:
+    colours, depths = sorted(colours), sorted(depths)
+    stamps = np.array([place.stamp for place in depths], np.int64)
+    shots = []
+    for colour in colours:
+        after = int(np.searchsorted(stamps, colour.stamp))
+        near = [depths[i] for i in (after - 1, after) if 0 <= i < len(depths)]
+        best = min(near, key=lambda place: abs(place.stamp - colour.stamp), default=None)
+        if best is not None and abs(best.stamp - colour.stamp) > slop_ns:
+            best = None
+        shots.append(_Shot(colour, best))
+    return shots

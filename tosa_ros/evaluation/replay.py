@@ -1,0 +1,126 @@
+"""Questions about a bag, answered offline: the bag is read, the core is called, no ROS runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tosa_ros.errors import DataError
+from tosa_ros.evaluation.bags.reading import RELATIVE_BEFORE_S, BagFrames
+from tosa_ros.evaluation.files import field, read_json, records, texts
+from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.frames import Frame
+
+AFTER_END_S = 1.0
+WHOLE = 'the whole bag'
+
+
+class BagQuestions(Benchmark):
+    """A list of {"question", "answer"?, "time"?, "id"?, "category"?}, or OpenEQA's schema.
+
+    A question with a time (seconds after the bag's first image, or a stamp) is about what had
+    been seen by then; one without, about the whole bag. One without an answer is asked and not
+    scored.
+    """
+
+    name: ClassVar[str] = 'replay'
+    template: ClassVar[str] = '{question}'
+
+    def __init__(
+        self, questions: Sequence[Question], bag: BagFrames, problems: Sequence[str] = ()
+    ) -> None:
+        super().__init__(questions, problems)
+        self.bag = bag
+        self._times = {q.episode: q.details['time'] for q in self.questions}
+
+    @classmethod
+    def load(cls, data: Path, bag: BagFrames) -> BagQuestions:
+        """Reads the questions that are about this bag."""
+        found = records(read_json(data), data)
+        episodes = {str(r['episode_history']) for r in found if 'episode_history' in r}
+        mine = {e for e in episodes if e.rpartition('/')[2] == bag.path.stem}
+        questions, elsewhere = [], Counter()
+        for index, record in enumerate(found):
+            where = f'{data}: record {index}'
+            episode = record.get('episode_history')
+            # A file about one episode is about this bag, whatever the two are called.
+            if episode is not None and len(episodes) > 1 and episode not in mine:
+                elsewhere[episode] += 1
+                continue
+            questions.append(_question(record, index, where))
+        if not questions:
+            raise DataError(f'{data}: none of its {len(found)} questions is about {bag.path.stem}')
+        problems = [
+            f'{data}: {count} questions are about {episode}, not {bag.path.stem}: not asked'
+            for episode, count in elsewhere.items()
+        ]
+        return cls(questions, bag, problems)
+
+    def frames(self, episode: str) -> Sequence[Frame]:
+        time_s = self._times[episode]
+        return self.bag if time_s is None else _Beginning(self.bag, self._seen_by(time_s))
+
+    def _seen_by(self, time_s: float) -> int:
+        """How many images the bag has by a time.
+
+        Raises:
+            DataError: a time before the first image, or after the bag's end.
+        """
+        stamps = self.bag.stamps_s
+        first, last = stamps[0], stamps[-1]
+        absolute = time_s >= RELATIVE_BEFORE_S
+        if absolute and self.bag.has_relative_stamps:
+            raise DataError(
+                f'time {time_s:.3f} is a date, but the stamps of {self.bag.path.name} count from '
+                f'a start ({first:.3f} to {last:.3f} s): give seconds after its first image'
+            )
+        moment = time_s if absolute else first + time_s
+        if not first <= moment <= last + AFTER_END_S:
+            raise DataError(
+                f'time {time_s:.3f}: outside of {self.bag.path.name}, whose images are of '
+                f'{first:.3f} to {last:.3f} s ({last - first:.3f} s in all)'
+            )
+        # A microsecond more, for a time that was written with fewer digits than the stamp.
+        return int(np.searchsorted(stamps, moment + 1e-6, side='right'))
+
+
+class _Beginning(Sequence[Frame]):
+    """The first frames of a bag."""
+
+    def __init__(self, bag: BagFrames, count: int) -> None:
+        self.bag, self.count, self.notes = bag, count, bag.notes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Frame:
+        return self.bag[range(self.count)[index]]
+
+    def pick(self, indices: Sequence[int]) -> list[Frame]:
+        return self.bag.pick([range(self.count)[index] for index in indices])
+
+
+def _question(record: dict[str, Any], index: int, where: str) -> Question:
+    name = next((key for key in ('id', 'question_id') if key in record), None)
+    answers: tuple[str, ...] = ()
+    if record.get('answers') is not None:
+        answers = texts(record, 'answers', where)
+    elif record.get('answer') is not None:
+        answers = (field(record, 'answer', str, where),)
+    if record.get('extra_answers'):
+        answers += texts(record, 'extra_answers', where)
+    time_s = record.get('time')
+    if time_s is not None:
+        time_s = float(field(record, 'time', (int, float), where))
+    return Question(
+        id=index if name is None else field(record, name, (int, str), where),
+        text=field(record, 'question', str, where),
+        answers=answers,
+        category=field(record, 'category', str, where) if 'category' in record else '',
+        episode=WHOLE if time_s is None else f'what was seen by {time_s!r} s',
+        details={'time': time_s},
+    )
