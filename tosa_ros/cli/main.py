@@ -10,7 +10,9 @@ import warnings
 from tosa_ros import __version__
 from tosa_ros.errors import TosaError
 
-COMMANDS = ('ask', 'view', 'info', 'demo', 'world', 'train', 'eval', 'compare')
+COMMANDS = (
+    'ask', 'view', 'info', 'demo', 'world', 'train', 'eval', 'compare', 'up', 'camera', 'say',
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -279,16 +279,23 @@ def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) ->
     executor.add_node(node)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.spin()
-    stopped = node.close()
-    executor.remove_node(node)
-    node.destroy_node()
+    executor.shutdown()
+    finish([node])
     rclpy.try_shutdown()
-    if not stopped:
+    return 0
+
+
+def finish(nodes: Sequence[TosaNode]) -> None:
+    """Closes and destroys nodes; where one's work cannot be waited for, ends the process."""
+    stopped = [node.close() for node in nodes]
+    for node in nodes:
+        node.destroy_node()
+    if not all(stopped):
         # An inference cannot be interrupted, and Python's exit crashes torch's threads.
+        rclpy.try_shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-    return 0
 
 
 def _one_line(error: Exception) -> str:

@@ -78,6 +78,9 @@ class QaNode(TosaNode):
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         inputs = {'question': self._question_came}
+        if not self.wants_tokens():
+            # After a rest a question waits for what is there then.
+            self._memory.forget()
         if self._vision is not None:
             self._vision.update_inputs()
         elif self.wants_tokens():
@@ -123,7 +126,6 @@ class QaNode(TosaNode):
         self._enabled = request.data
         if not request.data:
             self._desk.clear('qa_node was disabled')
-            self._memory.forget()
         self.update_inputs()
         response.success = True
         response.message = 'enabled' if request.data else 'disabled'

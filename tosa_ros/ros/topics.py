@@ -14,6 +14,7 @@ QOS = {
     'sensor': (False, 1, 'best effort, or reliable if all publishers are; depth 1'),
     'viewer': (True, 1, 'reliable, depth 1'),
     'text': (True, 100, 'reliable, depth 100'),
+    'answer': (True, 100, 'reliable, transient local, depth 100'),
 }
 
 
@@ -116,7 +117,7 @@ QA_TOPICS = (
         'text',
         'Plain text, or JSON {"id": ..., "text": ...}.',
     ),
-    Topic('answer', 'std_msgs/msg/String', 'text', 'JSON, once a question, refusals too.', True),
+    Topic('answer', 'std_msgs/msg/String', 'answer', 'JSON, once a question, refusals too.', True),
     Topic(
         'answer/partial',
         'std_msgs/msg/String',
@@ -153,10 +154,13 @@ def ros_type(name: str) -> Any:
 
 def qos_profile(name: str) -> Any:
     """A new rclpy QoSProfile of the name in QOS (overrides change it in place)."""
-    from rclpy.qos import QoSProfile
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
-    reliable, depth, _ = QOS[name]
-    return QoSProfile(depth=depth, reliability=reliability(reliable))
+    reliable, depth, words = QOS[name]
+    profile = QoSProfile(depth=depth, reliability=reliability(reliable))
+    if 'transient local' in words:
+        profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
+    return profile
 
 
 def reliability(reliable: bool) -> Any:

@@ -55,9 +55,7 @@ class VisionNode(TosaNode):
         # The first inference is slow, and shows what does not fit in memory: before the start.
         self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])
         self._builder = FrameBuilder(self.fault, self.value('rectified'))
-        self._pairing = Pairing(
-            self.value('sync_slop_s'), self.value('depth_timeout_s'), self.value('use_depth')
-        )
+        self._pairing = self._new_pairing()
         self._tokens = self.publisher('visual_tokens')
         self._picture = self.publisher('merge_image')
 
@@ -69,6 +67,8 @@ class VisionNode(TosaNode):
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         if not self.demanded():
+            # What was seen before the rest says nothing about depth after it.
+            self._pairing = self._new_pairing()
             return {}
         compressed = self.value('image_transport') == 'compressed'
         inputs = {
@@ -89,6 +89,11 @@ class VisionNode(TosaNode):
 
     def status(self) -> dict[str, str]:
         return {'model': model_name(self.value('model')), 'tokens': self._kept}
+
+    def _new_pairing(self) -> Pairing:
+        return Pairing(
+            self.value('sync_slop_s'), self.value('depth_timeout_s'), self.value('use_depth')
+        )
 
     def _set_merging(self) -> None:
         self._encoder.merging = merging_of(

@@ -1,0 +1,112 @@
+"""`tosa camera`: colour, depth and camera_info on ROS topics, from the tiny world or from disk."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tosa_ros.errors import DataError
+from tosa_ros.ros import require_rclpy
+from tosa_ros.ros.transport import profile_environment
+
+if TYPE_CHECKING:
+    from tosa_ros.frames import Frame
+
+TOPICS = {
+    'image_topic': 'image',
+    'depth_topic': 'sensor_depth',
+    'camera_info_topic': 'camera_info',
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        'camera', help='publish frames on ROS topics as a camera does, until Ctrl-C'
+    )
+    parser.add_argument(
+        'path', nargs='?', type=Path, help='a folder of frames, a bag or a video; else a world'
+    )
+    parser.add_argument(
+        '--world', metavar='SPLIT:N', default='test:0', help='of the tiny world (test:0)'
+    )
+    parser.add_argument('--still', action='store_true', help='one view of it, instead of a walk')
+    parser.add_argument('--frames', type=int, default=32, metavar='N', help='of the walk (32)')
+    parser.add_argument('--size', type=int, default=256, metavar='PX', help='of its images (256)')
+    parser.add_argument(
+        '--depth-scale', type=float, metavar='N', help='of a folder: units a metre'
+    )
+    parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='frames a second')
+    parser.add_argument('--once', action='store_true', help='end after the last frame')
+    parser.add_argument('--compressed', action='store_true', help='JPEG on image/compressed')
+    parser.add_argument('--namespace', default='', metavar='NS')
+    parser.add_argument('--image-topic', metavar='TOPIC', help='(image)')
+    parser.add_argument('--depth-topic', metavar='TOPIC', help='(sensor_depth)')
+    parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not 0 < args.rate <= 1000:
+        raise DataError(f'--rate {args.rate:g}; wanted frames a second, above 0 and at most 1000')
+    rclpy = require_rclpy('tosa camera')
+    frames = _frames(args)
+    os.environ.update(profile_environment())
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from tosa_ros.ros.camera_node import CameraNode
+
+    rclpy.init(args=_ros_arguments(args), signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
+        signal.signal(number, signal.default_int_handler)
+    node = CameraNode(_turns(frames, args.once), args.rate, args.compressed)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
+    try:
+        while not node.ended:
+            executor.spin_once(timeout_sec=0.2)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _frames(args: argparse.Namespace) -> Sequence[Frame]:
+    if args.path is not None:
+        from tosa_ros.evaluation.media import open_frames
+
+        if not args.path.exists():
+            raise DataError(f'{args.path}: no such folder, bag or video')
+        return open_frames(args.path, args.depth_scale)
+    from tosa_ros.synthetic import episode, single
+
+    split, _, number = args.world.partition(':')
+    if not number.isdecimal():
+        raise DataError(f'--world {args.world}; wanted a split and a number, as test:0')
+    if args.still:
+        return [single(split, int(number), size=args.size, questions=0).frame]
+    return episode(split, int(number), frames=args.frames, size=args.size, questions=0).frames
+
+
+def _turns(frames: Sequence[Frame], once: bool) -> Iterator[Frame]:
+    turns = (0,) if once else itertools.count()
+    return (frame for _ in turns for frame in frames)
+
+
+def _ros_arguments(args: argparse.Namespace) -> list[str]:
+    words = ['--ros-args']
+    for option, topic in TOPICS.items():
+        if getattr(args, option):
+            words += ['-r', f'{topic}:={getattr(args, option)}']
+    if args.namespace:
+        words += ['-r', f'__ns:=/{args.namespace.strip("/")}']
+    return words

@@ -1,0 +1,64 @@
+"""`tosa say`: asks the running graph a question and prints the answer as it grows."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from tosa_ros.errors import QuestionError
+from tosa_ros.ros import require_rclpy
+from tosa_ros.ros.transport import profile_environment
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser('say', help='ask the running ROS 2 nodes a question')
+    parser.add_argument('question')
+    parser.add_argument('--timeout', type=float, default=60.0, metavar='S', help='seconds (60)')
+    parser.add_argument('--namespace', default='', metavar='NS')
+    parser.add_argument('--json', action='store_true', help='print the whole reply')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    rclpy = require_rclpy('tosa say')
+    os.environ.update(profile_environment())
+    from rclpy.signals import SignalHandlerOptions
+
+    from tosa_ros.cli.options import print_json
+    from tosa_ros.ros.asker import Asker
+
+    space = args.namespace.strip('/')
+    arguments = ['--ros-args', '-r', f'__ns:=/{space}'] if space else []
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    asker = Asker()
+
+    def grown(piece: str) -> None:
+        if not args.json:
+            print(piece, end='', flush=True)
+
+    try:
+        reply = asker.ask(args.question, args.timeout, grown)
+    finally:
+        asker.close()
+        rclpy.try_shutdown()
+    if args.json:
+        print_json(reply)
+    else:
+        print()
+    if reply['error']:
+        raise QuestionError(reply['error'])
+    if not args.json:
+        print(_summary(reply), file=sys.stderr)
+    return 0
+
+
+def _summary(reply: dict) -> str:
+    """What the answer is about and what it took, in one line."""
+    frames = 'frame' if reply['frames'] == 1 else 'frames'
+    note = f'; {reply["note"]}' if reply['note'] else ''
+    return (
+        f'{reply["frames"]} {frames}, {reply["tokens"]} tokens (spatial: {reply["spatial"]}); '
+        f'first word after {reply["first_word_ms"] or 0:.0f} ms, all after '
+        f'{reply["latency_ms"]:.0f} ms{note}'
+    )

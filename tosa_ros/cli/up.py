@@ -1,0 +1,139 @@
+"""`tosa up`: the three nodes, without launch."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros import require_rclpy
+from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, Processes, quiet_threads
+from tosa_ros.ros.transport import profile_environment
+
+if TYPE_CHECKING:
+    from tosa_ros.ros.watching import Watcher
+
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+CHOICES = (
+    'params_file', 'namespace', 'image_topic', 'depth_topic', 'camera_info_topic',
+    'depth_source', 'model', 'device', 'keep', 'use_sim_time', 'log_level',
+)  # fmt: skip
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser('up', help='start the ROS 2 nodes, until Ctrl-C')
+    parser.add_argument('--params-file', default='', metavar='YAML', help='(config/vqa.yaml)')
+    parser.add_argument('--namespace', default='', metavar='NS')
+    parser.add_argument('--image-topic', metavar='TOPIC', help='colour (image)')
+    parser.add_argument('--depth-topic', metavar='TOPIC', help="the sensor's depth (sensor_depth)")
+    parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
+    parser.add_argument('--depth-source', choices=DEPTH_SOURCES, default='sensor', help='(sensor)')
+    parser.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...')
+    parser.add_argument('--keep', type=float, help='fraction of the image tokens kept')
+    parser.add_argument('--use-sim-time', action='store_true', help='time comes from /clock')
+    parser.add_argument('--log-level', choices=LOG_LEVELS, default='info')
+    parser.add_argument(
+        '--single-process',
+        action='store_true',
+        help='all nodes in this process, tokens handed over without messages',
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    graph = Graph(**{name: getattr(args, name) for name in CHOICES})
+    rclpy = require_rclpy('tosa up')
+    # For this process too, before DDS and torch read them.
+    os.environ.update({**profile_environment(), **quiet_threads()})
+    from rclpy.signals import SignalHandlerOptions
+
+    rclpy.init(args=graph.arguments(), signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return _one_process(graph) if args.single_process else _processes(graph)
+    finally:
+        rclpy.try_shutdown()
+
+
+def _processes(graph: Graph) -> int:
+    """Each node in its own process; this one watches over them."""
+    watcher = _watcher(graph)
+    processes = Processes(graph, _say)
+    with _executor(watcher) as executor:
+        try:
+            processes.start()
+            while not watcher.failed:
+                executor.spin_once(timeout_sec=0.2)
+                processes.watch()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            processes.end()
+    raise RosError(watcher.failed)
+
+
+def _one_process(graph: Graph) -> int:
+    """All nodes in this process, with one executor."""
+    from tosa_ros.ros.node import finish
+
+    watcher = _watcher(graph)
+    nodes = _nodes_here(graph)
+    with _executor(watcher, *nodes) as executor:
+        try:
+            while not watcher.failed:
+                executor.spin_once(timeout_sec=0.2)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            finish(nodes)
+    raise RosError(watcher.failed)
+
+
+def _nodes_here(graph: Graph) -> list[Any]:
+    from rclpy.parameter import Parameter
+
+    from tosa_ros.ros.depth_node import DepthNode
+    from tosa_ros.ros.qa_node import QaNode
+    from tosa_ros.ros.vision_node import VisionNode
+
+    def overrides(node: str) -> list[Parameter]:
+        return [Parameter(name, value=value) for name, value in graph.parameters(node).items()]
+
+    vision = VisionNode(parameter_overrides=overrides('vision_node'))
+    nodes: list[Any] = [vision, QaNode(vision, parameter_overrides=overrides('qa_node'))]
+    if 'depth_node' in graph.nodes:
+        nodes.append(DepthNode(parameter_overrides=overrides('depth_node')))
+    return nodes
+
+
+def _watcher(graph: Graph) -> Watcher:
+    from tosa_ros.ros.watching import Watcher
+
+    def ready() -> None:
+        space = f' --namespace {graph.namespace}' if graph.namespace else ''
+        _say(f'ready: tosa say{space} "what do you see?"    (Ctrl-C ends)')
+
+    return Watcher(graph.nodes, _say, ready)
+
+
+@contextlib.contextmanager
+def _executor(*nodes: Any) -> Iterator[Any]:
+    from rclpy.executors import SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    try:
+        yield executor
+    finally:
+        executor.shutdown()
+
+
+def _say(line: str) -> None:
+    print(f'tosa up: {line}', flush=True)

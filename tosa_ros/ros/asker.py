@@ -1,0 +1,82 @@
+"""Asker: asks the graph one question and hears the answer grow; the client of qa_node."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.topics import qos_profile
+
+
+class Asker(Node):
+    """A node that publishes questions and reads their answers."""
+
+    def __init__(self, name: str = 'tosa_say') -> None:
+        super().__init__(name)
+        self._replies: list[dict[str, Any]] = []
+        self._question = self.create_publisher(String, 'question', qos_profile('text'))
+        # What was answered while our subscription was still being matched comes late, not never.
+        self.create_subscription(String, 'answer', self._came, qos_profile('answer'))
+        self.create_subscription(String, 'answer/partial', self._came, qos_profile('text'))
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def ask(
+        self, text: str, timeout_s: float, grown: Callable[[str], None] = lambda piece: None
+    ) -> dict[str, Any]:
+        """Asks and gives the final reply, as docs/ros.md describes it.
+
+        grown: called with each piece that the answer grows by.
+
+        Raises:
+            RosError: nobody listens to questions, or no answer comes within the timeout.
+        """
+        end = time.monotonic() + timeout_s
+        topic = self.resolve_topic_name('question')
+        self._spin_until(
+            lambda: self._question.get_subscription_count() > 0,
+            end,
+            f'nobody listens on {topic}: is `tosa up` running, with this ROS_DOMAIN_ID and '
+            'namespace?',
+        )
+        name, told = uuid.uuid4().hex, ''
+        self._question.publish(String(data=json.dumps({'id': name, 'text': text})))
+        while True:
+            self._spin_until(
+                lambda: self._replies, end, f'no answer on {topic} within {timeout_s:g} s'
+            )
+            reply = self._replies.pop(0)
+            if reply['id'] != name:
+                continue
+            if reply['text'].startswith(told) and len(reply['text']) > len(told):
+                grown(reply['text'][len(told) :])
+                told = reply['text']
+            if reply['done']:
+                return reply
+
+    def close(self) -> None:
+        """Destroys the node."""
+        self._executor.shutdown()
+        self.destroy_node()
+
+    def _spin_until(self, condition: Callable[[], Any], end: float, complaint: str) -> None:
+        while not condition():
+            if time.monotonic() > end:
+                raise RosError(complaint)
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def _came(self, message: String) -> None:
+        try:
+            reply = json.loads(message.data)
+        except ValueError:
+            return  # Somebody else's topic of the same name.
+        if isinstance(reply, dict) and {'id', 'text', 'done'} <= reply.keys():
+            self._replies.append(reply)

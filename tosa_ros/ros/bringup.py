@@ -1,0 +1,162 @@
+"""The graph of three nodes and how it is started; for `tosa up` and the launch files.
+
+What a user chooses (topics, model, ...) becomes each node's parameters and remappings here, so
+that both ways to start give the same graph.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.share import shared_file
+from tosa_ros.ros.transport import profile_environment, remove_dead_segments
+
+DEPTH_SOURCES = ('sensor', 'monocular', 'none')
+RESPAWN_S = 1.0
+END_S = 10.0
+BAD_PARAMETER = 2  # The exit code of a node that was given a parameter it cannot take.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """What a user chooses of the graph; None leaves it to the parameter file.
+
+    depth_source: 'sensor', 'monocular', or 'none' for colour alone (no depth_node).
+    """
+
+    params_file: str = ''
+    namespace: str = ''
+    image_topic: str | None = None
+    depth_topic: str | None = None
+    camera_info_topic: str | None = None
+    depth_source: str = 'sensor'
+    model: str | None = None
+    device: str | None = None
+    keep: float | None = None
+    use_sim_time: bool = False
+    autostart: bool = True
+    log_level: str = 'info'
+
+    def __post_init__(self) -> None:
+        if self.depth_source not in DEPTH_SOURCES:
+            raise RosError(
+                f'depth_source: {self.depth_source!r}; wanted one of {", ".join(DEPTH_SOURCES)}'
+            )
+        if self.params_file and not Path(self.params_file).is_file():
+            raise RosError(f'params_file: {self.params_file}: no such file')
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes to start."""
+        depth = () if self.depth_source == 'none' else ('depth_node',)
+        return (*depth, 'vision_node', 'qa_node')
+
+    def remappings(self) -> list[tuple[str, str]]:
+        """Topic names to the user's; the same for every node."""
+        given = {
+            'image': self.image_topic,
+            'sensor_depth': self.depth_topic,
+            'camera_info': self.camera_info_topic,
+        }
+        return [(name, topic) for name, topic in given.items() if topic]
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """A node's parameters beside those of the file."""
+        given: dict[str, Any] = {'use_sim_time': self.use_sim_time, 'autostart': self.autostart}
+        if node == 'depth_node':
+            given['source'] = self.depth_source
+        else:
+            given['model'] = self.model
+        if node == 'vision_node':
+            given['keep'] = self.keep
+            given['use_depth'] = self.depth_source != 'none'
+        given['device'] = self.device
+        return {name: value for name, value in given.items() if value is not None}
+
+    def arguments(self) -> list[str]:
+        """ROS arguments that hold for all nodes of a process."""
+        words = ['--params-file', self.params_file or str(shared_file('config/vqa.yaml'))]
+        for name, topic in self.remappings():
+            words += ['-r', f'{name}:={topic}']
+        if self.namespace:
+            words += ['-r', f'__ns:=/{self.namespace.strip("/")}']
+        return ['--ros-args', *words, '--log-level', self.log_level]
+
+    def command(self, node: str) -> list[str]:
+        """The command line of a node in a process of its own."""
+        words = [sys.executable, '-m', f'tosa_ros.ros.{node}', *self.arguments()]
+        for name, value in self.parameters(node).items():
+            # JSON is YAML: a model that is called 7 stays a string.
+            words += ['-p', f'{name}:={json.dumps(value)}']
+        return words
+
+
+class Processes:
+    """The nodes of a graph, each in a process of its own; one that dies is started again."""
+
+    def __init__(self, graph: Graph, say: Callable[[str], None]) -> None:
+        self._graph, self._say = graph, say
+        self._running: dict[str, subprocess.Popen] = {}
+        self._died: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Starts all nodes."""
+        for node in self._graph.nodes:
+            self._start(node)
+
+    def watch(self) -> None:
+        """Starts nodes again that died; to be called now and then.
+
+        Raises:
+            RosError: a node ended because of a parameter, which a new start would not mend.
+        """
+        for node, process in list(self._running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            if code == BAD_PARAMETER:
+                raise RosError(f'{node} cannot start with the parameters it was given (see above)')
+            if node not in self._died:
+                self._say(f'{node} ended with code {code}: it is started again')
+                self._died[node] = time.monotonic()
+            elif time.monotonic() - self._died[node] > RESPAWN_S:
+                del self._died[node]
+                remove_dead_segments()
+                self._start(node)
+
+    def end(self) -> None:
+        """Ends all nodes: asked to first, made to in the end."""
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            alive = [process for process in self._running.values() if process.poll() is None]
+            for process in alive:
+                process.send_signal(how)
+            until = time.monotonic() + END_S
+            for process in alive:
+                try:
+                    process.wait(max(0.0, until - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    continue
+        remove_dead_segments()
+
+    def _start(self, node: str) -> None:
+        # In a session of its own: Ctrl-C reaches a node once, from here.
+        self._running[node] = subprocess.Popen(
+            self._graph.command(node),
+            env={**os.environ, **profile_environment(), **quiet_threads()},
+            start_new_session=True,
+        )
+
+
+def quiet_threads() -> dict[str, str]:
+    """Threads that spin while they wait slow the other processes down tenfold."""
+    return {} if 'OMP_WAIT_POLICY' in os.environ else {'OMP_WAIT_POLICY': 'passive'}

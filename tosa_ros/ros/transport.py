@@ -1,0 +1,44 @@
+"""Fast DDS made fit for images: a larger shared-memory segment, and none left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from tosa_ros.ros.share import shared_file
+
+PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
+# What distributions before Jazzy call it, and later ones warn about.
+OLD_VARIABLE, OLD_DISTRIBUTIONS = 'FASTRTPS_DEFAULT_PROFILES_FILE', ('humble', 'iron')
+SHARED_MEMORY = Path('/dev/shm')
+
+
+def profile_environment(environment: MutableMapping[str, str] = os.environ) -> dict[str, str]:
+    """The variable that gives Fast DDS our profile; empty where the user has set their own."""
+    if environment.get(PROFILE_VARIABLE) or environment.get(OLD_VARIABLE):
+        return {}
+    if 'fastrtps' not in environment.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'):
+        return {}
+    old = environment.get('ROS_DISTRO') in OLD_DISTRIBUTIONS
+    profile = str(shared_file('config/fastdds.xml'))
+    return {OLD_VARIABLE if old else PROFILE_VARIABLE: profile}
+
+
+def remove_dead_segments(folder: Path = SHARED_MEMORY) -> int:
+    """Removes what processes that were killed left in shared memory, as `fastdds shm clean` does.
+
+    A segment's lock file is locked as long as its process lives. Gives how many were removed.
+    """
+    removed = 0
+    for lock in folder.glob('fastdds_*_el'):
+        try:
+            with open(lock, 'rb') as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.with_name(lock.name.removesuffix('_el')).unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+                removed += 1
+        except OSError:
+            continue  # In use, somebody else's, or gone already.
+    return removed
