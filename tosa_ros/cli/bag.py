@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tosa_ros.cli.replay import add_topic_options, topics_from
 
+DIRECTIONS = ('from-episode', 'to-episode')
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser('bag', help='convert between episode folders and bags')
-    parts = parser.add_subparsers(dest='direction', required=True, metavar='DIRECTION')
-    bag = parts.add_parser('from-episode', help='an OpenEQA folder to a bag')
-    bag.add_argument('source', type=Path, metavar='FOLDER')
-    bag.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
-    bag.add_argument(
+    parser.add_argument('direction', choices=DIRECTIONS)
+    parser.add_argument('source', type=Path, metavar='FOLDER|BAG', help='what to convert')
+    parser.add_argument('--out', type=Path, required=True, help='made; must not be there yet')
+    parser.add_argument(
+        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
+    )
+    group = parser.add_argument_group('from-episode')
+    group.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
+    group.add_argument(
         '--format',
         choices=('raw', 'png', 'jpeg'),
         default='raw',
         help='of the images; jpeg loses colour, png nothing (raw)',
     )
-    bag.add_argument(
+    group.add_argument(
         '--rate', type=float, default=1.0, metavar='HZ', help='where there are no stamps (1)'
     )
-    folder = parts.add_parser('to-episode', help='a bag to an OpenEQA folder')
-    folder.add_argument('source', type=Path, metavar='BAG')
-    folder.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
-    add_topic_options(folder)
-    for one in (bag, folder):
-        one.add_argument('--out', type=Path, required=True, help='made; must not be there yet')
-        one.add_argument(
-            '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
-        )
-        one.set_defaults(run=run)
+    group = parser.add_argument_group('to-episode')
+    group.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
+    add_topic_options(parser)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _progress():
+def _progress() -> Callable[[int, int], None]:
     from tqdm import tqdm
 
     bar = tqdm(delay=2, unit='frame', file=sys.stderr, leave=False)

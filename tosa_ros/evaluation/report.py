@@ -118,7 +118,10 @@ def category_table(results: Mapping[str, Any]) -> Table:
     mains = {label: method['scores'][0] for label, method in results['methods'].items()}
     categories = sorted({c for score in mains.values() for c in score['by_category']})
     rows = [
-        [category, *(_number(score['by_category'].get(category)) for score in mains.values())]
+        [
+            category or '(none)',
+            *(_number(score['by_category'].get(category)) for score in mains.values()),
+        ]
         for category in categories
     ]
     return ['category', *mains], rows
