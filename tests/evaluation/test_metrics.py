@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tosa_ros.errors import DataError
 from tosa_ros.evaluation.metrics import (
     gqa,
     interval,
@@ -228,7 +229,7 @@ def test_scanqa_caption_scores():
 def test_scanqa_without_java_says_so(monkeypatch):
     pytest.importorskip('pycocoevalcap')
     monkeypatch.setenv('PATH', '/nonexistent')
-    with pytest.raises(ImportError, match='java'):
+    with pytest.raises(DataError, match='no java on the PATH'):
         scanqa.caption_scores({'a': 'x'}, {'a': ['x']})
 
 

@@ -172,6 +172,25 @@ def test_missing_episodes_are_reported_and_count_as_wrong(
         evaluate(benchmark, pipeline, METHODS, folder, SHORT)
 
 
+def test_a_broken_frame_is_left_out_and_noted(benchmark, openeqa, pipeline, tmp_path):
+    folder = openeqa.parent / 'frames' / EPISODES[0]
+    (folder / '00001-rgb.png').write_bytes(b'no picture')
+    with RunFolder(tmp_path / 'run', {}) as run_folder:
+        outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, run_folder, SHORT)
+    assert sorted({record['frames'] for record in outcome.answers['none']}) == [2, 3]
+    assert not outcome.faults
+    (problem,) = benchmark.problems
+    assert 'left out' in problem
+    assert '00001-rgb.png' in problem
+
+
+def test_frames_may_be_changed_before_they_are_asked_about(benchmark, pipeline, tmp_path):
+    asking = Asking(2, None, 4, change=lambda frame: frame.without_depth())
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, {'tosa': ToSA(keep=0.5)}, folder, asking)
+    assert {record['spatial'] for record in outcome.answers['tosa']} == {'none'}
+
+
 @pytest.fixture
 def run(openeqa, checkpoint, command, tmp_path):
     def start(out, *more):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tosa_ros.errors import DataError, FrameError, MissingDependencyError
+from tosa_ros.errors import DataError, FrameError, MissingDependencyError, TosaError
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder, read_folder
 from tosa_ros.frames import Frame
 
@@ -83,12 +83,26 @@ class VideoFrames(Sequence[Frame]):
         return container
 
 
-def pick(frames: Sequence[Frame], indices: Sequence[int]) -> list[Frame]:
-    """The frames of these indices, each decoded once."""
+def pick(
+    frames: Sequence[Frame], indices: Sequence[int], note: Callable[[str], None] | None = None
+) -> list[Frame]:
+    """The frames of these indices, each decoded once.
+
+    note: called with why a frame cannot be read, which is then left out; without it, or if none
+        can be read, that is an error.
+    """
     if hasattr(frames, 'pick'):
         return frames.pick(indices)
-    made = {index: frames[index] for index in dict.fromkeys(indices)}
-    return [made[index] for index in indices]
+    made: dict[int, Frame | None] = {}
+    for index in dict.fromkeys(indices):
+        try:
+            made[index] = frames[index]
+        except TosaError as error:
+            if note is None or (index == indices[-1] and not any(made.values())):
+                raise
+            note(f'a frame cannot be read and is left out: {error}')
+            made[index] = None
+    return [frame for index in indices if (frame := made[index]) is not None]
 
 
 def find_episode(root: Path, name: str) -> Path:

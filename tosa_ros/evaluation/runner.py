@@ -153,7 +153,7 @@ def model_fingerprint(path_or_id: str | Path) -> str:
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     source: Sequence[Frame] = benchmark.frames(episode)
-    frames = pick(source, benchmark.sampled(len(source), asking.frames))
+    frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
     for line in getattr(source, 'notes', ()):
         if line not in benchmark.problems:
             benchmark.note(f'{episode}: {line}')

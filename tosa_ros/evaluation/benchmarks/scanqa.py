@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tosa_ros.errors import MissingDependencyError
+from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
@@ -52,7 +52,7 @@ class ScanQA(SceneBenchmark):
                 {q.id: predictions.get(q.id, '') for q in self.questions},
                 {q.id: q.answers for q in self.questions},
             )
-        except MissingDependencyError as error:
+        except (MissingDependencyError, DataError) as error:
             self.note(f'BLEU, METEOR, ROUGE-L and CIDEr are not computed: {error}')
             captions = []
         return [exact, *captions]

@@ -7,7 +7,7 @@ import io
 import shutil
 from collections.abc import Mapping, Sequence
 
-from tosa_ros.errors import MissingDependencyError
+from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 
 
@@ -25,7 +25,8 @@ def caption_scores(
     METEOR are Java programs.
 
     Raises:
-        MissingDependencyError: pycocoevalcap or a Java runtime is not installed.
+        MissingDependencyError: pycocoevalcap is not installed.
+        DataError: there is no Java runtime.
     """
     try:
         from pycocoevalcap.bleu.bleu import Bleu
@@ -38,8 +39,9 @@ def caption_scores(
             'pycocoevalcap', 'eval', "ScanQA's caption metrics"
         ) from error
     if shutil.which('java') is None:
-        raise MissingDependencyError(
-            'java (a runtime, from your system)', 'eval', "ScanQA's caption metrics"
+        raise DataError(
+            "ScanQA's caption metrics: METEOR and the tokenizer are Java programs, and there is no "
+            'java on the PATH; install a Java runtime'
         )
     captions = {key: [{'caption': answer} for answer in answers[key]] for key in answers}
     # The library prints its progress; a report's output stays clean of it.
