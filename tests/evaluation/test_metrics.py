@@ -229,7 +229,7 @@ def test_scanqa_caption_scores():
 def test_scanqa_without_java_says_so(monkeypatch):
     pytest.importorskip('pycocoevalcap')
     monkeypatch.setenv('PATH', '/nonexistent')
-    with pytest.raises(DataError, match='no java on the PATH'):
+    with pytest.raises(DataError, match='java is on the PATH'):
         scanqa.caption_scores({'a': 'x'}, {'a': ['x']})
 
 

@@ -40,8 +40,8 @@ def caption_scores(
         ) from error
     if shutil.which('java') is None:
         raise DataError(
-            "ScanQA's caption metrics: METEOR and the tokenizer are Java programs, and there is no "
-            'java on the PATH; install a Java runtime'
+            "ScanQA's caption metrics: METEOR and the tokenizer are Java programs, and no "
+            'java is on the PATH; install a Java runtime'
         )
     captions = {key: [{'caption': answer} for answer in answers[key]] for key in answers}
     # The library prints its progress; a report's output stays clean of it.
