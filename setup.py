@@ -5,6 +5,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 NAME = 'tosa_ros'
+NODES = ('depth_node', 'vision_node', 'qa_node')
 
 EXTRAS = {
     # Only for machines without a ROS distribution: on a robot, source yours and leave this out.
@@ -56,6 +57,11 @@ setup(
         'transformers>=5,<6',
     ],
     extras_require=EXTRAS,
-    entry_points={'console_scripts': ['tosa = tosa_ros.cli.main:main']},
+    entry_points={
+        'console_scripts': [
+            'tosa = tosa_ros.cli.main:main',
+            *(f'{node} = tosa_ros.ros.run:{node}' for node in NODES),
+        ]
+    },
     zip_safe=False,
 )

@@ -30,6 +30,10 @@ def ros():
     rclpy.init()
     yield rclpy
     rclpy.try_shutdown()
+    # What the killed processes left in shared memory.
+    from tosa_ros.ros.transport import remove_dead_segments
+
+    remove_dead_segments()
 
 
 @pytest.fixture(scope='session')
@@ -290,17 +294,29 @@ class Process:
 
 
 @pytest.fixture(scope='module')
-def spawn(tmp_path_factory):
-    """Starts node processes; those that are left are ended."""
+def run_process(tmp_path_factory):
+    """Starts commands; those that are left at the end are ended."""
     started, folder = [], tmp_path_factory.mktemp('output')
 
-    def start(name: str, **parameters) -> Process:
-        given = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
-        command = [sys.executable, '-m', f'tosa_ros.ros.{name}', '--ros-args', *given]
-        started.append(Process(command, folder / f'{len(started)}-{name}.log'))
+    def start(command: list[str]) -> Process:
+        started.append(Process(command, folder / f'{len(started)}.log'))
         return started[-1]
 
     yield start
     for process in started:
-        process.end(signal.SIGKILL)
+        try:
+            process.end()
+        except subprocess.TimeoutExpired:
+            process.end(signal.SIGKILL)
         print(process.output)
+
+
+@pytest.fixture(scope='module')
+def spawn(run_process):
+    """Starts nodes in processes of their own."""
+
+    def start(name: str, **parameters) -> Process:
+        given = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        return run_process([sys.executable, '-m', 'tosa_ros.ros.run', name, '--ros-args', *given])
+
+    return start

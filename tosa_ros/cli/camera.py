@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--depth-scale', type=float, metavar='N', help='of a folder: units a metre'
     )
     parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='frames a second')
-    parser.add_argument('--once', action='store_true', help='end after the last frame')
+    parser.add_argument('--once', action='store_true', help='from when someone looks to the end')
     parser.add_argument('--compressed', action='store_true', help='JPEG on image/compressed')
     parser.add_argument('--namespace', default='', metavar='NS')
     parser.add_argument('--image-topic', metavar='TOPIC', help='(image)')
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     rclpy.init(args=_ros_arguments(args), signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
         signal.signal(number, signal.default_int_handler)
-    node = CameraNode(_turns(frames, args.once), args.rate, args.compressed)
+    node = CameraNode(
+        _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
+    )
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)

@@ -94,7 +94,7 @@ class Graph:
 
     def command(self, node: str) -> list[str]:
         """The command line of a node in a process of its own."""
-        words = [sys.executable, '-m', f'tosa_ros.ros.{node}', *self.arguments()]
+        words = [sys.executable, '-m', 'tosa_ros.ros.run', node, *self.arguments()]
         for name, value in self.parameters(node).items():
             # JSON is YAML: a model that is called 7 stays a string.
             words += ['-p', f'{name}:={json.dumps(value)}']

@@ -27,12 +27,20 @@ class CameraNode(Node):
     """Publishes image, sensor_depth (16UC1, aligned to colour) and camera_info at a rate.
 
     Stamps are those of now; frames without depth or intrinsics are published without.
-    compressed: JPEG on image/compressed instead of image.
+    compressed: JPEG on image/compressed instead of image. patient: wait with the first frame
+    until someone looks.
     """
 
-    def __init__(self, frames: Iterator[Frame], rate_hz: float, compressed: bool = False) -> None:
+    def __init__(
+        self,
+        frames: Iterator[Frame],
+        rate_hz: float,
+        *,
+        compressed: bool = False,
+        patient: bool = False,
+    ) -> None:
         super().__init__('tosa_camera')
-        self._frames, self._compressed = frames, compressed
+        self._frames, self._compressed, self._patient = frames, compressed, patient
         self.published = 0
         self.ended = False
         qos = qos_profile('viewer')
@@ -44,6 +52,9 @@ class CameraNode(Node):
         self.create_timer(1 / rate_hz, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _tick(self) -> None:
+        if self._patient and not self._image.get_subscription_count():
+            return
+        self._patient = False
         frame = next(self._frames, None)
         if frame is None:
             self.ended = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -107,7 +106,3 @@ class DepthNode(TosaNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     return run_node(DepthNode, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -23,6 +23,7 @@ from tosa_ros.ros.conversions import (
 )
 
 ASPECT_TOLERANCE = 0.01
+PATIENCE_FRAMES = 5
 # What 16UC1 is by REP-118, for a driver's aligned depth that skips depth_node.
 _MILLIMETRES = SensorDepth(scale=1000)
 
@@ -35,7 +36,8 @@ class FrameBuilder:
 
     def __init__(self, report: Callable[[str, str], None], rectified: bool = False) -> None:
         self._report, self._rectified = report, rectified
-        self._camera = Camera(None, 'camera_info: none came yet, so there are no metric points')
+        self._camera: Camera | None = None
+        self._frames_without = 0
 
     def camera_info(self, message: Any) -> None:
         """Takes the colour camera's calibration, for the frames from now on."""
@@ -76,6 +78,14 @@ class FrameBuilder:
             )
 
     def _intrinsics(self, width: int, height: int) -> Intrinsics | None:
+        if self._camera is None:
+            # At the start it may come after the first images.
+            self._frames_without += 1
+            if self._frames_without > PATIENCE_FRAMES:
+                self._report(
+                    'camera_info', 'camera_info: none came yet, so there are no metric points'
+                )
+            return None
         camera, note = self._camera
         if note:
             self._report('camera_info', note)

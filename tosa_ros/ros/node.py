@@ -266,8 +266,6 @@ def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) ->
     Returns:
         0, or 2 where a parameter cannot be (told on stderr in one line).
     """
-    # Threads of several processes that spin while they wait slow one another down tenfold.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     rclpy.init(args=args)
     try:
         node = make()

@@ -1,7 +1,7 @@
 """Every parameter of the three nodes, in one table each: type, default, range, meaning.
 
-The tables are what the nodes declare, what docs/ros.md prints and what config/vqa.yaml is
-checked against. Declaring needs rclpy, reading the tables does not.
+The tables are what the nodes declare; `reference` writes docs/ros.md and config/vqa.yaml of
+them. Declaring needs rclpy, reading the tables does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Parameter:
 
     low, high: the closed range of a number.
     choices: the strings it may be, where not any.
-    read_only: takes effect when the node is configured and cannot be changed while it runs.
+    read_only: is set when the node starts and cannot be changed later.
     """
 
     name: str
@@ -118,7 +118,7 @@ DEPTH_PARAMETERS = (
     Parameter(
         'source',
         'sensor',
-        'sensor: a depth camera on sensor_depth. monocular: an estimate from image by model.',
+        'sensor: a depth camera on sensor_depth. monocular: an estimate of image by depth_model.',
         choices=('sensor', 'monocular'),
         read_only=True,
     ),
@@ -307,20 +307,6 @@ def undeclared(node: Any) -> list[str]:
         for name in node._parameter_overrides
         if not node.has_parameter(name) and not name.startswith('qos_overrides.')
     )
-
-
-def markdown_table(parameters: Sequence[Parameter]) -> str:
-    """The table that docs/ros.md shows for a node."""
-    rows = ['| parameter | type | default | range | at run time | |', '|---|---|---|---|---|---|']
-    for p in parameters:
-        default = list(p.default) if isinstance(p.default, tuple) else p.default
-        shown = f'`{default!r}`'.lower() if isinstance(default, bool) else f'`{default!r}`'
-        change = 'no' if p.read_only else 'yes'
-        allowed = p.allowed.replace("'", '`')
-        rows.append(
-            f'| `{p.name}` | {p.type_name} | {shown} | {allowed} | {change} | {p.description} |'
-        )
-    return '\n'.join(rows)
 
 
 def _descriptor(parameter: Parameter) -> Any:

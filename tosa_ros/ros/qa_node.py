@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +147,3 @@ class QaNode(TosaNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     return run_node(QaNode, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

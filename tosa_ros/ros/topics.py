@@ -1,6 +1,6 @@
 """Every topic and service of the three nodes, in one table each, and the QoS they have.
 
-The nodes create what is listed here and nothing else; docs/ros.md prints the same tables.
+The nodes create what is listed here and nothing else; `reference` prints it in docs/ros.md.
 """
 
 from __future__ import annotations
@@ -168,16 +168,3 @@ def reliability(reliable: bool) -> Any:
     from rclpy.qos import QoSReliabilityPolicy
 
     return QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
-
-
-def markdown_tables(node: str) -> str:
-    """The topics and services of a node as docs/ros.md shows them."""
-    rows = ['| topic | | type | QoS | |', '|---|---|---|---|---|']
-    for topic in (*TOPICS[node], DIAGNOSTICS):
-        way = 'out' if topic.out else 'in'
-        quality = QOS[topic.qos][2]
-        rows.append(f'| `{topic.name}` | {way} | {topic.type} | {quality} | {topic.description} |')
-    if SERVICES[node]:
-        rows += ['', '| service | type | |', '|---|---|---|']
-        rows += [f'| `{s.name}` | {s.type} | {s.description} |' for s in SERVICES[node]]
-    return '\n'.join(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -138,7 +137,3 @@ class VisionNode(TosaNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     return run_node(VisionNode, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,145 @@
+"""How the graph is started: arguments, parameter files with namespaces, transport, processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.bringup import Graph
+from tosa_ros.ros.share import shared_file
+from tosa_ros.ros.transport import profile_environment, remove_dead_segments
+
+RUN = [sys.executable, '-m', 'tosa_ros.ros.run']
+
+
+def test_what_is_not_chosen_is_left_to_the_file():
+    graph = Graph()
+    assert graph.nodes == ('depth_node', 'vision_node', 'qa_node')
+    assert graph.remappings() == []
+    assert graph.parameters('qa_node') == {'use_sim_time': False, 'autostart': True}
+    assert graph.arguments()[:3] == [
+        '--ros-args',
+        '--params-file',
+        str(shared_file('config/vqa.yaml')),
+    ]
+
+
+def test_choices_reach_the_nodes_that_they_concern():
+    graph = Graph(
+        depth_source='none', model='7', device='cuda', keep=0.5, image_topic='/cam/image'
+    )
+    assert graph.nodes == ('vision_node', 'qa_node')
+    vision, qa = graph.parameters('vision_node'), graph.parameters('qa_node')
+    assert (vision['model'], vision['keep'], vision['use_depth']) == ('7', 0.5, False)
+    assert (qa['model'], qa['device'], 'keep' in qa) == ('7', 'cuda', False)
+    assert 'image:=/cam/image' in graph.command('vision_node')
+    assert 'model:="7"' in graph.command('qa_node')
+    assert Graph(depth_source='monocular').parameters('depth_node')['source'] == 'monocular'
+
+
+@pytest.mark.parametrize(
+    ('choice', 'said'),
+    [
+        (
+            {'depth_source': 'lidar'},
+            "depth_source: 'lidar'; wanted one of sensor, ",
+        ),
+        ({'params_file': '/nowhere.yaml'}, 'params_file: /nowhere.yaml: no such file'),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(choice, said):
+    with pytest.raises(RosError, match=said):
+        Graph(**choice)
+
+
+@pytest.mark.parametrize('namespace', ['', 'robot', 'fleet/robot'])
+def test_one_parameter_file_serves_every_namespace(ros, tmp_path, namespace):
+    from rclpy.context import Context
+
+    from tosa_ros.ros.vision_node import VisionNode
+
+    file = tmp_path / 'mine.yaml'
+    file.write_text(
+        '/**/vision_node:\n  ros__parameters:\n    keep: 1\n    alpha: uniform\n'
+        '/**/qa_node:\n  ros__parameters:\n    frames: 8\n'
+    )
+    graph = Graph(params_file=str(file), namespace=namespace, model='7', autostart=False)
+    context = Context()
+    words = graph.command('vision_node')
+    ros.init(args=words[words.index('--ros-args') :], context=context)
+    node = VisionNode(context=context)
+    assert node.get_namespace() == f'/{namespace}'
+    assert [node.value(name) for name in ('keep', 'alpha', 'model')] == [1.0, 'uniform', '7']
+    assert not node.value('autostart')
+    node.destroy_node()
+    ros.shutdown(context=context)
+
+
+def test_the_profile_is_given_unless_one_is_set_or_another_middleware_runs():
+    ours = str(shared_file('config/fastdds.xml'))
+    assert profile_environment({}) == {'FASTDDS_DEFAULT_PROFILES_FILE': ours}
+    assert profile_environment({'ROS_DISTRO': 'humble'}) == {
+        'FASTRTPS_DEFAULT_PROFILES_FILE': ours
+    }
+    assert profile_environment({'FASTDDS_DEFAULT_PROFILES_FILE': '/mine.xml'}) == {}
+    assert profile_environment({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == {}
+
+
+def test_only_segments_of_dead_processes_are_removed(tmp_path):
+    for name in ('dead', 'live'):
+        (tmp_path / f'fastdds_{name}').write_bytes(b'segment')
+        (tmp_path / f'fastdds_{name}_el').write_bytes(b'')
+    (tmp_path / 'other').write_bytes(b'')
+    hold = (
+        'import fcntl, sys\n'
+        'lock = open(sys.argv[1])\n'
+        'fcntl.flock(lock, fcntl.LOCK_EX)\n'
+        "print('held', flush=True)\n"
+        'sys.stdin.read()\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', hold, str(tmp_path / 'fastdds_live_el')],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == 'held\n'
+    assert remove_dead_segments(tmp_path) == 1
+    left = {'fastdds_live', 'fastdds_live_el', 'other'}
+    assert {file.name for file in tmp_path.iterdir()} == left
+    process.communicate()
+    assert remove_dead_segments(tmp_path) == 1
+
+
+def test_a_parameter_that_cannot_be_ends_the_node_with_one_line():
+    done = subprocess.run(
+        [*RUN, 'depth_node', '--ros-args', '-p', 'max_rate:=-1.0'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == ('tosa_ros: parameter max_rate: -1.0; wanted double 0.0 to 1000.0\n')
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_while_it_still_loads_it_ends_quietly(how):
+    process = subprocess.Popen(
+        [sys.executable, '-X', 'importtime', *RUN[1:], 'vision_node'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.endswith(' numpy.linalg\n') or 'torch' in line:
+            break
+    process.send_signal(how)
+    lines += process.stdout.readlines()
+    assert process.wait(60) == 0
+    assert not any('Traceback' in line for line in lines)

@@ -1,0 +1,126 @@
+"""`tosa up`, `tosa camera` and `tosa say` as a user runs them: processes, topics, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('open3d')
+
+TOSA = [sys.executable, '-m', 'tosa_ros.cli.main']
+
+
+@pytest.fixture
+def tosa(run_process):
+    return lambda *words: run_process([*TOSA, *map(str, words)])
+
+
+def say(*words):
+    done = subprocess.run(
+        [*TOSA, 'say', *words], capture_output=True, text=True, timeout=120, env=os.environ
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def children(pid):
+    with open(f'/proc/{pid}/task/{pid}/children') as stream:
+        return [int(word) for word in stream.read().split()]
+
+
+def command_of(pid):
+    with open(f'/proc/{pid}/cmdline') as stream:
+        return stream.read()
+
+
+def test_three_processes_a_camera_and_a_question(bench, tosa, checkpoint):
+    """Up, asked, one node killed, asked again, Ctrl-C."""
+    camera = tosa('camera', '--size', 64, '--frames', 4)
+    up = tosa('up', '--model', checkpoint, '--keep', 0.5)
+    code, out, err = say('--json', 'how many red boxes are there?')
+    assert code == 0, err + up.output + camera.output
+    reply = json.loads(out)
+    assert (reply['error'], reply['tokens'], reply['spatial']) == ('', 18, 'metric')
+    bench.wait(lambda: 'ready: tosa say' in up.output)
+
+    [victim] = [pid for pid in children(up.popen.pid) if 'vision_node' in command_of(pid)]
+    os.kill(victim, signal.SIGKILL)
+    bench.wait(lambda: 'vision_node ended with code -9: it is started again' in up.output)
+    bench.wait(lambda: up.output.count('[vision_node]: configured') == 2)
+    code, out, err = say('what is there?')
+    assert code == 0, err + up.output
+    assert out.strip()
+    assert '1 frame, 18 tokens (spatial: metric)' in err
+
+    nodes = children(up.popen.pid)
+    assert len(nodes) == 3
+    assert up.end(signal.SIGINT) == 0
+    assert camera.end(signal.SIGTERM) == 0
+    assert not any(os.path.exists(f'/proc/{pid}') for pid in nodes)
+    for process in (up, camera):
+        assert 'Traceback' not in process.output
+
+
+def test_one_process_in_a_namespace_and_colour_alone(bench, tosa, checkpoint, tmp_path):
+    from tosa_ros.frame_folder import write_folder
+    from tosa_ros.synthetic import episode
+
+    write_folder(tmp_path / 'walk', episode('test', 0, frames=3, size=64, questions=0).frames)
+    camera = tosa('camera', tmp_path / 'walk', '--image-topic', '/front/image', '--rate', 20)
+    up = tosa(
+        'up', '--single-process', '--namespace', 'robot', '--model', checkpoint,
+        '--depth-source', 'none', '--image-topic', '/front/image',
+    )  # fmt: skip
+    code, out, err = say('--namespace', 'robot', '--json', 'what is there?')
+    assert code == 0, err + up.output + camera.output
+    reply = json.loads(out)
+    assert (reply['spatial'], reply['tokens']) == ('none', 9)
+    assert children(up.popen.pid) == []
+    assert up.end(signal.SIGTERM) == 0, up.output
+    assert camera.end(signal.SIGINT) == 0
+    assert 'Traceback' not in up.output + camera.output
+
+
+@pytest.mark.parametrize('single', [[], ['--single-process']])
+def test_a_model_that_is_not_there_ends_up_with_one_line(tosa, single):
+    up = tosa('up', '--model', '/nowhere/model', '--depth-source', 'none', *single)
+    assert up.popen.wait(120) == 2
+    errors = [line for line in up.output.splitlines() if line.startswith('tosa up: error:')]
+    assert len(errors) == 1
+    assert '/nowhere/model' in errors[0]
+    assert 'Traceback' not in up.output
+
+
+def test_what_the_commands_cannot_do_is_said_in_one_line():
+    for words, said in (
+        (['say', '--timeout', '1', 'anybody?'], 'nobody listens on /question'),
+        (['camera', '/nowhere'], '/nowhere: no such folder, bag or video'),
+        (['camera', '--world', 'test'], '--world test; wanted a split and a number'),
+        (['camera', '--rate', '0'], '--rate 0; wanted frames a second'),
+        (['up', '--params-file', '/nowhere.yaml'], '/nowhere.yaml: no such file'),
+        (['up', '--keep', '7', '--single-process'], 'parameter keep: 7.0; wanted double'),
+    ):
+        done = subprocess.run(
+            [*TOSA, *words], capture_output=True, text=True, timeout=120, env=os.environ
+        )
+        assert done.returncode == 2, words
+        assert said in done.stderr
+        assert done.stderr.count('\n') == 1
+
+
+def test_a_walk_shown_once_ends_by_itself(bench, tosa):
+    bench.listen('image', 'sensor_depth', 'camera_info')
+    camera = tosa('camera', '--once', '--frames', 5, '--size', 64, '--world', 'val:3')
+    bench.wait(lambda: not camera.alive)
+    assert camera.popen.returncode == 0, camera.output
+    bench.wait(lambda: len(bench.heard['image']) == 5)
+    # Depth and camera_info may have been discovered a frame later.
+    shown = (bench.heard[name][-3:] for name in ('image', 'sensor_depth', 'camera_info'))
+    for image, depth, info in zip(*shown, strict=True):
+        assert image.header == depth.header == info.header
+        assert (depth.encoding, depth.width, info.width) == ('16UC1', 64, 64)

@@ -1,0 +1,115 @@
+"""docs/ros.md, config/ and launch/ say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tosa_ros.cli.main import build_parser
+from tosa_ros.ros import reference
+from tosa_ros.ros.bringup import Graph
+from tosa_ros.ros.parameters import PARAMETERS
+from tosa_ros.ros.topics import TOPICS
+
+ROOT = Path(__file__).parents[2]
+yaml = pytest.importorskip('yaml')
+
+
+def test_the_document_is_up_to_date():
+    page = (ROOT / 'docs' / 'ros.md').read_text()
+    assert page == reference.document(page), 'run python -m tosa_ros.ros.reference'
+    for node in PARAMETERS:
+        for parameter in PARAMETERS[node]:
+            assert f'| `{parameter.name}` |' in page
+        for topic in TOPICS[node]:
+            assert f'| `{topic.name}` |' in page
+
+
+def test_the_parameter_file_is_up_to_date_and_means_the_defaults():
+    text = (ROOT / 'config' / 'vqa.yaml').read_text()
+    assert text == reference.yaml_file(), 'run python -m tosa_ros.ros.reference'
+    given = yaml.safe_load(text)
+    assert set(given) == {f'/**/{node}' for node in PARAMETERS}
+    for node, parameters in PARAMETERS.items():
+        values = given[f'/**/{node}']['ros__parameters']
+        assert list(values) == [parameter.name for parameter in parameters]
+        for parameter in parameters:
+            default = parameter.default
+            default = list(default) if isinstance(default, tuple) else default
+            assert (values[parameter.name], type(values[parameter.name])) == (
+                default,
+                type(default),
+            )
+
+
+def test_replies_and_points_are_documented():
+    from tosa_ros.ros.questions import Reply
+    from tosa_ros.ros.visual_tokens import _FEATURES, _layout
+
+    page = (ROOT / 'docs' / 'ros.md').read_text()
+
+    def documented(title):
+        section = page.split(f'## {title}\n')[1].split('\n## ')[0]
+        rows = re.findall(r'^\| (`.*?) \|', section, flags=re.MULTILINE)
+        return {name for row in rows for name in re.findall(r'`(\w+)`', row)}
+
+    assert documented('Questions and answers') == {
+        field.name for field in dataclasses.fields(Reply)
+    }
+    layout = _layout('feature', np.dtype('f4'), 1, 1)
+    assert documented('Visual tokens') == set(layout.names)
+    assert all(f'`{name}`' in page for name in _FEATURES)
+
+
+def test_launch_arguments_are_documented_and_those_of_tosa_up():
+    source = ast.parse((ROOT / 'launch' / 'vqa.launch.py').read_text())
+    [table] = [
+        node.value
+        for node in source.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == 'ARGUMENTS'
+    ]
+    arguments = {key.value for key in table.keys}
+    page = (ROOT / 'docs' / 'ros.md').read_text()
+    section = page.split('## On a robot\n')[1].split('\n## ')[0]
+    rows = re.findall(r'^\| (`.*?) \|', section, flags=re.MULTILINE)
+    assert arguments == {name for row in rows for name in re.findall(r'`(\w+)`', row)}
+    chosen = {field.name for field in dataclasses.fields(Graph)}
+    assert arguments == chosen | {'use_rviz'}
+    up = next(a for a in build_parser()._actions if a.dest == 'command').choices['up']
+    options = {action.dest for action in up._actions}
+    # A process that `tosa up` starts always starts itself.
+    assert chosen - {'autostart'} <= options
+
+
+def test_viewers_show_topics_that_exist():
+    names = {topic.name for table in TOPICS.values() for topic in table} | {'/diagnostics'}
+    rviz = yaml.safe_load((ROOT / 'config' / 'vqa.rviz').read_text())
+    displays = rviz['Visualization Manager']['Displays']
+    shown = {d['Topic']['Value'] for d in displays if 'Topic' in d}
+    assert {'image', 'depth', 'merge_image', 'visual_tokens'} == shown <= names
+    layout = json.loads((ROOT / 'config' / 'vqa.foxglove.json').read_text())
+    panels = layout['configById']
+
+    def leaves(tree):
+        return {tree} if isinstance(tree, str) else leaves(tree['first']) | leaves(tree['second'])
+
+    assert leaves(layout['layout']) == set(panels)
+    named = set(re.findall(r'"(/[a-z_/]+)', json.dumps(panels)))
+    assert {name.lstrip('/') for name in named} - {'diagnostics'} <= names
+    wanted = {'/image', '/depth', '/merge_image', '/visual_tokens', '/answer', '/answer/partial'}
+    assert wanted <= named
+
+
+def test_the_fast_dds_profile_has_a_segment_larger_than_a_full_hd_image():
+    tree = ElementTree.parse(ROOT / 'config' / 'fastdds.xml')
+    space = {'dds': 'http://www.eprosima.com'}
+    [size] = tree.findall('.//dds:segment_size', space)
+    assert int(size.text) > 2 * 1920 * 1080 * 3
+    assert tree.find('.//dds:participant', space).get('is_default_profile') == 'true'
