@@ -262,7 +262,8 @@ def test_one_by_one_and_batched_answers_are_the_same(checkpoint, make_frame):
 
 def test_generation_equals_transformers_generate(checkpoint, make_frame):
     answerer = Answerer.from_pretrained(checkpoint)
-    tokens = VisionEncoder.from_pretrained(checkpoint).encode([make_frame(7)])
+    encoder = VisionEncoder.from_pretrained(checkpoint, merging=NoMerging())
+    tokens = encoder.encode([make_frame(7)])
     embeds = answerer.embed(tokens, QUESTION)[None]
     ids = answerer.model.generate(
         inputs_embeds=embeds,
@@ -412,3 +413,30 @@ def test_an_abandoned_stream_leaves_nothing_behind(checkpoint, make_frame):
         answerer.answer(tokens, 'Why?', max_new_tokens=4)
         stream.close()
         assert answerer.answer(tokens, QUESTION, max_new_tokens=12).text == whole
+
+
+@pytest.mark.parametrize('method', [NoMerging(), ToMe(keep=0.3), ToFu(keep=0.3)], ids=repr)
+def test_tokens_keep_the_position_of_their_middle_patch(checkpoint, make_frame, method):
+    encoder = VisionEncoder.from_pretrained(checkpoint, merging=method)
+    for tokens in encoder.encode([make_frame(0), make_frame(1)]):
+        expected = []
+        for slot in range(len(tokens)):
+            members = [p for p in range(36) if tokens.source[p] == slot]
+            expected.append(members[(len(members) - 1) // 2])
+        assert tokens.middle_patches() == expected
+    answerer = Answerer.from_pretrained(checkpoint)
+    rows = answerer._rows([tokens], QUESTION)
+    before = answerer.prompt.ids(QUESTION, 1).index(answerer.prompt.image_token_id)
+    words = [*range(before), *(before + p for p in expected)]
+    after = len(rows) - len(words)
+    words += [before + 36 + i for i in range(after)]
+    assert rows.positions.tolist() == words
+
+
+def test_positions_are_packed_where_the_model_cannot_count_that_far(checkpoints, make_frame):
+    path = checkpoints['llava']
+    tokens = VisionEncoder.from_pretrained(path, merging=ToMe(keep=0.25)).encode([make_frame()])
+    answerer = Answerer.from_pretrained(path)
+    fits, exceeds = answerer._rows(tokens * 100, 'x'), answerer._rows(tokens * 120, 'x')
+    assert int(fits.positions.max()) > 3600
+    assert exceeds.positions.tolist() == list(range(len(exceeds)))

@@ -16,10 +16,14 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True, eq=False)
 class PromptRows:
-    """A prompt as embeddings (T, D), with what each row is: a word's id, or whose image's."""
+    """A prompt: embeddings (T, D) and positions (T,), with a key for each row.
 
-    keys: list[Any]
+    Rows of equal keys are equal: a word's id or an image's tokens, and the position.
+    """
+
+    keys: list[tuple[Any, int]]
     embeds: Tensor
+    positions: Tensor
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -55,7 +59,7 @@ def shared_rows(prompts: Sequence[Sequence[Any]]) -> int:
     """How many rows at the beginning are the same in all prompts."""
     count = 0
     for rows in zip(*prompts, strict=False):
-        if any(row is not rows[0] and row != rows[0] for row in rows):
+        if any(row != rows[0] for row in rows):
             break
         count += 1
     return count

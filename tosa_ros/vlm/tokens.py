@@ -35,3 +35,16 @@ class VisualTokens:
 
     def __len__(self) -> int:
         return self.embeddings.shape[0]
+
+    def middle_patches(self) -> list[int]:
+        """For each token, the middle one of its patches in raster order; T' numbers in 0..N-1.
+
+        Without a source (points cut out of a message) tokens count as spread evenly.
+        """
+        count = len(self)
+        patches = np.argsort(self.source, kind='stable')
+        size = np.bincount(self.source[self.source >= 0], minlength=count)
+        if len(size) != count or not size.all():
+            return np.linspace(0, self.before - 1, count).round().astype(int).tolist()
+        start = (self.source < 0).sum() + np.cumsum(size) - size
+        return patches[start + (size - 1) // 2].tolist()
