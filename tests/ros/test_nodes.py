@@ -118,9 +118,15 @@ def test_unknown_parameters_are_an_error_in_the_log(bench, vision):
 
 
 def test_without_autostart_a_manager_brings_it_up(bench, qa):
+    from lifecycle_msgs.srv import GetState
+
     qa(autostart=False)
-    bench.wait(lambda: bench.state('qa_node') == 'unconfigured')
-    for transition, state in (
+
+    def state():
+        return bench.call(GetState, 'qa_node/get_state', GetState.Request()).current_state.label
+
+    assert state() == 'unconfigured'
+    for transition, wanted in (
         ('configure', 'inactive'),
         ('activate', 'active'),
         ('deactivate', 'inactive'),
@@ -128,7 +134,7 @@ def test_without_autostart_a_manager_brings_it_up(bench, qa):
         ('configure', 'inactive'),
     ):
         assert bench.change('qa_node', transition)
-        bench.wait(lambda state=state: bench.state('qa_node').startswith(state))
+        assert state() == wanted
     assert not bench.change('qa_node', 'deactivate')
 
 

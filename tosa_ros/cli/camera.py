@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('--still', action='store_true', help='one view of it, instead of a walk')
     parser.add_argument('--frames', type=int, default=32, metavar='N', help='of the walk (32)')
-    parser.add_argument('--size', type=int, default=256, metavar='PX', help='of its images (256)')
+    parser.add_argument('--size', type=int, default=128, metavar='PX', help='of its images (128)')
     parser.add_argument(
         '--depth-scale', type=float, metavar='N', help='of a folder: units a metre'
     )
