@@ -28,7 +28,7 @@ EXTRAS = {
         'open3d-cpu; platform_machine == "x86_64"',
         'open3d; platform_machine != "x86_64"',
     ],
-    'eval': ['rosbags>=0.11', 'av>=12', 'matplotlib>=3.7'],
+    'eval': ['rosbags>=0.11', 'av>=12', 'matplotlib>=3.7', 'pycocoevalcap>=1.2'],
     'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.6'],
 }
 

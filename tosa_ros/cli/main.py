@@ -11,8 +11,20 @@ from tosa_ros import __version__
 from tosa_ros.errors import TosaError
 
 COMMANDS = (
-    'ask', 'view', 'info', 'demo', 'world', 'train', 'eval', 'compare', 'up', 'camera', 'say',
-)  # fmt: skip
+    'ask',
+    'view',
+    'info',
+    'demo',
+    'up',
+    'camera',
+    'say',
+    'eval',
+    'compare',
+    'replay',
+    'bag',
+    'world',
+    'train',
+)
 
 
 def main(argv: list[str] | None = None) -> int:
