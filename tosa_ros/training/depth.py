@@ -33,7 +33,7 @@ class DepthRecipe:
 
     kind: Kind = 'relative'
     seed: int = 0
-    steps: int = 1200
+    steps: int = 700
     batch: int = 16
     scenes: int = 20_480
     width: int = 64

@@ -30,8 +30,8 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
-    steps: int = 5000
-    batch: int = 32
+    steps: int = 3000
+    batch: int = 16
     questions: int = 12
     question_tokens: int = 26
     walk_tokens: int = 32
@@ -39,16 +39,16 @@ class Recipe:
     scenes: int = 51_200
     episodes: int = 1_024
     frames: tuple[int, ...] = (4, 8)
-    dense_steps: int = 600
-    easy_steps: int = 600
-    episode_step: int = 3000
-    episode_share: float = 0.2
+    dense_steps: int = 800
+    easy_steps: int = 400
+    episode_step: int = 2100
+    episode_share: float = 0.1
     dense_weight: float = 0.3
     grounding_weight: float = 0.5
     lr: float = 2e-3
     adam_lr: float = 2e-3
     warmup: int = 60
-    decay: float = 0.3
+    decay: float = 0.35
     weight_decay: float = 0.02
     clip: float = 1.0
 
