@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import uuid
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from rosbags.highlevel import AnyReader
 
 from tosa_ros.cli import world
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, TosaError
 from tosa_ros.synthetic import episode
 from tosa_ros.synthetic.bags import START_S, quaternion
 from tosa_ros.synthetic.render import look
@@ -185,7 +186,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, made, monkeypatch):
     def full(*_, **__):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(np, 'savetxt', full)
-    with pytest.raises(DataError, match='No space left on device'):
+    monkeypatch.setattr(os, 'replace', full)
+    with pytest.raises(TosaError, match='No space left on device'):
         writing.write_frames(tmp_path / 'episode', made)
     assert list(tmp_path.iterdir()) == []
