@@ -121,9 +121,7 @@ class DepthTrainer:
         self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
         # Four times faster in bfloat16 on a CPU than channels first.
-        self.model = build_depth_model(recipe).to(
-            self.device, memory_format=torch.channels_last
-        )
+        self.model = build_depth_model(recipe).to(self.device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True
         )

@@ -119,7 +119,7 @@ def probe_targets(
         log_depth, known: (B, C, C) as in `Labels`, C twice the patches a side.
 
     Returns:
-        (B, Q, NAMES, 4): column and row of the middle in -1..1, log depth, count / 5; and its mask.
+        (B, Q, NAMES, 4): column and row of the middle in -1..1, log depth, count / 5; its mask.
     """
     side = log_depth.shape[-1] // 2
     patches = shown[..., opening : opening + side * side].float()

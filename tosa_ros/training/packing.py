@@ -113,15 +113,19 @@ def packed_hidden(
     asked = language.embed_tokens(questions).to(prefix.dtype).view(B, Q * L, -1)
     positions = torch.arange(P + L, device=questions.device)
     positions = torch.cat((positions[:P], positions[P:].repeat(Q)))[None]
-    return language(
-        inputs_embeds=torch.cat((prefix, asked), 1),
-        position_ids=positions,
-        attention_mask={'full_attention': None},
-        use_cache=False,
-        questions=Q,
-        length=L,
-        looked=looked,
-    ).last_hidden_state[:, P:].view(B, Q, L, -1)
+    return (
+        language(
+            inputs_embeds=torch.cat((prefix, asked), 1),
+            position_ids=positions,
+            attention_mask={'full_attention': None},
+            use_cache=False,
+            questions=Q,
+            length=L,
+            looked=looked,
+        )
+        .last_hidden_state[:, P:]
+        .view(B, Q, L, -1)
+    )
 
 
 def at_positions(hidden: Tensor, positions: Tensor) -> Tensor:

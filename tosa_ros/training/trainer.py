@@ -285,9 +285,7 @@ class Trainer:
             )
         return self._readers[source]
 
-    def _hidden(
-        self, batch: Batch, tower: Tensor, looked: list[Tensor] | None = None
-    ) -> Tensor:
+    def _hidden(self, batch: Batch, tower: Tensor, looked: list[Tensor] | None = None) -> Tensor:
         prefix = prefix_embeddings(self.model, self.opening, tower, batch.frames)
         return packed_hidden(self.model, prefix, batch.questions, looked)
 
