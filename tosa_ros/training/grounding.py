@@ -112,7 +112,7 @@ def grounding_loss(weights: Tensor, positions: Tensor, targets: Tensor) -> Tenso
 def probe_targets(
     shown: Tensor, counts: Tensor, log_depth: Tensor, known: Tensor, opening: int
 ) -> tuple[Tensor, Tensor]:
-    """What a token that has looked a name up should know of it, for single views.
+    """What a token that has looked a name up should know of it, in single views.
 
     Args:
         shown: (B, Q, NAMES, P) bool. counts: (B, Q, NAMES).
