@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,39 +74,29 @@ def main() -> int:
 
 
 def direct(args: argparse.Namespace) -> dict:
-    """The same work by calls: what a frame and a question cost without ROS."""
+    """The same work by calls, on the frames that the camera will show, each new to the model."""
     from tosa_ros.assets import embedded_model
     from tosa_ros.merging import ToSA
-    from tosa_ros.synthetic import single
+    from tosa_ros.synthetic import episode
     from tosa_ros.vlm import Answerer, VisionEncoder
 
     model = args.model or embedded_model()
     encoder = VisionEncoder.from_pretrained(model, merging=ToSA(keep=args.keep))
     answerer = Answerer.from_pretrained(model)
-    frame = single('test', 0, size=args.size, questions=0).frame
-    tokens = encoder.encode([frame])
-    first, last = [], []
-    for _ in range(12):
+    encoded, first, last = [], [], []
+    for frame in episode('test', 0, frames=32, size=args.size, questions=0).frames:
+        start = time.perf_counter()
+        tokens = encoder.encode([frame])
+        encoded.append(time.perf_counter() - start)
         start = time.perf_counter()
         pieces = answerer.stream(tokens, QUESTION, max_new_tokens=args.max_new_tokens)
         next(pieces, None)
         first.append(time.perf_counter() - start)
         list(pieces)
         last.append(time.perf_counter() - start)
-    return {
-        'encode': summary(timed(lambda: encoder.encode([frame]), 20)),
-        'first_word': summary(first[2:]),
-        'last_word': summary(last[2:]),
-    }
-
-
-def timed(call: Callable[[], object], count: int) -> list[float]:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return times
+    # The first calls of a process are slow, there as here.
+    times = {'encode': encoded[2:], 'first_word': first[2:], 'last_word': last[2:]}
+    return {name: summary(seconds) for name, seconds in times.items()}
 
 
 @contextlib.contextmanager

@@ -138,6 +138,18 @@ def test_an_estimate_of_colour_is_relative(bench, depth_node, estimator):
     assert (depth.min(), depth.max()) == (0.0, 1.0)
 
 
+def test_the_embedded_estimator_knows_metres(bench, depth_node):
+    pytest.importorskip('open3d')
+    from tosa_ros.synthetic import single
+
+    frame = single('test', 3, size=128, questions=0).frame
+    depth_node(source='monocular')
+    picture = conversions.image_message(frame.rgb, 'rgb8', bench.header())
+    message = bench.next('depth', lambda: bench.mouth('image').publish(picture))
+    estimate = conversions.depth_from_message(message)
+    assert np.median(np.abs(estimate / frame.depth_m - 1)) < 0.2
+
+
 def test_an_estimator_that_is_not_there_fails_to_configure_and_says_why(bench, depth_node):
     bench.listen('/rosout')
     node = depth_node(source='monocular', depth_model='/nowhere/model')

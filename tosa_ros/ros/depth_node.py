@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,10 @@ class DepthNode(TosaNode):
     def configure(self) -> None:
         kind = 'metres'
         if self.value('source') == 'monocular':
-            from tosa_ros.depth import MonocularDepth
+            # Torch is for this source alone.
+            from tosa_ros.ros.models import load_estimator
 
-            self._estimator = MonocularDepth.from_pretrained(
-                self.value('depth_model'), device=self.value('device')
-            )
+            self._estimator = load_estimator(self)
             kind = self._estimator.kind
             # The first inference is slow, and shows what does not fit: before the start.
             self._estimator.estimate(np.zeros((64, 64, 3), np.uint8))
@@ -73,7 +73,8 @@ class DepthNode(TosaNode):
             self._reader.max_m = self.value('max_depth_m')
 
     def status(self) -> dict[str, str]:
-        return {'model': 'sensor' if self._estimator is None else self._estimator.name}
+        estimator = self._estimator
+        return {'model': 'sensor' if estimator is None else Path(estimator.name).name}
 
     def _extrinsic(self) -> np.ndarray:
         pose, numbers = Pose(), list(self.value('extrinsic'))

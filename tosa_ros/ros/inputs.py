@@ -78,7 +78,9 @@ class Inputs:
         if not self._adapts(name):
             return topics.QOS[self._table[name].qos][0]
         offers = self._node.get_publishers_info_by_topic(resolved_name(self._node, name))
-        return bool(offers) and all(
+        if not offers:
+            return name in self._subscriptions and self._subscriptions[name][1]
+        return all(
             offer.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE for offer in offers
         )
 
@@ -99,6 +101,8 @@ class Inputs:
                 callback(message)
             except TosaError as error:
                 self._report(name, str(error))
+            except Exception as error:  # One message must not end the node.
+                self._report(name, f'{name}: {type(error).__name__}: {error}')
 
         def incompatible(_: Any) -> None:
             if adapts:

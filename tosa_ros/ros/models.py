@@ -1,4 +1,4 @@
-"""What the parameters `model`, `device`, `dtype`, `method`, `keep` and `alpha` stand for."""
+"""What the parameters that name models, devices and merging methods stand for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 
+from tosa_ros import assets
 from tosa_ros.assets import embedded_model
+from tosa_ros.depth import MonocularDepth
 from tosa_ros.errors import ModelError
 from tosa_ros.merging import METHODS, MergingMethod
+
+EMBEDDED_DEPTH = Path(assets.__file__).parent / 'tiny-depth-metric'
 
 
 def load_half(half: Any, node: Any) -> Any:
@@ -18,19 +22,41 @@ def load_half(half: Any, node: Any) -> Any:
     Raises:
         ModelError: there is no such model or device.
     """
-    model, device, dtype = (node.value(name) for name in ('model', 'device', 'dtype'))
+    model, dtype = node.value('model'), node.value('dtype')
     if not model:
-        node.get_logger().info('model is empty: using the embedded one, for the tiny world only')
+        _say_embedded(node, 'model')
+    return half.from_pretrained(
+        model or embedded_model(),
+        device=_device(node),
+        dtype=None if dtype == 'auto' else getattr(torch, dtype),
+    )
+
+
+def load_estimator(node: Any) -> MonocularDepth:
+    """The depth estimator of the node's parameters depth_model and device.
+
+    Raises:
+        DepthError, ModelError: there is no such model or device.
+    """
+    model = node.value('depth_model')
+    if not model:
+        _say_embedded(node, 'depth_model')
+        model = EMBEDDED_DEPTH
+    return MonocularDepth.from_pretrained(model, device=_device(node))
+
+
+def _device(node: Any) -> str:
+    device = node.value('device')
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f'parameter device: {device!r} is not available: {reason}') from error
-    return half.from_pretrained(
-        model or embedded_model(),
-        device=device,
-        dtype=None if dtype == 'auto' else getattr(torch, dtype),
-    )
+    return device
+
+
+def _say_embedded(node: Any, parameter: str) -> None:
+    node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
 
 
 def model_name(model: str) -> str:

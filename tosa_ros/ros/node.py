@@ -215,9 +215,11 @@ class TosaNode(LifecycleNode):
 
     def work_failed(self, error: Exception) -> None:
         """What to do with an exception from the worker: a fault, and the thread goes on."""
+        if not self.active:
+            return  # It was let go of in the middle.
         if isinstance(error, TosaError):
             self.fault('work', _one_line(error))
-        elif rclpy.ok(context=self.context):
+        else:
             self.fault('work', f'{type(error).__name__}: {_one_line(error)}', ERROR)
             self.get_logger().debug(''.join(traceback.format_exception(error)))
 

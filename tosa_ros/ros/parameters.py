@@ -156,8 +156,9 @@ DEPTH_PARAMETERS = (
     ),
     Parameter(
         'depth_model',
-        'depth-anything/Depth-Anything-V2-Small-hf',
-        'The monocular estimator: a checkpoint folder or a Hugging Face name.',
+        '',
+        'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
+        'depth-anything/Depth-Anything-V2-Small-hf. Empty is the embedded one.',
         read_only=True,
     ),
     _IMAGE_TRANSPORT,
