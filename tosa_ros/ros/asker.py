@@ -67,6 +67,10 @@ class Asker(Node):
         self._executor.shutdown()
         self.destroy_node()
 
+    def wait_until(self, condition: Callable[[], Any], timeout_s: float, complaint: str) -> None:
+        """Spins until the condition holds. Raises RosError with the complaint if it does not."""
+        self._spin_until(condition, time.monotonic() + timeout_s, complaint)
+
     def _spin_until(self, condition: Callable[[], Any], end: float, complaint: str) -> None:
         while not condition():
             if time.monotonic() > end:

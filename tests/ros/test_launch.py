@@ -1,0 +1,73 @@
+"""The launch files, where launch_ros is installed and this package built for it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = ROOT / 'launch'
+
+RUN = """
+import sys
+from launch import LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+file, *arguments = sys.argv[1:]
+service = LaunchService()
+service.include_launch_description(
+    IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(file),
+        launch_arguments=[tuple(argument.split(':=', 1)) for argument in arguments],
+    )
+)
+sys.exit(service.run())
+"""
+
+
+@pytest.mark.parametrize('name', ['vqa.launch.py', 'replay.launch.py'])
+def test_launch_files_compile(name):
+    compile((LAUNCH / name).read_text(), name, 'exec')
+
+
+@pytest.fixture
+def launched(run_process):
+    pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS distribution')
+    packages = pytest.importorskip('ament_index_python.packages')
+    try:
+        packages.get_package_prefix('tosa_ros')
+    except packages.PackageNotFoundError:
+        pytest.skip('tosa_ros is not built with colcon, or its workspace is not sourced')
+    return lambda name, *words: run_process([sys.executable, '-c', RUN, LAUNCH / name, *words])
+
+
+def test_the_graph_comes_up_and_answers(bench, launched, checkpoint):
+    launch = launched('vqa.launch.py', f'model:={checkpoint}', 'keep:=0.5', 'image_topic:=image',
+                      'depth_topic:=sensor_depth', 'camera_info_topic:=camera_info')  # fmt: skip
+    from tosa_ros.ros import conversions
+
+    def see():
+        bench.see(depth=False)
+        header = bench.header()
+        millimetres = (bench.depth_m * 1000).astype('uint16')
+        picture = conversions.image_message(bench.rgb, 'rgb8', header)
+        depth = conversions.image_message(millimetres, '16UC1', header)
+        bench.mouth('image').publish(picture)
+        bench.mouth('sensor_depth').publish(depth)
+
+    bench.wait(lambda: bench.state('vision_node') == 'active', see)
+    bench.wait(lambda: bench.state('qa_node') == 'active', see)
+    reply = bench.wait(
+        lambda: (one := bench.reply('what is there?', see))['spatial'] == 'metric' and one
+    )
+    assert (reply['error'], reply['tokens']) == ('', 18)
+    assert launch.end() == 0, launch.output
+
+
+def test_every_argument_is_described(launched):
+    launch = launched('vqa.launch.py', 'depth_source:=lidar')
+    assert launch.popen.wait(60) != 0
+    assert 'depth_source' in launch.output
