@@ -107,11 +107,14 @@ class AnswerDesk:
         while (job := self._next()) is not None:
             try:
                 self._answer(job)
-            except TosaError as error:
-                self._refuse(job.question, str(error))
             except Exception as error:
-                self._refuse(job.question, f'{type(error).__name__}: {error}')
-                self._on_error(error)
+                if self._closed:
+                    return  # Let go of in the middle: nobody is left to be told.
+                known = isinstance(error, TosaError)
+                reason = str(error) if known else f'{type(error).__name__}: {error}'
+                self._refuse(job.question, reason)
+                if not known:
+                    self._on_error(error)
 
     def _next(self) -> _Job | None:
         with self._wake:

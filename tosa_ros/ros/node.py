@@ -288,14 +288,18 @@ def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) ->
 def finish(nodes: Sequence[TosaNode]) -> None:
     """Closes and destroys nodes; where one's work cannot be waited for, ends the process."""
     stopped = [node.close() for node in nodes]
+    if not all(stopped):
+        # An inference cannot be interrupted, and nothing may be destroyed under it.
+        _leave()
     for node in nodes:
         node.destroy_node()
-    if not all(stopped):
-        # An inference cannot be interrupted, and Python's exit crashes torch's threads.
-        rclpy.try_shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+
+
+def _leave() -> None:
+    """Ends the process at once: Python's own exit crashes threads of torch that still run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _one_line(error: Exception) -> str:
