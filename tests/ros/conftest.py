@@ -123,7 +123,9 @@ class Bench:
         stamp = stamp_message(self.clock() if stamp_s is None else stamp_s)
         return Header(frame_id='camera', stamp=stamp)
 
-    def see(self, *, depth=True, image=None, camera_info=None, stamp_s=None) -> None:
+    def see(
+        self, *, depth=True, image=None, camera_info=None, stamp_s=None, depth_topic='depth'
+    ) -> None:
         """Publishes one instant; depth and image may be messages of one's own."""
         from tosa_ros.frames import Intrinsics
         from tosa_ros.ros import conversions
@@ -136,9 +138,9 @@ class Bench:
         for name, message in (
             ('camera_info', camera_info or info),
             ('image', image or picture),
-            ('depth', conversions.image_message(self.depth_m, '32FC1', header)),
+            (depth_topic, conversions.image_message(self.depth_m, '32FC1', header)),
         ):
-            if name == 'depth' and depth is not True:
+            if name == depth_topic and depth is not True:
                 if not depth:
                     continue
                 message = depth
