@@ -38,6 +38,7 @@ def recipe():
     return SmallRecipe(
         shape=TINY,
         steps=8,
+        walk_steps=4,
         batch=4,
         questions=3,
         question_tokens=96,

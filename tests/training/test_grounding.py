@@ -70,10 +70,21 @@ def test_probe_is_asked_for_place_depth_and_count():
     shown[0, 0, 1, 3 + 256] = True  # named, and not there
     depth = torch.zeros(1, 32, 32)
     depth[0, :2, 30:] = 1.5
-    targets, mask = probe_targets(
-        shown, torch.tensor([[[2.0, 0, 0]]]), depth, torch.ones(1, 32, 32, dtype=torch.bool), 3
-    )
-    torch.testing.assert_close(targets[0, 0, 0], torch.tensor([1.0, -1.0, 1.5, 0.4]))
-    assert mask[0, 0].tolist() == [[True] * 4, [False] * 3 + [True], [False] * 4]
+    known = torch.ones(1, 32, 32, dtype=torch.bool)
+    targets, mask = probe_targets(shown, torch.tensor([[[2.0, 0, 0]]]), depth, known, 3, 1)
+    torch.testing.assert_close(targets[0, 0, 0], torch.tensor([1.0, -1.0, 1.5, 0.4, 0.0]))
+    yes, no = True, False
+    assert mask[0, 0].tolist() == [[yes] * 4 + [no], [no] * 3 + [yes, no], [no] * 5]
     assert probe_loss(targets, targets, mask) == 0
     assert probe_loss(targets + 1, targets, mask) == 1
+
+
+def test_probe_is_asked_for_count_and_first_frame_of_an_episode():
+    shown = torch.zeros(1, 1, 3, 3 + 3 * 257, dtype=torch.bool)
+    shown[0, 0, 0, [3 + 257 + 15, 3 + 2 * 257]] = True  # in the second and third frame
+    shown[0, 0, 1, [3 + 256, 3 + 257 + 256, 3 + 2 * 257 + 256]] = True  # named, and not there
+    maps = torch.ones(3, 32, 32)
+    targets, mask = probe_targets(shown, torch.tensor([[[1.0, 0, 0]]]), maps, maps > 0, 3, 3)
+    torch.testing.assert_close(targets[0, 0, 0, 3:], torch.tensor([0.2, 1 / 8]))
+    yes, no = True, False
+    assert mask[0, 0].tolist() == [[no] * 3 + [yes, yes], [no] * 3 + [yes, no], [no] * 5]

@@ -26,12 +26,14 @@ def test_resumed_training_is_bit_identical_through_every_phase(tmp_path, make_tr
     first.train(until=4, evaluate_every=100)
     second = make_trainer(tmp_path / 'parts')
     assert second.step == 4
-    second.train(evaluate_every=100)
-    assert second.step == whole.step == 8
-    assert second.cursor == whole.cursor
+    second.train(until=9, evaluate_every=100)  # into the walk steps
+    third = make_trainer(tmp_path / 'parts')
+    third.train(evaluate_every=100)
+    assert third.step == whole.step == whole.length == 12
+    assert third.cursor == whole.cursor
     assert any('episode' in name for name in whole.cursor)
     assert all(torch.equal(a, b) for a, b in zip(
-        _weights(whole).values(), _weights(second).values(), strict=True))  # fmt: skip
+        _weights(whole).values(), _weights(third).values(), strict=True))  # fmt: skip
 
 
 def test_dense_phase_leaves_the_language_model_alone_and_answers_move_it(tmp_path, make_trainer):
@@ -100,12 +102,16 @@ def test_recipe_comes_back_from_a_state(tmp_path, make_trainer, recipe):
 
 
 def test_recipe_rates_rise_stay_and_fall_to_zero():
-    recipe = Recipe(steps=100, warmup=10, decay=0.5)
-    rates = [recipe.rate(step) for step in range(101)]
+    recipe = Recipe(steps=100, walk_steps=100, warmup=10, decay=0.5)
+    rates = [recipe.rate(step) for step in range(201)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:51] == [1.0] * 41
-    assert all(a > b for a, b in pairwise(rates[51:]))
-    assert rates[100] == pytest.approx(0)
+    assert all(a > b for a, b in pairwise(rates[51:100]))
+    assert rates[99] < 0.01
+    assert all(a < b for a, b in pairwise(rates[100:110]))  # the walk steps
+    assert all(a > b for a, b in pairwise(rates[110:]))
+    assert rates[109] == pytest.approx(recipe.walk_rate, rel=0.05)
+    assert rates[200] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(

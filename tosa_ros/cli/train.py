@@ -120,7 +120,7 @@ def _go(
     from tosa_ros.training.shards import Source, write_shards
 
     if trainer.step:
-        print(f'at step {trainer.step} of {trainer.recipe.steps}', file=sys.stderr)
+        print(f'at step {trainer.step} of {trainer.length}', file=sys.stderr)
     if args.export:
         print(export())
     if args.evaluate:

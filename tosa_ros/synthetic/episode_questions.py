@@ -17,11 +17,13 @@ class SeenEpisode(Seen):
     """An episode's scene graph; `clear` is what is visible enough in at least one frame.
 
     first_clear, first_glimpse: the first frame in which an object is visible enough, and
-    visible at all. rooms: names of the rooms the camera was in, in that order.
+    visible at all. clear_in: (frames, objects) bool, where an object is visible enough.
+    rooms: names of the rooms the camera was in, in that order.
     """
 
     first_clear: dict[int, int]
     first_glimpse: dict[int, int]
+    clear_in: np.ndarray
     rooms: tuple[str, ...]
 
 
@@ -60,11 +62,11 @@ def _same_room(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
 
 
 def _closer_to(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
-    """Distances are between centres; all three things share a room."""
+    """Distances are between centres; one frame at least shows all three things well."""
     anchor = pick(rng, list(seen.clear))
     if anchor is None:
         return None
-    room = seen.objects[anchor].room
+    beside = seen.clear_in[seen.clear_in[:, anchor]]
     centres = {i: np.array(seen.objects[i].centre) for i in seen.clear}
     away = {i: float(np.linalg.norm(c - centres[anchor])) for i, c in centres.items()}
     pair = pick(
@@ -73,7 +75,7 @@ def _closer_to(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
             seen,
             lambda a, b: (
                 anchor not in (a, b)
-                and seen.objects[a].room == seen.objects[b].room == room
+                and (beside[:, a] & beside[:, b]).any()
                 and away[b] - away[a] >= THRESHOLDS.closer_gap_m
             ),
         ),

@@ -105,7 +105,7 @@ def episode(
         clear.reshape(len(path), len(objects)),
         visited,
         ask(
-            _seen(objects, shown, clear, visited),
+            _seen(objects, shown, clear.reshape(len(path), len(objects)), visited),
             generator(split, index, 'episode questions'),
             questions,
             EPISODE_MAKERS,
@@ -202,5 +202,6 @@ def _seen(
         ever,
         {i: int(clear[:, i].argmax()) for i in ever},
         {i: int(glimpsed[:, i].argmax()) for i in ever},
+        clear,
         rooms,
     )

@@ -1,7 +1,7 @@
 """Dense pre-training: a throw-away head reads the simulator's labels off the tower's tokens.
 
-Each token stands for a patch of 2 x 2 cells. For each cell: the object's shape, colour, size and
-state, where its middle is, whether this cell is that middle, and the depth.
+Each token stands for a patch of 2 x 2 cells. For each cell: the object's shape, colour, size,
+state and its room's floor, where its middle is, whether this cell is that middle, and the depth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CELLS = 2  # a side of a patch
-ATTRIBUTES = ('shape', 'colour', 'size', 'state')
+ATTRIBUTES = ('shape', 'colour', 'size', 'state', 'floor')
 DENSE_TERMS = (*ATTRIBUTES, 'offset', 'middle', 'depth')
 REGRESSION = 4  # offset x, offset y, middle, log depth
 OFFSET_CELLS = 8.0  # offsets are in units of so many cells
@@ -21,7 +21,7 @@ OFFSET_CELLS = 8.0  # offsets are in units of so many cells
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """attributes: (N, 4, C, C) int64 class of each cell, 0 where there is no object.
+    """attributes: (N, 5, C, C) int64 class of each cell, 0 where there is no object.
     offset: (N, 2, C, C). middle, depth, known: (N, C, C); known: whether depth is.
     """
 
@@ -37,7 +37,7 @@ def make_labels(instances: Tensor, depth: Tensor, objects: Tensor, grid: int) ->
 
     Args:
         instances: (N, H, W) int8, -1 none. depth: (N, H, W) metres, NaN unknown.
-        objects: (N, K, 4) uint8, the classes of each object. grid: patches a side.
+        objects: (N, K, 5) uint8, the classes of each object. grid: patches a side.
     """
     cells = grid * CELLS
     step = instances.shape[-1] // cells
@@ -47,7 +47,7 @@ def make_labels(instances: Tensor, depth: Tensor, objects: Tensor, grid: int) ->
     flat = index.reshape(N, -1)
     there = flat >= 0
     slot = flat.clamp(min=0)
-    attributes = objects.long().gather(1, slot[..., None].expand(-1, -1, 4)) + 1
+    attributes = objects.long().gather(1, slot[..., None].expand(-1, -1, len(ATTRIBUTES))) + 1
     attributes = attributes.masked_fill(~there[..., None], 0)
     place = torch.stack(
         torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing='xy'), -1
@@ -65,7 +65,7 @@ def make_labels(instances: Tensor, depth: Tensor, objects: Tensor, grid: int) ->
     middle = (there & (distance <= nearest)).float()
     known = metres.isfinite() & (metres > 0)
     return Labels(
-        attributes.transpose(1, 2).view(N, 4, cells, cells),
+        attributes.transpose(1, 2).view(N, len(ATTRIBUTES), cells, cells),
         (offset / OFFSET_CELLS).transpose(1, 2).view(N, 2, cells, cells),
         middle.view(N, cells, cells),
         torch.where(known, metres, 1.0).log(),

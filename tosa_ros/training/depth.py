@@ -127,6 +127,11 @@ class DepthTrainer:
         )
         self.step = 0
 
+    @property
+    def length(self) -> int:
+        """Steps of the whole training."""
+        return self.recipe.steps
+
     def resume(self) -> bool:
         """Goes on from the saved state, if there is one."""
         state = load_state(self.out)
@@ -158,7 +163,7 @@ class DepthTrainer:
     ) -> dict[str, float]:
         """Trains to step `until` (the recipe's last) or for so many minutes, and saves."""
         recipe = self.recipe
-        until = recipe.steps if until is None else min(until, recipe.steps)
+        until = self.length if until is None else min(until, self.length)
         deadline = time.monotonic() + minutes * 60
         self.model.train()
         bar = tqdm(total=until, initial=self.step, unit='step', mininterval=2)

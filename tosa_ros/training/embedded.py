@@ -48,7 +48,13 @@ def trainer_of(
 
     fresh: pays no heed to what is saved. A new tokenizer is learned from the first data.
     """
-    from tosa_ros.synthetic import COLOURS, EPISODE_QUESTION_TYPES, QUESTION_TYPES, SHAPES
+    from tosa_ros.synthetic import (
+        COLOURS,
+        EPISODE_QUESTION_TYPES,
+        FLOORS,
+        QUESTION_TYPES,
+        SHAPES,
+    )
     from tosa_ros.training.tokenizer import tokenizer_from_json
     from tosa_ros.training.trainer import Trainer
 
@@ -58,7 +64,7 @@ def trainer_of(
         tokenizer_from_json(state['tokenizer']) if state else _new_tokenizer(recipe, data),
         out=out,
         cache=data,
-        attributes=(tuple(SHAPES), tuple(COLOURS), SIZES, STATES),
+        attributes=(tuple(SHAPES), tuple(COLOURS), SIZES, STATES, FLOORS),
         types=tuple(dict.fromkeys((*QUESTION_TYPES, *EPISODE_QUESTION_TYPES))),
         device=device,
         compiled=compiled,

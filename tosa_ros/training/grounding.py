@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 NAMES = 3  # looked up in a question, at most
-PROBED = 4  # numbers read off a name: column, row, depth, count
+PROBED = 5  # numbers read off a name: column, row, depth, count, first frame
 LAYER, HEADS = 1, 2  # of the language model: its second layer's first heads learn to look names up
 _THINGS = ('thing', 'things', 'object', 'objects')
 
@@ -110,32 +110,51 @@ def grounding_loss(weights: Tensor, positions: Tensor, targets: Tensor) -> Tenso
 
 
 def probe_targets(
-    shown: Tensor, counts: Tensor, log_depth: Tensor, known: Tensor, opening: int
+    shown: Tensor, counts: Tensor, log_depth: Tensor, known: Tensor, opening: int, frames: int
 ) -> tuple[Tensor, Tensor]:
-    """What a token that has looked a name up should know of it, in single views.
+    """What a token that has looked a name up should know of it.
+
+    A place is known of single views only: in several, a name has no one place. The first frame
+    is known of episodes only.
 
     Args:
         shown: (B, Q, NAMES, P) bool. counts: (B, Q, NAMES).
-        log_depth, known: (B, C, C) as in `Labels`, C twice the patches a side.
+        log_depth, known: (B * frames, C, C) as in `Labels`, C twice the patches a side.
 
     Returns:
-        (B, Q, NAMES, 4): column and row of the middle in -1..1, log depth, count / 5; its mask.
+        (B, Q, NAMES, 5): column and row of the middle in -1..1, log depth, count / 5, first
+        frame that shows it / 8; and which of them are known, a mask of the same shape.
     """
     side = log_depth.shape[-1] // 2
-    patches = shown[..., opening : opening + side * side].float()
+    by_frame = shown[..., opening:].unflatten(-1, (frames, side * side + 1))[..., :-1]
+    if frames == 1:
+        place, seen = _places(by_frame.squeeze(-2).float(), log_depth, known)
+        first = torch.zeros_like(place[..., :1])
+        timed = torch.zeros_like(seen[..., :1])
+    else:
+        place = torch.zeros((*shown.shape[:-1], 3), device=shown.device)
+        seen = torch.zeros_like(place, dtype=torch.bool)
+        in_frame = by_frame.any(-1)
+        first = in_frame.float().argmax(-1, keepdim=True).float() / 8
+        timed = in_frame.any(-1, keepdim=True)
+    named = shown.any(-1, keepdim=True)
+    values = torch.cat((place, counts[..., None] / 5, first), -1)
+    return values, torch.cat((seen, named, timed), -1)
+
+
+def _places(patches: Tensor, log_depth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, Q, NAMES, 3): middle and log depth of the patches (B, Q, NAMES, T) that show a name."""
+    side = log_depth.shape[-1] // 2
     total = patches.sum(-1, keepdim=True)
     share = patches / total.clamp(min=1)
-    line = torch.linspace(-1, 1, side, device=shown.device)
+    line = torch.linspace(-1, 1, side, device=patches.device)
     depth = torch.where(known, log_depth, 0.0).unflatten(1, (side, 2)).unflatten(3, (side, 2))
     depth = depth.mean((2, 4)).flatten(1)  # holes are few, and count as one metre
     places = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
     places = places.expand(depth.shape[0], -1, -1)
     values = torch.cat((places, depth[..., None]), -1)  # (B, T, 3)
     looked_up = torch.einsum('bqnt,btv->bqnv', share, values)
-    seen = (total > 0).expand_as(looked_up)
-    count = counts[..., None] / 5
-    named = shown.any(-1, keepdim=True)
-    return torch.cat((looked_up, count), -1), torch.cat((seen, named), -1)
+    return looked_up, (total > 0).expand_as(looked_up)
 
 
 def probe_loss(read: Tensor, targets: Tensor, mask: Tensor) -> Tensor:

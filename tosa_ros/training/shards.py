@@ -96,11 +96,11 @@ def write_shards(cache: Path, source: Source, samples: int) -> None:
 
 
 def _arrays(samples: list) -> dict[str, np.ndarray]:
-    from tosa_ros.synthetic import COLOURS, SHAPES
+    from tosa_ros.synthetic import COLOURS, FLOORS, SHAPES
 
     frames = [getattr(s, 'frames', None) or (s.frame,) for s in samples]
     instances = [np.asarray(s.instances) for s in samples]
-    objects = np.full((len(samples), MAX_OBJECTS, 4), 255, np.uint8)
+    objects = np.full((len(samples), MAX_OBJECTS, 5), 255, np.uint8)
     for row, sample in zip(objects, samples, strict=True):
         if len(sample.objects) > MAX_OBJECTS:
             raise DataError(f'{len(sample.objects)} objects in a sample; at most {MAX_OBJECTS}')
@@ -110,6 +110,7 @@ def _arrays(samples: list) -> dict[str, np.ndarray]:
                 COLOURS.index(o.colour),
                 SIZES.index(o.size_name),
                 STATES.index(o.state),
+                FLOORS.index(o.room),
             )
     return {
         'rgb': np.stack([np.stack([f.rgb for f in fs]) for fs in frames]),
@@ -122,7 +123,7 @@ def _arrays(samples: list) -> dict[str, np.ndarray]:
 @dataclass(frozen=True, eq=False)
 class Shard:
     """An open shard. rgb (N, F, 128, 128, 3) uint8, depth (N, F, 128, 128) float16 metres,
-    instances (N, F, 128, 128) int8, objects (N, K, 4) uint8: shape, colour, size, state;
+    instances (N, F, 128, 128) int8, objects (N, K, 5) uint8: shape, colour, size, state, floor;
     questions: for each sample a list of (text, answer, type).
     """
 

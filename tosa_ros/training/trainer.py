@@ -87,6 +87,11 @@ class Trainer:
         self._compiled = compiled
         self._functions: dict[tuple, object] = {}
 
+    @property
+    def length(self) -> int:
+        """Steps of the whole training."""
+        return self.recipe.steps + self.recipe.walk_steps
+
     def resume(self) -> bool:
         """Goes on from the saved state, if there is one."""
         state = load_state(self.out)
@@ -154,7 +159,7 @@ class Trainer:
         Returns:
             The last loss terms.
         """
-        until = self.recipe.steps if until is None else min(until, self.recipe.steps)
+        until = self.length if until is None else min(until, self.length)
         deadline = time.monotonic() + minutes * 60
         shown: dict[str, float] = {}
         bar = tqdm(total=until, initial=self.step, unit='step', smoothing=0.05, mininterval=2)
@@ -294,10 +299,13 @@ class Trainer:
         return logits, answer_targets(batch.questions, batch.answers, batch.lengths)
 
     def _probe_loss(self, batch: Batch, hidden: Tensor) -> Tensor:
-        if batch.frames > 1:  # a name has no one place in several views
-            return hidden.new_zeros(())
         targets, mask = probe_targets(
-            batch.shown, batch.counts, batch.labels.depth, batch.labels.known, len(self.opening)
+            batch.shown,
+            batch.counts,
+            batch.labels.depth,
+            batch.labels.known,
+            len(self.opening),
+            batch.frames,
         )
         return probe_loss(self.probe(at_positions(hidden, batch.names)), targets, mask)
 
