@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from tosa_ros.merging.rows import take
+
 
 class Match(NamedTuple):
     """`removed[b, i]` is fused into (or, when pruning, represented by) `target[b, i]`.
@@ -25,9 +27,13 @@ class Match(NamedTuple):
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine similarity of every pair: (B, N, C), (B, M, C) -> (B, N, M) float32."""
-    a = F.normalize(a.float(), dim=-1)
-    b = F.normalize(b.float(), dim=-1)
-    return a @ b.transpose(1, 2)
+    return F.normalize(a.float(), dim=-1) @ F.normalize(b.float(), dim=-1).mT
+
+
+def alternate_cosine(keys: Tensor) -> Tensor:
+    """Cosine similarity of even rows to odd ones: (B, T, C) -> (B, ceil(T/2), floor(T/2))."""
+    unit = F.normalize(keys.float(), dim=-1)
+    return unit[:, ::2] @ unit[:, 1::2].mT
 
 
 def match_bipartite(scores: Tensor, r: int) -> Match:
@@ -37,9 +43,10 @@ def match_bipartite(scores: Tensor, r: int) -> Match:
     Every A picks its best B (the first of equals); the r strongest pairs are matched (the first
     of equals, in token order).
     """
-    best, partner = scores.max(dim=-1)
-    strongest = best.argsort(dim=-1, descending=True, stable=True)[:, :r]
-    return Match(removed=2 * strongest, target=2 * partner.gather(1, strongest) + 1)
+    strongest = scores.amax(dim=-1).argsort(dim=-1, descending=True, stable=True)[:, :r]
+    # Finding the partner costs more than the rest, so only those that are used are found.
+    partner = take(scores, strongest).argmax(dim=-1)
+    return Match(removed=2 * strongest, target=2 * partner + 1)
 
 
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:
@@ -48,12 +55,9 @@ def match_energy(keys: Tensor, r: int, margin: float) -> Match:
     keys (B, T, C). The 2r tokens of highest energy are split alternately, by falling energy,
     into A and B; every A is matched with its best B. The others are protected.
     """
-    energy = F.elu(cosine(keys, keys) - margin).mean(dim=-1)
+    unit = F.normalize(keys.float(), dim=-1)
+    energy = F.elu(unit @ unit.mT - margin).mean(dim=-1)
     redundant = energy.argsort(dim=-1, descending=True, stable=True)[:, : 2 * r]
     a, b = redundant[:, ::2], redundant[:, 1::2]
-    channels = (1, 1, keys.shape[-1])
-    scores = cosine(
-        keys.gather(1, a.unsqueeze(-1).repeat(channels)),
-        keys.gather(1, b.unsqueeze(-1).repeat(channels)),
-    )
-    return Match(removed=a, target=b.gather(1, scores.argmax(dim=-1)))
+    partner = (take(unit, a) @ take(unit, b).mT).argmax(dim=-1)
+    return Match(removed=a, target=b.gather(1, partner))

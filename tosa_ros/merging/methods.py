@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy
+from tosa_ros.merging.matching import Match, alternate_cosine, match_bipartite, match_energy
 from tosa_ros.merging.schedule import (
     RemovalSpec,
     alpha_at,
@@ -46,6 +47,9 @@ class MergingMethod:
     r: RemovalSpec | None = None
     proportional: bool = True
 
+    # Whether `match` looks at spatial tokens; if not, they are not carried along.
+    spatial_aware: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if self.r is not None and self.keep is not None:
             raise MergingError(f'keep={self.keep} and r={self.r} are both given: leave one out')
@@ -66,9 +70,12 @@ class MergingMethod:
         """Pairs to fuse in this layer. keys (B, T, C): the patch tokens' attention keys."""
         raise NotImplementedError
 
-    def fuse(self, x: Tensor, size: Tensor, groups: Groups, *, layer: int, layers: int) -> Tensor:
-        """Tokens after the merge: (B, T, D), sizes (B, T) -> (B, T - r, D)."""
-        return average(x, size, groups)
+    def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
+        """Tokens after the merge: (B, T, D) -> (B, T - r, D).
+
+        share (B, r): the part of its group's size that each removed token has.
+        """
+        return average(x, share, groups)
 
     def prunes(self, layer: int, layers: int) -> bool:
         """Whether this layer drops the matched tokens instead of fusing them."""
@@ -95,7 +102,7 @@ class ToMe(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        return match_bipartite(cosine(keys[:, ::2], keys[:, 1::2]), r)
+        return match_bipartite(alternate_cosine(keys), r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +120,8 @@ class ToFu(ToMe):
         if self.prune_layers is not None and self.prune_layers < 0:
             raise MergingError(f'prune_layers: {self.prune_layers}; wanted 0 or more layers')
 
-    def fuse(self, x: Tensor, size: Tensor, groups: Groups, *, layer: int, layers: int) -> Tensor:
-        return groups.keep(x) if self.prunes(layer, layers) else mlerp(x, size, groups)
+    def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
+        return mlerp(x, share, groups)
 
     def prunes(self, layer: int, layers: int) -> bool:
         return layer < (layers // 2 if self.prune_layers is None else self.prune_layers)
@@ -140,6 +147,8 @@ class ToSA(MergingMethod):
     spatial: str = 'auto'
     length_scale_m: float = 0.25
 
+    spatial_aware: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_alpha(self.alpha)
@@ -155,7 +164,7 @@ class ToSA(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        scores = cosine(keys[:, ::2], keys[:, 1::2])
+        scores = alternate_cosine(keys)
         if spatial is not None:
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
             near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))

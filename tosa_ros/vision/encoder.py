@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
+from tosa_ros.merging.rows import add_rows
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.adapters import Adapter, adapter_for
 
@@ -129,11 +131,11 @@ class MergedEncoder:
         x = self.adapter.attend(layer, x, run.state.bias(x.dtype) if weighted else None, **kwargs)
         remove = run.plan[index]
         if remove:
-            keys = run.keys.mean(dim=2)
+            # Their sum over heads: as good as the mean, since only directions are compared.
             x, run.state = merge_layer(
                 self.method,
                 x,
-                keys,
+                run.keys.sum(dim=2),
                 run.state,
                 remove=remove,
                 layer=index,
@@ -157,7 +159,7 @@ class MergedEncoder:
         run.merges = any(run.plan)
         run.merged = False
         run.keys = None
-        run.state = MergeState.start(x, protected, spatial)
+        run.state = MergeState.start(x, protected, spatial if self.method.spatial_aware else None)
 
     def _result(self, spatial: SpatialTokens | None, output: Any) -> MergedTokens:
         run, protected = self._run, self.adapter.protected
@@ -168,7 +170,7 @@ class MergedEncoder:
         self.latest = MergedTokens(
             tokens=tokens[:, protected:],
             class_tokens=tokens[:, :protected],
-            size=state.size[:, protected:],
+            size=state.size,
             source=state.source,
             xyz=None if points is None else mean_points(points, state.source, count),
             output=output,
@@ -203,14 +205,13 @@ def merge_tokens(model: nn.Module, method: MergingMethod) -> MergedEncoder:
 
 def mean_points(points: Tensor, source: Tensor, tokens: int) -> Tensor:
     """Mean known point of each token: (B, N, 3) NaN unknown, source (B, N) -> (B, tokens, 3)."""
-    member = (source.unsqueeze(1) == _arange(tokens, source)).to(points.dtype)
     known = points.isfinite().all(dim=-1, keepdim=True)
-    count = member @ known.to(points.dtype)
-    return (member @ points.masked_fill(~known, 0.0)) / count.masked_fill(count == 0, float('nan'))
-
-
-def _arange(count: int, like: Tensor) -> Tensor:
-    return like.new_ones(count).cumsum(0).sub(1)[None, :, None]
+    rows = torch.cat([points.masked_fill(~known, 0.0), known.to(points.dtype)], dim=-1)
+    # Pruned patches count for a token behind the last.
+    sums = rows.new_zeros(len(points), tokens + 1, 4)
+    sums = add_rows(sums, source.where(source >= 0, tokens), rows)[:, :tokens]
+    count = sums[..., 3:]
+    return sums[..., :3] / count.masked_fill(count == 0, float('nan'))
 
 
 def _refuse_padding(args: tuple, kwargs: dict) -> None:
