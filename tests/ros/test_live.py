@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +19,15 @@ pytest.importorskip('open3d')
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
-from tosa_ros.ros.live import LiveReplay, Recorded, TimedQuestion
+from tosa_ros.ros.live import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
 from tosa_ros.ros.qa_node import QaNode
+from tosa_ros.ros.topics import qos_profile
 from tosa_ros.ros.vision_node import VisionNode
 from tosa_ros.synthetic import bags, episode
 
+ROOT = Path(__file__).parents[2]
 NEEDED = (bags.COLOUR_TOPIC, bags.DEPTH_TOPIC, bags.INFO_TOPIC)
 
 
@@ -75,17 +82,87 @@ def test_questions_are_asked_at_their_times(ros, robot, recording, walk):
         TimedQuestion('end', 'what was there?'),
         TimedQuestion('middle', 'what is there?', start + length / 2),
     ]
-    replay = LiveReplay(*recording, rate=length / 2)
+    replay = LiveReplay(*recording, rate=length / 2, image=bags.COLOUR_TOPIC)
     assert replay.left_out == {}
+    settings = replay.settings()
+    assert settings['models'] == dict.fromkeys(('vision_node', 'qa_node'), 'tiny')
+    assert settings['vision_node']['keep'] == 0.25
+    assert settings['qa_node']['max_new_tokens'] == 4
     began = time.monotonic()
-    replies = {q.id: reply for q, reply in replay.run(questions, wait_for=NEEDED)}
+    heard = {one.question.id: one for one in replay.run(questions, wait_for=['/clock', *NEEDED])}
     assert time.monotonic() - began >= 2
-    replay.close()
-    assert list(replies) == ['middle', 'end']
+    assert list(heard) == ['middle', 'end']
+    replies = {name: one.reply for name, one in heard.items()}
     assert [reply['error'] for reply in replies.values()] == ['', '']
     assert replies['end']['stamp'] == pytest.approx(start + length)
     assert start <= replies['middle']['stamp'] < start + length
     assert {reply['spatial'] for reply in replies.values()} == {'metric'}
+    assert replay.tokens_before == 36
+    playback = replay.playback
+    assert playback.played == 8
+    assert 1 <= playback.encoded <= 8
+    assert playback.wall_s >= 2
+    assert {'vision_node', 'qa_node'} <= playback.nodes.keys()
+    replay.close()
+
+
+@pytest.fixture
+def slow_answers(ros):
+    """Someone who answers each question half a second after it came; and when each came."""
+    node = ros.create_node('slow')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    came, answered, end = [], [], threading.Event()
+    mouth = node.create_publisher(String, 'answer', qos_profile('answer'))
+    node.create_subscription(String, 'question', lambda m: came.append((_now(), m.data)), 100)
+
+    def work():
+        while not end.is_set():
+            executor.spin_once(timeout_sec=0.01)
+            while len(answered) < len(came) and _now() - came[len(answered)][0] >= 0.5:
+                name = json.loads(came[len(answered)][1])['id']
+                answered.append(_now())
+                reply = {'id': name, 'text': 'so', 'error': '', 'done': True}
+                mouth.publish(String(data=json.dumps(reply)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield came
+    end.set()
+    thread.join()
+    executor.shutdown()
+    node.destroy_node()
+
+
+def _now():
+    return time.monotonic()
+
+
+def test_a_question_does_not_wait_for_the_answer_to_another(ros, recording, slow_answers, walk):
+    start, length = bags.START_S, walk.frames[-1].stamp
+    questions = [TimedQuestion(n, 'what?', start + n * 0.1) for n in range(4)]
+    replay = LiveReplay(*recording, rate=length)
+    heard = list(replay.run(questions))
+    replay.close()
+    assert [one.question.id for one in heard] == [0, 1, 2, 3]
+    assert {one.reply['text'] for one in heard} == {'so'}
+    asked = [when for when, _ in slow_answers]
+    assert asked[3] - asked[0] < 0.5  # though none was answered by then
+
+
+def test_no_more_questions_wait_than_the_nodes_take(ros, recording, slow_answers, walk):
+    questions = [TimedQuestion(n, 'what?', bags.START_S + 0.1) for n in range(MAX_WAITING + 2)]
+    replay = LiveReplay(*recording, rate=walk.frames[-1].stamp / 2)
+    late = [one.late_s for one in replay.run(questions)]
+    replay.close()
+    assert max(late[:MAX_WAITING]) < 0.5 < min(late[MAX_WAITING:])
+
+
+def test_a_question_that_nobody_answers_has_a_reason(ros, recording, slow_answers, walk):
+    replay = LiveReplay(*recording, rate=100)
+    [one] = replay.run([TimedQuestion('a', 'what?')], timeout_s=0.2)
+    replay.close()
+    assert one.reply == {'text': '', 'error': 'no answer within 0.2 s'}
 
 
 def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
@@ -94,6 +171,10 @@ def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
     assert replay.left_out == {'/odd': 'odd_msgs/msg/Odd'}
     with pytest.raises(RosError, match='nobody subscribes to /camera/color/image_raw'):
         list(replay.run([], wait_for=NEEDED[:1]))
+    with pytest.raises(RosError, match='start the nodes with --use-sim-time'):
+        list(replay.run([], wait_for=['/clock']))
+    with pytest.raises(RosError, match=r'not active \(vision_node: not heard of, qa_node'):
+        replay.settings()
     replay.close()
 
 
@@ -108,3 +189,71 @@ def test_a_damaged_recording_is_told(ros, recording):
     replay.close()
     with pytest.raises(RosError, match='rate: 0'):
         LiveReplay({}, [], rate=0)
+
+
+# The command
+
+
+@pytest.fixture
+def bag(walk, tmp_path):
+    bags.write_bag(tmp_path / 'kitchen', walk)
+    return tmp_path / 'kitchen'
+
+
+def replayed(bag, questions, out, *more):
+    """`tosa replay --live` in a process of its own."""
+    path = bag.with_name('questions.json')
+    path.write_text(json.dumps(questions))
+    words = [bag, '--questions', path, '--live', '--rate', 3, '--out', out, *more]
+    command = [sys.executable, '-m', 'tosa_ros.cli.main', 'replay', *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+
+
+def test_the_command_plays_asks_and_reports(ros, robot, bag, tmp_path):
+    questions = [
+        {'question': 'What is there?', 'answer': 'a cat', 'time': 1, 'id': 'now'},
+        {'question': 'What was there?', 'answer': 'a dog', 'id': 'then'},
+        {'question': 'And next year?', 'time': 3e7, 'id': 'never'},
+    ]
+    out = tmp_path / 'run'
+    done = replayed(bag, questions, out, '--json')
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert results == json.loads((out / 'scores.json').read_text())
+    assert (results['questions'], results['scored']) == (3, 2)
+    method = results['methods']['live']
+    assert method['answered'] == 2
+    assert method['cost']['tokens_before'] == 36
+    assert method['cost']['tokens_after'] == 9
+    assert list(results['not_evaluated']) == ['question never']
+    live = results['live']
+    assert live['images_played'] == 8
+    assert live['images_encoded'] + live['images_dropped'] == 8
+    assert live['latency_ms']['whole answer'][0] > 0
+    assert {'first word', 'vision_node, a frame'} <= live['latency_ms'].keys()
+    predictions = json.loads((out / 'live' / 'predictions.json').read_text())
+    assert [one['question_id'] for one in predictions] == ['now', 'then']
+    text = (out / 'report.md').read_text()
+    for wanted in ('8 images played', 'dropped', 'whole answer', "'keep': 0.25", 'never'):
+        assert wanted in text
+    # Again: what is answered is not asked again, and the rate is part of the run.
+    before = (out / 'live' / 'answers.jsonl').read_bytes()
+    done = replayed(bag, questions, out)
+    assert done.returncode == 0, done.stderr
+    assert (out / 'live' / 'answers.jsonl').read_bytes() == before
+    assert '8 images played' in (out / 'report.md').read_text()
+    done = replayed(bag, questions, out, '--rate', 4)
+    assert done.returncode == 2
+    assert 'made with rate=3.0, not 4.0' in done.stderr
+
+
+def test_what_the_nodes_decide_is_no_option(bag, tmp_path):
+    for more, message in (
+        (('--keep', 0.5), '--keep is for --offline'),
+        (('--max-new-tokens', 5), '--max-new-tokens is for --offline'),
+        (('--offline',), 'wanted --offline (reads the bag and calls the model) or --live'),
+    ):
+        done = replayed(bag, [{'question': 'What?'}], tmp_path / 'run', *more)
+        assert done.returncode == 2
+        [line] = done.stderr.splitlines()
+        assert message in line

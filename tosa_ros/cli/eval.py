@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tosa_ros.evaluation.questions import Benchmark
     from tosa_ros.evaluation.results import Judging
-    from tosa_ros.evaluation.runner import Asking
+    from tosa_ros.evaluation.runner import Asking, Outcome
     from tosa_ros.merging import MergingMethod
 
 NAMES = (
@@ -32,6 +32,9 @@ NAMES = (
     'tinyworld-views',
     'jsonl',
 )
+
+# The embedded model was taught bare questions; a sentence about short answers confuses it.
+EMBEDDED_PROMPT = '{question}'
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -107,29 +110,42 @@ def run_benchmark(
 
     more_settings: what the answers depend on besides those options.
     """
-    from tosa_ros.evaluation.report import check_plotting, score_table, write_report
-    from tosa_ros.evaluation.results import score_run
+    from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
     from tosa_ros.evaluation.runner import Asking, evaluate
 
     if args.out is None:
         raise DataError('--out is missing: the folder for answers and report')
     check_plotting()
+    prompt = args.prompt or (None if args.model else EMBEDDED_PROMPT)
     args = argparse.Namespace(**{**vars(args), 'model': options.model_path(args)})
     methods = methods_from(args)
     judging = judging_from(args)
-    asking = Asking(args.frames, args.prompt, args.max_new_tokens, _depth_estimator(args))
+    asking = Asking(args.frames, prompt, args.max_new_tokens, _depth_estimator(args))
     settings = settings_from(benchmark, asking, args) | (more_settings or {})
     with RunFolder(args.out, settings) as folder:
         pipeline = options.pipeline_from(args, next(iter(methods.values())))
-        outcome = evaluate(benchmark, pipeline, methods, folder, asking, _progress_bar())
-        results = score_run(benchmark, outcome, args.out, settings, judging)
-        write_report(args.out, results)
+        outcome = evaluate(benchmark, pipeline, methods, folder, asking, progress_bar())
+        return conclude(benchmark, outcome, args, settings, judging)
+
+
+def conclude(
+    benchmark: Benchmark,
+    outcome: Outcome,
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    judging: Judging | None,
+    live: dict[str, Any] | None = None,
+) -> int:
+    """Scores, writes the report and prints the scores; 1 when a judge failed."""
+    from tosa_ros.evaluation.report import markdown_table, score_table, write_report
+    from tosa_ros.evaluation.results import score_run
+
+    results = score_run(benchmark, outcome, args.out, settings, judging, live)
+    write_report(args.out, results)
     if args.json:
         options.print_json(results)
     else:
-        from tosa_ros.evaluation.report import markdown_table
-
         print('\n'.join(markdown_table(score_table(results))))
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
         print(f'tosa {args.command}: {what}: {why}', file=sys.stderr)
@@ -200,7 +216,7 @@ def _depth_estimator(args: argparse.Namespace) -> Any:
     return lambda frame: estimator.annotate(frame.without_depth())
 
 
-def _progress_bar() -> Callable[[int, int], None]:
+def progress_bar() -> Callable[[int, int], None]:
     """Rate and time left, of the answers that this process gives."""
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""Questions about a bag, answered offline: the bag is read, the core is called, no ROS runs."""
+"""Questions about a bag: which of its images each is about, and when it would be asked."""
 
 from __future__ import annotations
 
@@ -64,12 +64,26 @@ class BagQuestions(Benchmark):
         time_s = self._times[episode]
         return self.bag if time_s is None else _Beginning(self.bag, self._seen_by(time_s))
 
-    def _seen_by(self, time_s: float) -> int:
-        """How many images the bag has by a time.
+    def asked_at(self, question: Question) -> float | None:
+        """The bag's own time (seconds) of a question, when it is played; None: after its end.
 
         Raises:
             DataError: a time before the first image, or after the bag's end.
         """
+        time_s = question.details['time']
+        if time_s is None:
+            return None
+        last, moment = self._seen_by(time_s) - 1, self._moment(time_s)
+        return float(self.bag.received_s[last] + moment - self.bag.stamps_s[last])
+
+    def _seen_by(self, time_s: float) -> int:
+        """How many images the bag has by a time."""
+        # A microsecond more, for a time that was written with fewer digits than the stamp.
+        moment = self._moment(time_s) + 1e-6
+        return int(np.searchsorted(self.bag.stamps_s, moment, side='right'))
+
+    def _moment(self, time_s: float) -> float:
+        """A question's time as a stamp (seconds)."""
         stamps = self.bag.stamps_s
         first, last = stamps[0], stamps[-1]
         absolute = time_s >= RELATIVE_BEFORE_S
@@ -84,8 +98,7 @@ class BagQuestions(Benchmark):
                 f'time {time_s:.3f}: outside of {self.bag.path.name}, whose images are of '
                 f'{first:.3f} to {last:.3f} s ({last - first:.3f} s in all)'
             )
-        # A microsecond more, for a time that was written with fewer digits than the stamp.
-        return int(np.searchsorted(stamps, moment + 1e-6, side='right'))
+        return moment
 
 
 class _Beginning(Sequence[Frame]):

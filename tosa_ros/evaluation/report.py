@@ -107,10 +107,23 @@ def cost_table(results: Mapping[str, Any]) -> Table:
         ('decode ms', 'decode_ms', '.1f'),
     )
     rows = [
-        [label, *(format(method['cost'][key], form) for _, key, form in names), _spatial(method)]
+        [
+            label,
+            *(_formatted(method['cost'][key], form) for _, key, form in names),
+            _spatial(method),
+        ]
         for label, method in results['methods'].items()
     ]
     return ['method', *(name for name, _, _ in names), 'spatial'], rows
+
+
+def latency_table(live: Mapping[str, Any]) -> Table:
+    """Milliseconds of the running nodes, a row a stage."""
+    rows = [
+        [what, *(format(value, '.1f') for value in values)]
+        for what, values in live['latency_ms'].items()
+    ]
+    return ['', 'median', '95 %'], rows
 
 
 def category_table(results: Mapping[str, Any]) -> Table:
@@ -151,6 +164,7 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
         (f'Scores (percent, with the 95 % interval; {scored})', score_table(results)),
         ('Cost (means a question)', cost_table(results)),
         ('Not evaluated; its questions count as wrong', faults),
+        *_live_parts(results['live']),
         ('Not judged', judge),
         ('Problems in the data', results['problems']),
         ('Settings', settings),
@@ -160,6 +174,22 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
         main = next(iter(results['methods'].values()))['scores'][0]['metric']
         parts.insert(2, (f'By category: {main}', category_table(results)))
     return [(heading, part) for heading, part in parts if part]
+
+
+def _live_parts(live: Mapping[str, Any] | None) -> list[tuple[str, Table | list[str]]]:
+    if live is None:
+        return []
+    dropped, played = live['images_dropped'], live['images_played']
+    frames = [
+        f'{played} images played in {live["played_s"]:.1f} s, {live["images_encoded"]} encoded',
+        f'{dropped} dropped ({100 * dropped / max(played, 1):.1f} %)',
+    ]
+    if live['asked_late']:
+        frames.append(f'{live["asked_late"]} questions were asked late: too many waited')
+    return [
+        ('Latency of the running nodes (milliseconds)', latency_table(live)),
+        ('Frames of the running nodes', frames),
+    ]
 
 
 def _markdown(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | None) -> str:
@@ -218,7 +248,11 @@ def _line(value: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.1f}'
+    return _formatted(value, '.1f')
+
+
+def _formatted(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)
 
 
 def _spatial(method: Mapping[str, Any]) -> str:

@@ -34,8 +34,11 @@ def score_run(
     folder: Path,
     settings: Mapping[str, Any],
     judging: Judging | None = None,
+    live: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Scores every method's answers and writes predictions, values and scores into the folder.
+
+    live: what `evaluation.live.summary` says, where the answers are the running nodes'.
 
     Returns:
         what `scores.json` holds. Where a judge failed, `judge_errors` says so by method, and
@@ -76,6 +79,7 @@ def score_run(
         'not_evaluated': outcome.faults,
         'problems': list(benchmark.problems),
         'judge_errors': judge_errors,
+        'live': live,
         'examples': _examples(benchmark, outcome),
     }
     write_json(folder / SCORES, results)
@@ -85,21 +89,26 @@ def score_run(
 def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over answers: visual tokens, milliseconds; and how often vision ran.
 
+    What the answers do not tell is None: running nodes encode all the time and answer meanwhile.
     A question about frames that were encoded for an earlier one costs no vision time, so that
     `vision_ms` is spread over an episode's questions; `vision_ms_per_frame` is not.
     """
-    passes = [record for record in records if record['vision_ms'] > 0]
+    passes = [record for record in records if record.get('vision_ms', 0) > 0]
     encoded = sum(record['frames'] for record in passes)
 
-    def mean(name: str) -> float:
+    def mean(name: str) -> float | None:
+        if any(name not in record for record in records):
+            return None
         return sum(record[name] for record in records) / len(records) if records else 0.0
 
+    measured = mean('vision_ms') is not None
+    per_frame = sum(record['vision_ms'] for record in passes) / max(encoded, 1)
     return {
         'frames': mean('frames'),
         'tokens_before': mean('tokens_before'),
         'tokens_after': mean('tokens_after'),
-        'vision_passes': len(passes),
-        'vision_ms_per_frame': sum(r['vision_ms'] for r in passes) / encoded if encoded else 0.0,
+        'vision_passes': len(passes) if measured else None,
+        'vision_ms_per_frame': per_frame if measured else None,
         'vision_ms': mean('vision_ms'),
         'prefill_ms': mean('prefill_ms'),
         'decode_ms': mean('decode_ms'),

@@ -120,10 +120,15 @@ def evaluate(
                     _ask(benchmark, pipeline, frames, question, asking, journals[label], outcome)
                     tick()
         outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
+    something_of(outcome, benchmark)
+    return outcome
+
+
+def something_of(outcome: Outcome, benchmark: Benchmark) -> None:
+    """Raises DataError, with the first reason, where there is not one answer."""
     if not any(outcome.answers.values()):
         what, why = next(iter(outcome.faults.items()))
-        raise DataError(f'{benchmark.name}: no question could be asked; {what}: {why}')
-    return outcome
+        raise DataError(f'{benchmark.name}: no question was answered; {what}: {why}')
 
 
 def fingerprint(benchmark: Benchmark, asking: Asking) -> str:

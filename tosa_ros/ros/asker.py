@@ -40,27 +40,43 @@ class Asker(Node):
             RosError: nobody listens to questions, or no answer comes within the timeout.
         """
         end = time.monotonic() + timeout_s
+        name, told = self.put(text, timeout_s), ''
+        while time.monotonic() < end:
+            for reply in self.replies(end - time.monotonic()):
+                if reply['id'] != name:
+                    continue
+                if reply['text'].startswith(told) and len(reply['text']) > len(told):
+                    grown(reply['text'][len(told) :])
+                    told = reply['text']
+                if reply['done']:
+                    return reply
         topic = self.resolve_topic_name('question')
-        self._spin_until(
+        raise RosError(f'no answer on {topic} within {timeout_s:g} s')
+
+    def put(self, text: str, timeout_s: float) -> str:
+        """Publishes a question as soon as somebody listens; gives the id its replies will have.
+
+        Raises:
+            RosError: nobody listens to questions.
+        """
+        topic = self.resolve_topic_name('question')
+        self.wait_until(
             lambda: self._question.get_subscription_count() > 0,
-            end,
+            timeout_s,
             f'nobody listens on {topic}: is `tosa up` running, with this ROS_DOMAIN_ID and '
             'namespace?',
         )
-        name, told = uuid.uuid4().hex, ''
+        name = uuid.uuid4().hex
         self._question.publish(String(data=json.dumps({'id': name, 'text': text})))
-        while True:
-            self._spin_until(
-                lambda: self._replies, end, f'no answer on {topic} within {timeout_s:g} s'
-            )
-            reply = self._replies.pop(0)
-            if reply['id'] != name:
-                continue
-            if reply['text'].startswith(told) and len(reply['text']) > len(told):
-                grown(reply['text'][len(told) :])
-                told = reply['text']
-            if reply['done']:
-                return reply
+        return name
+
+    def replies(self, timeout_s: float) -> list[dict[str, Any]]:
+        """What came since the last call, to whoever asked; waits for something to come."""
+        end = time.monotonic() + timeout_s
+        while not self._replies and (left_s := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+        came, self._replies = self._replies, []
+        return came
 
     def close(self) -> None:
         """Destroys the node."""
@@ -69,9 +85,7 @@ class Asker(Node):
 
     def wait_until(self, condition: Callable[[], Any], timeout_s: float, complaint: str) -> None:
         """Spins until the condition holds. Raises RosError with the complaint if it does not."""
-        self._spin_until(condition, time.monotonic() + timeout_s, complaint)
-
-    def _spin_until(self, condition: Callable[[], Any], end: float, complaint: str) -> None:
+        end = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > end:
                 raise RosError(complaint)

@@ -5,9 +5,12 @@ Knows no bag format: it is given recorded messages as they lie in ROS 2 bags, se
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rclpy.qos import QoSDurabilityPolicy
@@ -16,10 +19,18 @@ from rosgraph_msgs.msg import Clock
 from tosa_ros.errors import RosError
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.conversions import stamp_message
+from tosa_ros.ros.gauges import Gauges
 from tosa_ros.ros.topics import qos_profile, ros_type
 
 CLOCK_PERIOD_S = 0.01
 READY_S = 60.0
+# How long the last image may take to be encoded before the questions that come after it.
+SETTLE_S = 5.0
+# As many questions wait at qa_node by default before it refuses more.
+MAX_WAITING = 8
+CLOCK = '/clock'
+IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+_IMAGE_DEPTH = 10  # of a megabyte each
 
 
 class Recorded(NamedTuple):
@@ -33,9 +44,33 @@ class Recorded(NamedTuple):
 class TimedQuestion(NamedTuple):
     """A question and the recording's time to ask it at; None: when all has been played."""
 
-    id: str
+    id: str | int
     text: str
     time_s: float | None = None
+
+
+class Heard(NamedTuple):
+    """A question and its reply; late_s: how much after its time it was asked, recording's seconds.
+
+    reply: as on the topic `answer`; where nobody answered, `text` and `error` only.
+    """
+
+    question: TimedQuestion
+    reply: dict[str, Any]
+    late_s: float
+
+
+@dataclass
+class Playback:
+    """What came of a recording's images. wall_s: how long playing took, seconds.
+
+    nodes: what each node's diagnostics said last.
+    """
+
+    played: int
+    encoded: int
+    wall_s: float
+    nodes: dict[str, dict[str, str]]
 
 
 class LiveReplay:
@@ -43,23 +78,62 @@ class LiveReplay:
 
     types: topic to type ('sensor_msgs/msg/Image'); a type that is not installed is left out,
         and named in `left_out`. recorded: in the order of time. rate: how fast to play.
+    image: the topic whose messages are counted against the frames that were encoded.
     """
 
     def __init__(
-        self, types: Mapping[str, str], recorded: Iterable[Recorded], *, rate: float = 1.0
+        self,
+        types: Mapping[str, str],
+        recorded: Iterable[Recorded],
+        *,
+        rate: float = 1.0,
+        image: str = '',
     ) -> None:
         if not 0 < rate <= 100:
             raise RosError(f'rate: {rate:g}; wanted above 0 and at most 100')
-        self._recorded, self._rate = recorded, rate
+        self._recorded, self._rate, self._image = recorded, rate, image
         self._asker = Asker('tosa_replay')
-        self._clock = self._asker.create_publisher(Clock, '/clock', qos_profile('text'))
+        self._gauges = Gauges(self._asker)
+        self._clock = self._asker.create_publisher(Clock, CLOCK, qos_profile('text'))
         self._mouths: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
         for topic, kind in types.items():
             self._open(topic, kind)
-        self._now_s = -float('inf')
+        self._now_s = self._last_image_s = -float('inf')
+        self._played_images, self._wall_s = 0, 0.0
         self._stop, self._played = threading.Event(), threading.Event()
         self._error: Exception | None = None
+
+    @property
+    def playback(self) -> Playback:
+        """What came of the images so far."""
+        gauges = self._gauges
+        return Playback(self._played_images, gauges.encoded, self._wall_s, dict(gauges.status))
+
+    @property
+    def tokens_before(self) -> int:
+        """Image tokens of a frame without merging; 0 before one was encoded."""
+        return self._gauges.before
+
+    def settings(self) -> dict[str, Any]:
+        """Waits until the nodes are active; their models and parameters.
+
+        Raises:
+            RosError: they are not, or do not say.
+        """
+        try:
+            self._asker.wait_until(self._gauges.active, READY_S, '')
+        except RosError:
+            raise RosError(
+                f'the nodes are not active ({self._gauges.story()}): start `tosa up '
+                '--use-sim-time`, with this ROS_DOMAIN_ID and namespace'
+            ) from None
+        models = {
+            name: status['model']
+            for name, status in self._gauges.status.items()
+            if status.get('model')
+        }
+        return {'models': models, **self._gauges.settings(self._asker.executor)}
 
     def run(
         self,
@@ -67,28 +141,30 @@ class LiveReplay:
         *,
         wait_for: Collection[str] = (),
         timeout_s: float = 60.0,
-    ) -> Iterator[tuple[TimedQuestion, dict[str, Any]]]:
-        """Plays, and gives each question with its reply, in the order of their times.
+    ) -> Iterator[Heard]:
+        """Plays, and gives each question with its reply, as they are answered.
 
-        wait_for: topics that must be subscribed to before anything is played. A question that
-        nobody answers gets a reply with `error` only.
+        A question is asked at its time, whether or not earlier ones are answered yet; only where
+        MAX_WAITING are not, it waits. Those without a time are asked one after another in the end.
+
+        Args:
+            wait_for: topics that must be subscribed to before anything is played.
+            timeout_s: for the answer to a question, since it was asked.
 
         Raises:
             RosError: the graph is not there, or the recording cannot be played.
         """
-        self._asker.wait_until(
-            lambda: all(self._mouths[topic].get_subscription_count() for topic in wait_for),
-            READY_S,
-            f'nobody subscribes to {", ".join(wait_for)}: are the nodes up, and told so?',
-        )
+        for topic in wait_for:
+            self._asker.wait_until(
+                self._mouth(topic).get_subscription_count, READY_S, self._deaf(topic)
+            )
         player = threading.Thread(target=self._play, name='player', daemon=True)
         player.start()
         try:
-            for question in sorted(questions, key=_when):
-                self._wait(question)
-                yield question, self._ask(question, timeout_s)
-            while not self._played.wait(0.1):
-                pass
+            yield from self._conversation(deque(sorted(questions, key=_when)), timeout_s)
+            while not self._played.is_set():
+                self._asker.replies(CLOCK_PERIOD_S)
+            self._settle()
             self._check()
         finally:
             self._stop.set()
@@ -98,8 +174,61 @@ class LiveReplay:
         """Destroys what talks to the graph."""
         self._asker.close()
 
+    # Asking, in the caller's thread.
+
+    def _conversation(self, due: deque[TimedQuestion], timeout_s: float) -> Iterator[Heard]:
+        asked: dict[str, tuple[TimedQuestion, float, float]] = {}
+        while due or asked:
+            while due and self._may_ask(due[0], len(asked)):
+                question = due.popleft()
+                late_s = max(0.0, self._now_s - _when(question))
+                name = self._asker.put(question.text, timeout_s)
+                asked[name] = question, late_s, time.monotonic() + timeout_s
+            for reply in self._asker.replies(CLOCK_PERIOD_S):
+                if reply['done'] and reply['id'] in asked:
+                    question, late_s, _ = asked.pop(reply['id'])
+                    yield Heard(question, reply, late_s)
+            for name, (question, late_s, end) in list(asked.items()):
+                if time.monotonic() > end:
+                    del asked[name]
+                    error = f'no answer within {timeout_s:g} s'
+                    yield Heard(question, {'text': '', 'error': error}, late_s)
+            self._check()
+
+    def _may_ask(self, question: TimedQuestion, waiting: int) -> bool:
+        if question.time_s is None:
+            if not waiting and self._played.is_set():
+                self._settle()
+                return True
+            return False
+        come = self._now_s >= question.time_s or self._played.is_set()
+        return come and waiting < MAX_WAITING
+
+    def _settle(self) -> None:
+        """Waits for the last image to be encoded; it never is where depth for it is missing."""
+        end = time.monotonic() + SETTLE_S
+        while self._gauges.newest_s < self._last_image_s and time.monotonic() < end:
+            self._asker.replies(CLOCK_PERIOD_S)
+        self._last_image_s = -float('inf')  # Waited for once.
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise RosError(f'replay: the recording cannot be played: {self._error}')
+
+    def _deaf(self, topic: str) -> str:
+        if topic == CLOCK:
+            return 'nobody listens to /clock: start the nodes with --use-sim-time'
+        return f'nobody subscribes to {topic}: are the nodes up, and told so?'
+
+    # Playing, in a thread of its own.
+
+    def _mouth(self, topic: str) -> Any:
+        return self._clock if topic == CLOCK else self._mouths[topic]
+
     def _open(self, topic: str, kind: str) -> None:
         qos = qos_profile('text')
+        if kind in IMAGES:
+            qos.depth = _IMAGE_DEPTH
         if topic.endswith('tf_static'):
             qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
         try:
@@ -107,23 +236,8 @@ class LiveReplay:
         except (ImportError, AttributeError):
             self.left_out[topic] = kind
 
-    def _wait(self, question: TimedQuestion) -> None:
-        until = _when(question)
-        while self._now_s < until and not self._played.is_set():
-            self._played.wait(CLOCK_PERIOD_S)
-        self._check()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise RosError(f'replay: the recording cannot be played: {self._error}')
-
-    def _ask(self, question: TimedQuestion, timeout_s: float) -> dict[str, Any]:
-        try:
-            return self._asker.ask(question.text, timeout_s)
-        except RosError as error:
-            return {'text': '', 'error': str(error)}
-
     def _play(self) -> None:
+        began = time.monotonic()
         try:
             started = first_s = None
             for message in self._recorded:
@@ -134,8 +248,12 @@ class LiveReplay:
                     break
                 if message.topic in self._mouths:
                     self._mouths[message.topic].publish(bytes(message.cdr))
+                if message.topic == self._image:
+                    self._played_images += 1
+                    self._last_image_s = _header_stamp_s(message.cdr)
         except Exception as error:  # A damaged bag, told to whoever asks.
             self._error = error
+        self._wall_s = time.monotonic() - began
         self._played.set()
 
     def _pass(self, started: float, first_s: float, until_s: float) -> None:
@@ -156,3 +274,9 @@ class LiveReplay:
 
 def _when(question: TimedQuestion) -> float:
     return float('inf') if question.time_s is None else question.time_s
+
+
+def _header_stamp_s(cdr: bytes) -> float:
+    """Seconds of a message whose first field is a Header, without decoding the rest."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if cdr[1] % 2 else '>iI', cdr, 4)
+    return seconds + 1e-9 * nanoseconds

@@ -92,6 +92,11 @@ class BagFrames(Sequence[Frame]):
         return [shot.colour.stamp for shot in self._shots]
 
     @property
+    def received_s(self) -> np.ndarray:
+        """When the bag got the images, seconds; headers may count from somewhere else."""
+        return np.array([shot.colour.received for shot in self._shots]) * 1e-9
+
+    @property
     def has_relative_stamps(self) -> bool:
         """Whether stamps count from some start rather than from the epoch."""
         return self._shots[0].colour.stamp * 1e-9 < RELATIVE_BEFORE_S

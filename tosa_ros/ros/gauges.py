@@ -1,0 +1,96 @@
+"""Gauges: what the running graph tells of itself while it is tested: settings, frames, latency."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter_client import AsyncParameterClient
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.conversions import stamp_s
+from tosa_ros.ros.parameters import PARAMETERS
+from tosa_ros.ros.topics import DIAGNOSTICS, qos_profile, ros_type
+
+NEEDED = ('vision_node', 'qa_node')
+REPLY_S = 10.0
+# Of a parameter file, what no answer depends on.
+_IRRELEVANT = ('autostart',)
+
+
+class Gauges:
+    """Reads the graph's nodes in the namespace of the node that it is given.
+
+    encoded: how many frames became visual tokens; newest_s: the stamp of the last one.
+    before: image tokens of a frame without merging. status: node name to what diagnostics say.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.encoded, self.newest_s, self.before = 0, -float('inf'), 0
+        self.status: dict[str, dict[str, str]] = {}
+        self._node, self._space = node, node.get_namespace().strip('/')
+        tokens = qos_profile('text')
+        tokens.depth = 10
+        node.create_subscription(
+            ros_type('sensor_msgs/msg/PointCloud2'), 'visual_tokens', self._tokens_came, tokens
+        )
+        node.create_subscription(
+            ros_type(DIAGNOSTICS.type),
+            DIAGNOSTICS.name,
+            self._diagnostics_came,
+            qos_profile(DIAGNOSTICS.qos),
+        )
+
+    def active(self) -> bool:
+        """Whether both nodes that a question needs are up and active."""
+        return all(self._state(name).startswith('active') for name in NEEDED)
+
+    def story(self) -> str:
+        """The state of each needed node, in words."""
+        return ', '.join(f'{name}: {self._state(name) or "not heard of"}' for name in NEEDED)
+
+    def settings(self, executor: SingleThreadedExecutor) -> dict[str, dict[str, Any]]:
+        """The nodes' parameters, on which answers depend.
+
+        Raises:
+            RosError: a node does not say.
+        """
+        found = {}
+        for node, specs in PARAMETERS.items():
+            if node not in NEEDED and node not in self.status:
+                continue
+            names = [spec.name for spec in specs if spec.name not in _IRRELEVANT]
+            client = AsyncParameterClient(self._node, node)
+            future = client.wait_for_services(REPLY_S) and client.get_parameters(names)
+            if future:
+                executor.spin_until_future_complete(future, REPLY_S)
+            if not future or future.result() is None:
+                raise RosError(f'{node}: does not tell its parameters within {REPLY_S:g} s')
+            values = map(parameter_value_to_python, future.result().values)
+            found[node] = dict(zip(names, map(_plain, values), strict=True))
+        return found
+
+    def _state(self, name: str) -> str:
+        return self.status.get(name, {}).get('state', '')
+
+    def _tokens_came(self, message: Any) -> None:
+        self.encoded += 1
+        self.newest_s = max(self.newest_s, stamp_s(message.header.stamp))
+        offset = next((f.offset for f in message.fields if f.name == 'before'), None)
+        if offset is not None and message.width:
+            order = '>' if message.is_bigendian else '<'
+            [self.before] = struct.unpack_from(f'{order}I', message.data, offset)
+
+    def _diagnostics_came(self, message: Any) -> None:
+        for status in message.status:
+            space, _, name = status.name.rpartition('/')
+            if space == self._space and name in PARAMETERS:
+                self.status[name] = {item.key: item.value for item in status.values}
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of numbers as lists, for JSON."""
+    return value if isinstance(value, str | int | float | None) else list(value)
