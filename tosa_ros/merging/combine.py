@@ -40,7 +40,8 @@ class Groups:
         kept = stays.argsort(dim=1, descending=True, stable=True)[:, : tokens - r]
         slot = stays.cumsum(dim=1).sub_(1)
         target_slot = slot.gather(1, target)
-        return cls(kept, removed, target, target_slot, slot.scatter_(1, removed, target_slot))
+        slot.scatter_(1, removed, target_slot)
+        return cls(kept, removed, target, target_slot, slot)
 
     def behind(self, protected: int) -> Groups:
         """The same groups where `protected` tokens stand in front, which stay."""

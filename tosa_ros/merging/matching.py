@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,13 +28,19 @@ class Match(NamedTuple):
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine similarity of every pair: (B, N, C), (B, M, C) -> (B, N, M) float32."""
-    return F.normalize(a.float(), dim=-1) @ F.normalize(b.float(), dim=-1).mT
+    return torch.bmm(unit_rows(a), unit_rows(b).mT)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows scaled to length 1, float32; rows of zeros stay zeros."""
+    x = x.float()
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=1e-12)
 
 
 def alternate_cosine(keys: Tensor) -> Tensor:
     """Cosine similarity of even rows to odd ones: (B, T, C) -> (B, ceil(T/2), floor(T/2))."""
-    unit = F.normalize(keys.float(), dim=-1)
-    return unit[:, ::2] @ unit[:, 1::2].mT
+    unit = unit_rows(keys)
+    return torch.bmm(unit[:, ::2], unit[:, 1::2].mT)
 
 
 def match_bipartite(scores: Tensor, r: int) -> Match:
@@ -55,9 +62,9 @@ def match_energy(keys: Tensor, r: int, margin: float) -> Match:
     keys (B, T, C). The 2r tokens of highest energy are split alternately, by falling energy,
     into A and B; every A is matched with its best B. The others are protected.
     """
-    unit = F.normalize(keys.float(), dim=-1)
-    energy = F.elu(unit @ unit.mT - margin).mean(dim=-1)
+    unit = unit_rows(keys)
+    energy = F.elu(torch.bmm(unit, unit.mT).sub_(margin), inplace=True).mean(dim=-1)
     redundant = energy.argsort(dim=-1, descending=True, stable=True)[:, : 2 * r]
     a, b = redundant[:, ::2], redundant[:, 1::2]
-    partner = (take(unit, a) @ take(unit, b).mT).argmax(dim=-1)
+    partner = torch.bmm(take(unit, a), take(unit, b).mT).argmax(dim=-1)
     return Match(removed=a, target=b.gather(1, partner))

@@ -169,7 +169,7 @@ class ToSA(MergingMethod):
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
             near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
             near = near.round(decimals=SPATIAL_DECIMALS)
-            scores = torch.where(known, alpha * scores + (1 - alpha) * near, scores)
+            scores = torch.lerp(scores, near.where(known, scores), 1 - alpha)
         return match_bipartite(scores, r)
 
 

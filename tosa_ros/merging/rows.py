@@ -13,7 +13,9 @@ def take(x: Tensor, index: Tensor) -> Tensor:
     """Rows `index` (B, K) of x (B, T) or (B, T, D) -> (B, K[, D])."""
     if x.ndim == 2:
         return x.gather(1, index)
-    rows = x.flatten(0, 1).index_select(0, flat_index(index, x.shape[1]))
+    if len(index) == 1:
+        return x.index_select(1, index[0])
+    rows = x.flatten(0, 1).index_select(0, _flat(index, x.shape[1]))
     return rows.view(*index.shape, x.shape[-1])
 
 
@@ -23,24 +25,26 @@ def add_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     Rows of one index add up. The result is the same on every run: `index_add_` is on a CPU; on a
     GPU it is not, and `index_put_`, which sorts the indices first, takes its place.
     """
-    flat, where = x.view(-1, x.shape[-1]), flat_index(index, x.shape[1])
     if x.is_cuda:
+        flat, where = x.view(-1, x.shape[-1]), _flat(index, x.shape[1])
         flat.index_put_((where,), rows.flatten(0, 1), accumulate=True)
-    else:
-        flat.index_add_(0, where, rows.flatten(0, 1))
+        return x
+    if len(index) == 1:
+        return x.index_add_(1, index[0], rows)
+    x.view(-1, x.shape[-1]).index_add_(0, _flat(index, x.shape[1]), rows.flatten(0, 1))
     return x
 
 
 def put_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     """x (B, T, D), contiguous, with rows (B, K, D) written in place at index (B, K)."""
-    where = flat_index(index, x.shape[1])
+    where = _flat(index, x.shape[1])
     x.view(-1, x.shape[-1]).index_copy_(0, where, rows.flatten(0, 1))
     return x
 
 
-def flat_index(index: Tensor, tokens: int) -> Tensor:
+def _flat(index: Tensor, tokens: int) -> Tensor:
     """index (B, K) into each sample's `tokens` rows -> (B * K,) into all rows."""
-    if index.shape[0] == 1:
+    if len(index) == 1:
         return index[0]
-    start = torch.arange(0, index.shape[0] * tokens, tokens, device=index.device)
+    start = torch.arange(0, len(index) * tokens, tokens, device=index.device)
     return (index + start.unsqueeze(1)).flatten()

@@ -112,25 +112,27 @@ def merge_layer(
     x (B, protected + T, D); keys (B, protected + T, C), added or averaged over heads. One matching
     can at most halve the tokens; where more must go, it is repeated with the fused keys.
     """
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return merge_layer(method, x, keys, state, remove=remove, layer=layer, layers=layers)
     keys = keys[:, state.protected :]
     prunes = method.prunes(layer, layers)
-    with torch.autocast(x.device.type, enabled=False):
-        while remove > 0:
-            tokens = keys.shape[1]
-            now = min(remove, tokens // 2)
-            match = method.match(keys, now, layer=layer, layers=layers, spatial=state.spatial)
-            groups = Groups.of(match, tokens)
-            everyone = groups.behind(state.protected)
-            remove -= now
-            if prunes:
-                sums, x = take(state.sums, groups.kept), take(x, everyone.kept)
-                keys = take(keys, groups.kept) if remove else keys
-            else:
-                sums = groups.total(state.sums)
-                share = take(state.size, groups.removed) / take(sums[:, :, 0], groups.target_slot)
-                x = method.fuse(x, share, everyone)
-                keys = average(keys, share, groups) if remove else keys
-            state = state.after(groups, sums, prunes)
+    while remove > 0:
+        tokens = keys.shape[1]
+        now = min(remove, tokens // 2)
+        match = method.match(keys, now, layer=layer, layers=layers, spatial=state.spatial)
+        groups = Groups.of(match, tokens)
+        everyone = groups.behind(state.protected)
+        remove -= now
+        if prunes:
+            sums, x = take(state.sums, groups.kept), take(x, everyone.kept)
+            keys = take(keys, groups.kept) if remove else keys
+        else:
+            sums = groups.total(state.sums)
+            share = take(state.size, groups.removed) / take(sums[:, :, 0], groups.target_slot)
+            x = method.fuse(x, share, everyone)
+            keys = average(keys, share, groups) if remove else keys
+        state = state.after(groups, sums, prunes)
     return x, state
 
 
