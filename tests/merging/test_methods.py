@@ -226,6 +226,29 @@ def test_r_schedules(r, expected):
     assert ToMe(r=r).removals(40, 4) == expected
 
 
+@pytest.mark.parametrize('merge_at', [2, 3, 5, 100, (0,), (2, 6, 9), [1, 4, 7, 10]])
+@pytest.mark.parametrize('keep', [0.1, 0.25, 0.9])
+def test_fewer_larger_merges_keep_as_many_at_the_same_cost(keep, merge_at):
+    plan = ToMe(keep=keep, merge_at=merge_at).removals(256, 12)
+    every = ToMe(keep=keep).removals(256, 12)
+    assert sum(plan) == sum(every)
+    merging = [layer for layer, r in enumerate(plan) if r]
+    if isinstance(merge_at, int):
+        assert len(merging) == max(1, round(12 / merge_at))
+    else:
+        assert merging == list(merge_at)
+    if merge_at in (3, [1, 4, 7, 10]):
+        left = [sum((layer + 1) * r for layer, r in enumerate(p)) for p in (plan, every)]
+        assert left[0] == pytest.approx(left[1], abs=12)
+
+
+def test_larger_merges_equal_the_reference():
+    method = ToMe(keep=0.1, merge_at=3)
+    x, to_key, update = random_layers(3, 1, 31, 6)
+    tokens, state = run(method, x, to_key, update)
+    check_same(tokens[0], state, run_slow(method, x[0], to_key, update), 31)
+
+
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
@@ -236,6 +259,11 @@ def test_r_schedules(r, expected):
         (lambda: ToMe(keep=0.5, r=3), 'leave one out'),
         (lambda: ToMe(r=-1), 'r: -1'),
         (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
+        (lambda: ToMe(merge_at=0), 'merge_at: 0; wanted n >= 1'),
+        (lambda: ToMe(merge_at=[4, 2]), 'a rising list of layers'),
+        (lambda: ToMe(merge_at=[]), 'a rising list of layers'),
+        (lambda: ToMe(r=3, merge_at=2), 'are both given'),
+        (lambda: ToMe(merge_at=[3, 9]).removals(9, 9), 'layer 9 of an encoder whose layers'),
         (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),
         (lambda: ToSA(alpha=[0.1, 2]), 'weights of the semantic score'),
         (lambda: ToSA(spatial='voxels'), "spatial: 'voxels'"),

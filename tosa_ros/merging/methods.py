@@ -16,10 +16,12 @@ from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
 from tosa_ros.merging.matching import Match, alternate_cosine, match_bipartite, match_energy
 from tosa_ros.merging.schedule import (
+    MergeAt,
     RemovalSpec,
     alpha_at,
     check_alpha,
     check_keep,
+    check_merge_at,
     check_r,
     removals,
 )
@@ -39,6 +41,9 @@ class MergingMethod:
     keep: fraction of the patch tokens left at the end, in (0, 1], met to within one token
         whatever the encoder's depth. The default is 0.25.
     r: tokens to remove a layer instead (see `schedule.removals`).
+    merge_at: n merges in every n-th layer, more tokens at a time, which costs less time; a list
+        names the layers, 0 the first. The number of tokens left, and the average over layers,
+        stay the same.
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
     """
@@ -46,6 +51,7 @@ class MergingMethod:
     keep: float | None = None
     r: RemovalSpec | None = None
     proportional: bool = True
+    merge_at: MergeAt = 1
 
     # Whether `match` looks at spatial tokens; if not, they are not carried along.
     spatial_aware: ClassVar[bool] = False
@@ -53,8 +59,16 @@ class MergingMethod:
     def __post_init__(self) -> None:
         if self.r is not None and self.keep is not None:
             raise MergingError(f'keep={self.keep} and r={self.r} are both given: leave one out')
+        check_merge_at(self.merge_at)
+        if not isinstance(self.merge_at, int):
+            object.__setattr__(self, 'merge_at', tuple(self.merge_at))
         if self.r is not None:
             check_r(self.r)
+            if self.merge_at != 1:
+                raise MergingError(
+                    f'merge_at={self.merge_at} and r={self.r} are both given: a list for r says '
+                    'which layers merge'
+                )
         elif self.keep is None:
             object.__setattr__(self, 'keep', DEFAULT_KEEP)
         else:
@@ -62,7 +76,7 @@ class MergingMethod:
 
     def removals(self, tokens: int, layers: int) -> list[int]:
         """Patch tokens to remove in each layer."""
-        return removals(tokens, layers, self.keep, self.r)
+        return removals(tokens, layers, self.keep, self.r, self.merge_at)
 
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None

@@ -7,10 +7,12 @@ so shapes are static and nothing here synchronises with a device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tosa_ros.errors import MergingError
 
 RemovalSpec = int | Sequence[int] | tuple[int, float]
+MergeAt = int | Sequence[int]
 
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
 
@@ -23,24 +25,47 @@ def check_keep(keep: float) -> None:
         )
 
 
-def removals(tokens: int, layers: int, keep: float | None, r: RemovalSpec | None) -> list[int]:
+def removals(
+    tokens: int, layers: int, keep: float | None, r: RemovalSpec | None, merge_at: MergeAt = 1
+) -> list[int]:
     """Patch tokens to remove in each of `layers` layers.
 
     With `keep`, round(keep * tokens), and at least one, are left, and the layers share the work
-    evenly. With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
+    evenly. `merge_at` n lets every n-th layer do it for n; as it is the middle one of its n, the
+    layers read as many tokens on average. A list of layers does the same for any layers: each
+    removes what its neighbours, halfway to the next of the list, would have.
+    With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
     most half of what it has, as one bipartite matching can.
     """
     if r is None:
         target = max(1, round(keep * tokens))
-        done = [round((tokens - target) * (layer + 1) / layers) for layer in range(layers)]
-        return [now - before for now, before in zip(done, [0, *done], strict=False)]
+        plan, done = [0] * layers, 0
+        for layer, end in _shares(layers, merge_at):
+            now = round((tokens - target) * end / layers)
+            plan[layer], done = now - done, now
+        return plan
     wanted = _expand(r, layers)
     plan = []
     for count in wanted:
         plan.append(min(count, tokens // 2))
         tokens -= plan[-1]
     return plan
+
+
+def _shares(layers: int, merge_at: MergeAt) -> list[tuple[int, float]]:
+    """(layer, up to where in 0..layers it does the work of the layers around it)."""
+    if isinstance(merge_at, int):
+        first = min((merge_at - 1) // 2, layers - 1)
+        at = range(first, layers, merge_at)
+        ends = [merge_at * (i + 1) for i in range(len(at) - 1)]
+        return list(zip(at, [*ends, layers], strict=True))
+    if merge_at[-1] >= layers:
+        raise MergingError(
+            f'merge_at: layer {merge_at[-1]} of an encoder whose layers are 0..{layers - 1}'
+        )
+    ends = [(here + following + 1) / 2 for here, following in pairwise(merge_at)]
+    return list(zip(merge_at, [*ends, layers], strict=True))
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:
@@ -70,6 +95,17 @@ def check_r(r: RemovalSpec) -> None:
         raise MergingError(
             f'r: {r!r}; wanted tokens to remove a layer: a number >= 0, a list of them, or '
             '(r, inflect) with inflect a float in -1..1'
+        )
+
+
+def check_merge_at(merge_at: MergeAt) -> None:
+    """Raises MergingError unless merge_at is a step >= 1 or a rising list of layers."""
+    layers = [merge_at - 1] if isinstance(merge_at, int) else list(merge_at)
+    whole = all(isinstance(n, int) and n >= 0 for n in layers)
+    if not layers or not whole or any(a >= b for a, b in pairwise(layers)):
+        raise MergingError(
+            f'merge_at: {merge_at!r}; wanted n >= 1, to merge in every n-th layer, or a '
+            'rising list of layers, 0 the first'
         )
 
 

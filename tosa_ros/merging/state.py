@@ -61,8 +61,12 @@ class MergeState:
         return self.template.with_tokens(features, weight)
 
     def bias(self, dtype: torch.dtype) -> Tensor:
-        """Proportional attention: log(size) for the key columns, (B, 1, 1, protected + T)."""
-        log = self.size.log().to(dtype)[:, None, None, :]
+        """Proportional attention: log(size) for the key columns, (B, 1, 1, protected + T).
+
+        float32 on a CPU, whose kernel takes it at no cost; of `dtype` on a GPU, which wants that.
+        """
+        log = self.size.log()[:, None, None, :]
+        log = log.to(dtype) if log.is_cuda else log
         return F.pad(log, (self.protected, 0)) if self.protected else log
 
     def after(self, groups: Groups, sums: Tensor, prunes: bool) -> MergeState:

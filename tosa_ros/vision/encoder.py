@@ -127,8 +127,7 @@ class MergedEncoder:
 
     def _merging_layer(self, index: int, layer: nn.Module, x: Tensor, kwargs: dict) -> Tensor:
         run = self._run
-        weighted = run.merged and self.method.proportional
-        x = self.adapter.attend(layer, x, run.state.bias(x.dtype) if weighted else None, **kwargs)
+        x = self.adapter.attend(layer, x, run.bias, **kwargs)
         remove = run.plan[index]
         if remove:
             # Their sum over heads: as good as the mean, since only directions are compared.
@@ -141,7 +140,7 @@ class MergedEncoder:
                 layer=index,
                 layers=len(self._layers),
             )
-            run.merged = True
+            run.bias = run.state.bias(x.dtype) if self.method.proportional else None
         run.keys = None
         return self.adapter.feed(layer, x)
 
@@ -157,14 +156,14 @@ class MergedEncoder:
             )
         run.plan = self.method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
-        run.merged = False
+        run.bias = None
         run.keys = None
         run.state = MergeState.start(x, protected, spatial if self.method.spatial_aware else None)
 
     def _result(self, spatial: SpatialTokens | None, output: Any) -> MergedTokens:
         run, protected = self._run, self.adapter.protected
         state, tokens = run.state, run.tokens
-        run.state = run.tokens = None
+        run.state = run.tokens = run.bias = None
         points = None if spatial is None or spatial.points is None else spatial.points
         count = tokens.shape[1] - protected
         self.latest = MergedTokens(
@@ -185,9 +184,9 @@ class _Run:
     state: MergeState | None = None
     tokens: Tensor | None = None
     keys: Tensor | None = None
+    bias: Tensor | None = None
     plan: tuple[int, ...] | list[int] = ()
     merges = False
-    merged = False
 
     def hear(self, keys: Tensor) -> None:
         if self.merges:
