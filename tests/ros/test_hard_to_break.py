@@ -6,9 +6,11 @@ Nothing hangs, nothing crashes, and every fault is in the log and in diagnostics
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -284,10 +286,23 @@ def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, checkpoin
 
 
 def test_told_to_end_in_the_middle_of_work_they_do(graph):
-    """The last: no node is left."""
-    graph.ask('{"id": "cut", "text": "what is there?"}')
-    for node, how in (('vision_node', signal.SIGINT), ('qa_node', signal.SIGTERM)):
+    """The last: no node is left, nor what they had in shared memory."""
+    start = len(graph.heard['answer'])
+    for index in range(8):
+        graph.ask(json.dumps({'id': f'cut{index}', 'text': 'what is there?'}))
+    for node, how in (('qa_node', signal.SIGTERM), ('vision_node', signal.SIGINT)):
         graph.see()
         process = graph.processes.pop(node)
+        locks = shared_memory_locks(process.popen.pid)
+        assert locks
         assert process.end(how) == 0, process.output
         assert 'Traceback' not in process.output
+        assert not [lock for lock in locks if lock.exists()]
+    graph.wait(lambda: len(graph.answers(start)) == 8)
+    assert all(one['done'] for one in graph.answers(start))
+
+
+def shared_memory_locks(pid):
+    """The lock files of a process's own shared-memory segments."""
+    links = (Path(link).resolve() for link in Path(f'/proc/{pid}/fd').iterdir())
+    return {link for link in links if re.fullmatch(r'fastdds_[0-9a-f]{16}_el', link.name)}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.errors import DataError
 from tosa_ros.ros import require_rclpy
+from tosa_ros.ros.ending import Ending
 from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
@@ -56,27 +56,19 @@ def run(args: argparse.Namespace) -> int:
     rclpy = require_rclpy('tosa camera')
     frames = _frames(args)
     os.environ.update(profile_environment())
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from tosa_ros.ros.camera_node import CameraNode
 
     rclpy.init(args=_ros_arguments(args), signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
-        signal.signal(number, signal.default_int_handler)
+    ending = Ending()
     node = CameraNode(
         _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
     )
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
     try:
-        while not node.ended:
-            executor.spin_once(timeout_sec=0.2)
-    except KeyboardInterrupt:
-        pass
+        ending.spin(node, until=lambda: node.ended)
     finally:
-        executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

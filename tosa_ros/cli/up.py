@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tosa_ros.errors import RosError
 from tosa_ros.ros import require_rclpy
 from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, Processes, quiet_threads
+from tosa_ros.ros.ending import Ending, leave
 from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ def run(args: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=graph.arguments(), signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
-        signal.signal(number, signal.default_int_handler)
     try:
         return _one_process(graph) if args.single_process else _processes(graph)
     finally:
@@ -63,36 +60,39 @@ def run(args: argparse.Namespace) -> int:
 
 def _processes(graph: Graph) -> int:
     """Each node in its own process; this one watches over them."""
+    ending = Ending()
     watcher = _watcher(graph)
     processes = Processes(graph, _say)
-    with _executor(watcher) as executor:
-        try:
-            processes.start()
-            while not watcher.failed:
-                executor.spin_once(timeout_sec=0.2)
-                processes.watch()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            processes.end()
-    raise RosError(watcher.failed)
+
+    def failed() -> str:
+        processes.watch()
+        return watcher.failed
+
+    try:
+        processes.start()
+        ending.spin(watcher, until=failed)
+    finally:
+        processes.end()
+    if watcher.failed:
+        raise RosError(watcher.failed)
+    return 0
 
 
-def _one_process(graph: Graph) -> int:
+def _one_process(graph: Graph) -> NoReturn:
     """All nodes in this process, with one executor."""
     from tosa_ros.ros.node import finish
 
+    nodes: list[Any] = []
+    ending = Ending(lambda: not nodes or any(node.loading for node in nodes))
     watcher = _watcher(graph)
-    nodes = _nodes_here(graph)
-    with _executor(watcher, *nodes) as executor:
-        try:
-            while not watcher.failed:
-                executor.spin_once(timeout_sec=0.2)
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            finish(nodes)
-    raise RosError(watcher.failed)
+    with contextlib.suppress(KeyboardInterrupt):
+        nodes += _nodes_here(graph)
+        ending.spin(watcher, *nodes, until=lambda: watcher.failed)
+    watcher.destroy_node()
+    finish(nodes)
+    if watcher.failed:
+        raise RosError(watcher.failed)
+    leave(0)
 
 
 def _nodes_here(graph: Graph) -> list[Any]:
@@ -120,19 +120,6 @@ def _watcher(graph: Graph) -> Watcher:
         _say(f'ready: tosa say{space} "what do you see?"    (Ctrl-C ends)')
 
     return Watcher(graph.nodes, _say, ready)
-
-
-@contextlib.contextmanager
-def _executor(*nodes: Any) -> Iterator[Any]:
-    from rclpy.executors import SingleThreadedExecutor
-
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
-    try:
-        yield executor
-    finally:
-        executor.shutdown()
 
 
 def _say(line: str) -> None:

@@ -109,6 +109,11 @@ class Processes:
         self._running: dict[str, subprocess.Popen] = {}
         self._died: dict[str, float] = {}
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Node name to the id of its process."""
+        return {node: process.pid for node, process in self._running.items()}
+
     def start(self) -> None:
         """Starts all nodes."""
         for node in self._graph.nodes:

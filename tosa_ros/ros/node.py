@@ -8,7 +8,7 @@ autostart, and a `main` that ends cleanly whatever the worker is doing.
 from __future__ import annotations
 
 import contextlib
-import os
+import gc
 import sys
 import time
 import traceback
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
 
 from tosa_ros.errors import RosError, TosaError
 from tosa_ros.ros import parameters, topics
 from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
+from tosa_ros.ros.ending import Ending
 from tosa_ros.ros.inputs import Inputs, resolved_name
 from tosa_ros.ros.worker import LatestWorker
 
@@ -50,7 +51,7 @@ class TosaNode(LifecycleNode):
         super().__init__(name, **node_options)
         self.meter = Meter()
         self.faults = Faults(self._log_fault)
-        self.active = False
+        self.active = self.loading = False
         self._topics = {topic.name: topic for topic in topics.TOPICS[name]}
         self._outputs: dict[str, Any] = {}
         self.inputs = Inputs(self, self._topics, self.fault)
@@ -144,11 +145,14 @@ class TosaNode(LifecycleNode):
                 f'{", ".join(unknown)}; see `ros2 param list`'
             )
         started = self.now()
+        self.loading = True
         try:
             self.configure()
         except Exception as error:
             self._release()
             return self._failed('configure', error)
+        finally:
+            self.loading = False
         if self.worker is None:
             self.worker = LatestWorker(self._work, self.work_failed, self.get_name())
             self.worker.set_max_rate(self.value('max_rate'))
@@ -263,43 +267,40 @@ class TosaNode(LifecycleNode):
 
 
 def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) -> int:
-    """Spins a node until Ctrl-C, SIGTERM or shutdown; the `main` of the three nodes.
+    """Spins a node until SIGINT or SIGTERM; the `main` of the three nodes.
 
     Returns:
         0, or 2 where a parameter cannot be (told on stderr in one line).
     """
-    rclpy.init(args=args)
-    try:
-        node = make()
-    except RosError as error:
-        print(f'tosa_ros: {error}', file=sys.stderr)
+    nodes: list[TosaNode] = []
+    ending = Ending(lambda: not nodes or nodes[0].loading)
+    with contextlib.suppress(KeyboardInterrupt):
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            nodes.append(make())
+        except RosError as error:
+            print(f'tosa_ros: {error}', file=sys.stderr)
+            rclpy.try_shutdown()
+            return 2
+        ending.spin(*nodes)
+    if finish(nodes):
         rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.spin()
-    executor.shutdown()
-    finish([node])
-    rclpy.try_shutdown()
     return 0
 
 
-def finish(nodes: Sequence[TosaNode]) -> None:
-    """Closes and destroys nodes; where one's work cannot be waited for, ends the process."""
+def finish(nodes: list[TosaNode]) -> bool:
+    """Closes nodes and empties the list; False, and does not, where the work of one goes on.
+
+    An inference cannot be interrupted, and nothing may be destroyed under it.
+    """
     stopped = [node.close() for node in nodes]
     if not all(stopped):
-        # An inference cannot be interrupted, and nothing may be destroyed under it.
-        _leave()
-    for node in nodes:
-        node.destroy_node()
-
-
-def _leave() -> None:
-    """Ends the process at once: Python's own exit crashes threads of torch that still run."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        return False
+    while nodes:
+        nodes.pop().destroy_node()
+    # Only when its last node is collected a process leaves the graph, and frees shared memory.
+    gc.collect()
+    return True
 
 
 def _one_line(error: Exception) -> str:

@@ -7,37 +7,32 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
+from typing import NoReturn
+
+from tosa_ros.ros.ending import leave, leave_at_once_if_told
 
 
-def run(name: str) -> int:
-    """Runs a node until it is told to end; gives the process's exit code."""
+def run(name: str) -> NoReturn:
+    """Runs a node until it is told to end, and ends the process with its exit code."""
+    leave_at_once_if_told()
     # Threads of several processes that spin while they wait slow one another down tenfold.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    before = {
-        number: signal.signal(number, lambda *_: sys.exit(0))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    main = importlib.import_module(f'tosa_ros.ros.{name}').main
-    # From here on rclpy takes care of them.
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    return main()
+    leave(importlib.import_module(f'tosa_ros.ros.{name}').main())
 
 
-def depth_node() -> int:
-    return run('depth_node')
+def depth_node() -> NoReturn:
+    run('depth_node')
 
 
-def vision_node() -> int:
-    return run('vision_node')
+def vision_node() -> NoReturn:
+    run('vision_node')
 
 
-def qa_node() -> int:
-    return run('qa_node')
+def qa_node() -> NoReturn:
+    run('qa_node')
 
 
 if __name__ == '__main__':
     # ROS reads the rest of the command line.
-    sys.exit(run(sys.argv.pop(1)))
+    run(sys.argv.pop(1))
