@@ -1,0 +1,143 @@
+"""What every benchmark measures with: taking turns, counting arithmetic, printing tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from tosa_ros.evaluation.files import write_text
+
+Run = Callable[[], Any]
+
+
+def alternate(
+    runs: Mapping[str, Run], repeats: int, device: str = 'cpu'
+) -> dict[str, list[float]]:
+    """Milliseconds of each run, `repeats` times, after one that does not count.
+
+    In each turn every run goes once, each turn beginning with another one.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    with torch.inference_mode():
+        for run in runs.values():
+            run()
+        for turn in range(repeats):
+            start = turn % len(names)
+            for name in names[start:] + names[:start]:
+                _wait(device)
+                began = time.perf_counter()
+                runs[name]()
+                _wait(device)
+                times[name].append(1e3 * (time.perf_counter() - began))
+    return times
+
+
+def ratio(times: Mapping[str, Sequence[float]], over: str, under: str) -> float:
+    """Median over turns of the time of `over` divided by that of `under`."""
+    return median(a / b for a, b in zip(times[over], times[under], strict=True))
+
+
+def flops(run: Run) -> int:
+    """Floating-point operations of every matrix product and attention as executed."""
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    counter = FlopCounterMode(display=False, custom_mapping={fused: attention})
+    with torch.inference_mode(), counter:
+        run()
+    return counter.get_total_flops()
+
+
+def machine() -> str:
+    """The processor, or GPU, threads and library versions that the figures hold for."""
+    name = platform.processor() or platform.machine()
+    flags = ''
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        lines = dict(
+            line.split(':', 1) for line in info.read_text().splitlines() if line.count(':') == 1
+        )
+        fields = {key.strip(): value.strip() for key, value in lines.items()}
+        name = fields.get('model name', name)
+        flags = ' '.join(f for f in ('avx512_bf16', 'amx_bf16') if f in fields.get('flags', ''))
+    gpu = f', {torch.cuda.get_device_name()}' if torch.cuda.is_available() else ''
+    return (
+        f'{name} ({flags or "no bfloat16 instructions"}), {torch.get_num_threads()} threads of '
+        f'{os.cpu_count()} cores{gpu}, torch {torch.__version__}'
+    )
+
+
+def parser(doc: str, repeats: int) -> argparse.ArgumentParser:
+    """Options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument('--repeats', type=int, default=repeats, help='turns')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, default=0, help='of torch; 0 leaves them')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    parser.add_argument('--out', type=Path, help='also write the JSON to this file')
+    parser.add_argument('--doc', type=Path, help='also put the table into this Markdown file')
+    return parser
+
+
+def setup(args: argparse.Namespace) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+
+
+def report(name: str, args: argparse.Namespace, rows: list[dict], **extra: Any) -> None:
+    """Prints rows as --json or as a table, and writes what --out and --doc ask for."""
+    result = {'benchmark': name, 'machine': machine(), **extra, 'rows': rows}
+    text = json.dumps(result, indent=1)
+    lines = [table(rows), *(f'{key}: {value}' for key, value in extra.items())]
+    printed = f'{result["machine"]}\n\n' + '\n\n'.join(lines)
+    print(text if args.json else printed)
+    if args.out:
+        write_text(args.out, text + '\n')
+    if args.doc:
+        put_into(args.doc, name, printed)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table; a column for every key of any row."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ['---'] * len(columns)]
+    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def put_into(document: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a document."""
+    before, opening, rest = document.read_text().partition(f'<!-- {name} -->')
+    _, closing, after = rest.partition(f'<!-- /{name} -->')
+    if not closing:
+        raise SystemExit(
+            f'{document}: no place for {name}; wanted <!-- {name} --><!-- /{name} -->'
+        )
+    write_text(document, f'{before}{opening}\n{text}\n{closing}{after}')
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ''
+    if isinstance(value, float):
+        return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
+    return str(value)
+
+
+def _wait(device: str) -> None:
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()

@@ -1,0 +1,86 @@
+"""Vision towers to time: real architectures with random weights, and the embedded model's."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from tosa_ros.assets import embedded_model
+from tosa_ros.spatial import PatchGrid, SpatialTokens, metric_tokens, stack
+from tosa_ros.vlm import VisionEncoder
+from tosa_ros.vlm.untrained import TOWERS as LARGE
+
+SMALL = {
+    'hidden_size': 128,
+    'intermediate_size': 512,
+    'num_hidden_layers': 12,
+    'num_attention_heads': 4,
+    'image_size': 128,
+    'patch_size': 8,
+}
+VIT_B = {
+    'hidden_size': 768,
+    'intermediate_size': 3072,
+    'num_hidden_layers': 12,
+    'num_attention_heads': 12,
+    'image_size': 224,
+    'patch_size': 16,
+}
+DIMENSIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    'so400m': LARGE['so400m'][:2],
+    'clip-l-336': LARGE['clip-l-336'][:2],
+    'vit-b': ('siglip_vision_model', VIT_B),
+    'small': ('siglip_vision_model', SMALL),
+}
+NAMES = (*DIMENSIONS, 'embedded')
+
+
+def tower(name: str, device: str, dtype: torch.dtype, image_size: int | None = None) -> nn.Module:
+    """A tower of DIMENSIONS with random weights, or the embedded model's own."""
+    if name == 'embedded':
+        half = VisionEncoder.from_pretrained(embedded_model(), device=device, dtype=dtype)
+        half.tower.remove()
+        return half.half.vision_tower
+    kind, dimensions = DIMENSIONS[name]
+    dimensions = {**dimensions, 'image_size': image_size or dimensions['image_size']}
+    extra = {'vision_use_head': False} if kind.startswith('siglip') else {}
+    config = AutoConfig.for_model(kind, **dimensions, **extra)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModel.from_config(config, dtype=dtype)
+    return model.to(device).eval()
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """The same model again on the same weights, to be changed independently."""
+    return copy.deepcopy(model, {id(p): p for p in model.parameters()})
+
+
+def pixels(model: nn.Module, batch: int) -> Tensor:
+    parameter = next(model.parameters())
+    side = model.config.image_size
+    values = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
+    return values.to(parameter.device, parameter.dtype)
+
+
+def spatial(model: nn.Module, batch: int) -> SpatialTokens:
+    """Metric spatial tokens of a sloping floor with boxes on it and a hole in the depth."""
+    side = model.config.image_size
+    count = side // model.config.patch_size
+    generator = torch.Generator().manual_seed(2)
+    grid = PatchGrid.over(count, count, side, side)
+    camera = torch.tensor([side * 0.8, side * 0.8, side / 2, side / 2])
+    maps = []
+    for _ in range(batch):
+        depth = torch.linspace(5, 1, side)[:, None].repeat(1, side)
+        for _ in range(6):
+            top, left = (torch.rand(2, generator=generator) * side * 0.8).int().tolist()
+            near = float(torch.rand(1, generator=generator)) + 0.8
+            depth[top : top + side // 5, left : left + side // 6] = near
+        depth[: side // 8, : side // 5] = float('nan')
+        maps.append(metric_tokens(depth, camera, grid))
+    return stack(maps).to(str(next(model.parameters()).device))

@@ -1,0 +1,122 @@
+"""The vision tower alone: merged against unmerged, compiled, and the papers' ways.
+
+    python -m benchmarks.vision --towers small vit-b --dtypes float32 bfloat16 --keeps 0.25
+
+speedup: unmerged time / this time, median over turns. bound: what it would be if time were
+arithmetic, FLOPs(unmerged) / FLOPs(this). overhead: time beyond a tower whose tokens are cut off
+instead of merged, as a share of that tower's time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.baselines import cut, plain_tome, published_tosa
+from benchmarks.measuring import alternate, flops, parser, ratio, report, setup
+from benchmarks.towers import NAMES, pixels, spatial, tower, twin
+from tosa_ros.merging import MergingMethod, ToMe, ToSA
+from tosa_ros.vision import merge_tokens
+
+UNMERGED = 'unmerged'
+METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-3')
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser(__doc__, repeats=15)
+    options.add_argument('--towers', nargs='+', choices=NAMES, default=list(NAMES))
+    options.add_argument('--dtypes', nargs='+', default=['float32', 'bfloat16'])
+    options.add_argument('--keeps', nargs='+', type=float, default=[0.1, 0.25, 0.5])
+    options.add_argument('--batch', type=int, default=1)
+    options.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
+    options.add_argument(
+        '--compile', action='store_true', help='also compiled, which takes minutes'
+    )
+    args = options.parse_args(argv)
+    setup(args)
+    rows = []
+    for name in args.towers:
+        for dtype in args.dtypes:
+            print(f'{name} {dtype}', file=sys.stderr, flush=True)
+            rows += measure(name, dtype, args)
+    report('vision', args, rows)
+    return 0
+
+
+def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
+    """Rows of one tower in one type."""
+    model = tower(name, args.device, getattr(torch, dtype))
+    image = pixels(model, args.batch)
+    places = spatial(model, args.batch)
+
+    def contender(method: str, keep: float) -> Callable[[], Any]:
+        return merged(twin(model), method, keep, image, places)
+
+    runs = {(UNMERGED, 1.0): lambda: model(pixel_values=image)}
+    runs |= {(m, keep): contender(m, keep) for keep in args.keeps for m in args.methods}
+    work = {key: flops(run) for key, run in runs.items()}
+    if args.compile:
+        runs |= compiled(model, args, image, places)
+    times = alternate(runs, args.repeats, args.device)
+    rows = []
+    for key in runs:
+        method, keep = key
+        done = work.get((method.removesuffix(', compiled'), keep))
+        free = ('cut', keep)
+        rows.append(
+            {
+                'tower': name,
+                'method': method,
+                'keep': keep,
+                'dtype': dtype,
+                'batch': args.batch,
+                'ms': median(times[key]),
+                'speedup': ratio(times, (UNMERGED, 1.0), key),
+                'bound': work[UNMERGED, 1.0] / done,
+                'overhead': ratio(times, key, free) - 1 if keep < 1 and free in times else None,
+            }
+        )
+    return rows
+
+
+def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) -> Callable:
+    """One call of the tower with this way of merging put into it."""
+    ours: dict[str, MergingMethod] = {
+        'tome': ToMe(keep=keep),
+        'tosa': ToSA(keep=keep),
+        'tosa-every-3': ToSA(keep=keep, merge_at=3),
+    }
+    if method in ours:
+        handle = merge_tokens(model, ours[method])
+        return lambda: handle(pixel_values=image, spatial=places)
+    if method == 'published-tosa':
+        published_tosa(model, keep, places)
+    else:
+        {'cut': cut, 'plain-tome': plain_tome}[method](model, keep)
+    return lambda: model(pixel_values=image)
+
+
+def compiled(model: nn.Module, args: argparse.Namespace, image: Any, places: Any) -> dict:
+    """Unmerged and ToSA under torch.compile, without graph breaks; with CUDA graphs on a GPU."""
+    mode = 'reduce-overhead' if args.device.startswith('cuda') else None
+    # Every handle is its own graph: more of them than the compiler expects of one model.
+    torch._dynamo.config.recompile_limit = 64
+    alone = torch.compile(twin(model), mode=mode, fullgraph=True)
+    runs = {(f'{UNMERGED}, compiled', 1.0): lambda: alone(pixel_values=image)}
+    for keep in args.keeps:
+        handle = merge_tokens(twin(model), ToSA(keep=keep))
+        handle.model = torch.compile(handle.model, mode=mode, fullgraph=True)
+        runs['tosa, compiled', keep] = lambda handle=handle: handle(
+            pixel_values=image, spatial=places
+        )
+    return runs
+
+
+if __name__ == '__main__':
+    sys.exit(main())
