@@ -393,6 +393,24 @@ def test_a_truncated_bag_is_read_as_far_as_it_goes(make, frames, write_bag, stor
     assert counts[-1] > 10
 
 
+def test_a_bag_cut_off_in_its_only_chunk_is_read_as_far_as_it_goes(folder, tmp_path):
+    episode_to_bag(folder, tmp_path / 'bag')
+    [file] = (tmp_path / 'bag').glob('*.mcap')
+    whole, counts, faults = file.read_bytes(), set(), []
+    for size in range(len(whole) - 2000, 0, -1000):
+        file.write_bytes(whole[:size])
+        try:
+            bag = BagFrames(tmp_path / 'bag')
+        except DataError as error:
+            counts.add(0)
+            faults.append(str(error))
+            continue
+        counts.add(len(bag))
+        np.testing.assert_array_equal(bag[0].rgb, folder[0].rgb)
+    assert counts == {0, 1, 2, 3}
+    assert all('no colour image topic' in fault and 'is cut off' in fault for fault in faults)
+
+
 def test_files_without_metadata_are_read(make, frames, write_bag):
     path = write_bag(recording(make, frames))
     (path / 'metadata.yaml').unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from tosa_ros.cli import options
 from tosa_ros.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tosa_ros.evaluation.questions import Benchmark
     from tosa_ros.evaluation.results import Judging
@@ -125,7 +126,8 @@ def run_benchmark(
     settings = settings_from(benchmark, asking, args) | (more_settings or {})
     with RunFolder(args.out, settings) as folder:
         pipeline = options.pipeline_from(args, next(iter(methods.values())))
-        outcome = evaluate(benchmark, pipeline, methods, folder, asking, progress_bar())
+        with progress_bar() as progress:
+            outcome = evaluate(benchmark, pipeline, methods, folder, asking, progress)
         return conclude(benchmark, outcome, args, settings, judging)
 
 
@@ -216,7 +218,8 @@ def _depth_estimator(args: argparse.Namespace) -> Any:
     return lambda frame: estimator.annotate(frame.without_depth())
 
 
-def progress_bar() -> Callable[[int, int], None]:
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """Rate and time left, of the answers that this process gives."""
     from tqdm import tqdm
 
@@ -227,10 +230,12 @@ def progress_bar() -> Callable[[int, int], None]:
         if bar is None:
             bar = tqdm(total=wanted, initial=done, unit='answer', file=sys.stderr)
         bar.update(done - bar.n)
-        if done >= wanted:
-            bar.close()
 
-    return show
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _print_survey(found: dict[str, Any]) -> None:

@@ -161,12 +161,13 @@ def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str,
             **replay.settings(),
         }
         with RunFolder(args.out, settings):
-            outcome, live = evaluate_live(
-                benchmark,
-                replay,
-                args.out,
-                template=args.prompt,
-                timeout_s=args.timeout,
-                progress=progress_bar(),
-            )
+            with progress_bar() as progress:
+                outcome, live = evaluate_live(
+                    benchmark,
+                    replay,
+                    args.out,
+                    template=args.prompt,
+                    timeout_s=args.timeout,
+                    progress=progress,
+                )
             return conclude(benchmark, outcome, args, settings, judging, live)

@@ -49,14 +49,16 @@ def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]
         DataError: no finished run there, a run without the metric, or runs of other questions.
     """
     entries: list[Entry] = []
-    for run in runs:
-        results = read_json(run / SCORES) if (run / SCORES).is_file() else None
-        if results is None:
+    names = [run.resolve().name for run in runs]
+    if len({*names}) < len(names):
+        names = [str(run) for run in runs]
+    for run, name in zip(runs, names, strict=True):
+        if not (run / SCORES).is_file():
             raise DataError(f'{run}: holds no {SCORES}; wanted the folder of a finished run')
-        for label, method in results['methods'].items():
+        for label, method in _methods(run / SCORES).items():
             metric = metric or method['scores'][0]['metric']
-            name = label if len(runs) == 1 else f'{run.name}/{label}'
-            entries.append(_entry(run / label / VALUES, name, method, metric))
+            shown = label if len(runs) == 1 else f'{name}/{label}'
+            entries.append(_entry(run / label / VALUES, shown, method, metric))
     first = entries[0]
     for entry in entries:
         if entry.values.keys() != first.values.keys():
@@ -101,6 +103,17 @@ def difference(entry: Entry, against: Entry) -> Difference:
         (float(low), float(high)),
         (1 + flipped) / (1 + DRAWS),
     )
+
+
+def _methods(path: Path) -> dict[str, dict[str, Any]]:
+    """The methods of a `scores.json`, each with at least one score."""
+    results = read_json(path)
+    try:
+        if not all(method['scores'] for method in results['methods'].values()):
+            raise DataError(f'{path}: nothing is scored there: its questions have no answers')
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(f'{path}: not what a run writes: {error!r}') from error
+    return results['methods']
 
 
 def _entry(path: Path, label: str, method: dict[str, Any], metric: str) -> Entry:

@@ -65,9 +65,10 @@ class BagFrames(Sequence[Frame]):
                 self.topics = find_topics(bag, topics or BagTopics(), self.notes)
                 colours, depths = self._scan(bag)
             except DataError as error:
-                raise DataError(f'{self.path}: {error}') from error
+                raise DataError(self._with_notes(f'{self.path}: {error}')) from error
         if not colours:
-            raise DataError(f'{self.path}: no image on {self.topics.image} can be read')
+            fault = f'{self.path}: no image on {self.topics.image} can be read'
+            raise DataError(self._with_notes(fault))
         colours, depths = self._with_sound_stamps(colours, depths)
         self._shots = _paired(colours, depths, round(slop_s * 1e9))
         alone = self.without_depth
@@ -184,6 +185,10 @@ class BagFrames(Sequence[Frame]):
                 f'{error}'
             ] = 1
         return places[topics.image], places.get(topics.depth, [])
+
+    def _with_notes(self, fault: str) -> str:
+        """What is wrong with the bag itself may well be the reason."""
+        return ' '.join([fault, *(f'({note})' for note in self.notes)])
 
     def _with_sound_stamps(
         self, colours: list[_Place], depths: list[_Place]

@@ -10,6 +10,10 @@ from typing import IO, Any
 
 _MAGIC = b'\x89MCAP0\r\n'
 _RECORD = struct.Struct('<BQ')
+# Opcode, length, first and last time, size, checksum, length of the compression's name (which is
+# empty here), and of the records.
+_CHUNK = struct.Struct('<BQQQQIIQ')
+_CHUNK_OPCODE = 6
 # A footer record without a summary: the reader then scans the file.
 _FOOTER = _RECORD.pack(2, 20) + bytes(20) + _MAGIC
 
@@ -17,7 +21,7 @@ _FOOTER = _RECORD.pack(2, 20) + bytes(20) + _MAGIC
 def salvage(path: Path, workshop: Path) -> Any:
     """A file that can be read in place of a cut off one; the path itself where nothing is cut.
 
-    An .mcap file is read up to its last whole record where it is, a .db3 file is copied to
+    An .mcap file is read where it is, up to its last whole record; a .db3 file is copied to
     `workshop` up to its first lost row.
     """
     if path.suffix == '.mcap':
@@ -33,15 +37,34 @@ def _salvage_mcap(path: Path) -> Path | SalvagedMcap:
         file.seek(max(0, size - len(_MAGIC)))
         if size > 2 * len(_MAGIC) and file.read() == _MAGIC:
             return path
-        whole = at = len(_MAGIC)
-        while at + _RECORD.size <= size:
-            file.seek(at)
-            _, length = _RECORD.unpack(file.read(_RECORD.size))
-            at += _RECORD.size + length
-            if at > size:
-                break
-            whole = at
-    return SalvagedMcap(path, whole)
+        whole = _end_of_records(file, len(_MAGIC), size)
+        pieces = [(0, whole)]
+        inside = _inside_chunk(file, whole)
+        if inside is not None:
+            # Records may lie outside of chunks too.
+            pieces.append((inside, _end_of_records(file, inside, size)))
+    return SalvagedMcap(path, pieces)
+
+
+def _end_of_records(file: IO[bytes], at: int, size: int) -> int:
+    """Where the last whole record ends of those that begin at `at`."""
+    while at + _RECORD.size <= size:
+        file.seek(at)
+        _, length = _RECORD.unpack(file.read(_RECORD.size))
+        if at + _RECORD.size + length > size:
+            break
+        at += _RECORD.size + length
+    return at
+
+
+def _inside_chunk(file: IO[bytes], at: int) -> int | None:
+    """Where the records begin of the chunk at `at`; None where none is, or a compressed one."""
+    file.seek(at)
+    head = file.read(_CHUNK.size)
+    if len(head) < _CHUNK.size:
+        return None
+    opcode, *_, name_length, _ = _CHUNK.unpack(head)
+    return at + _CHUNK.size if opcode == _CHUNK_OPCODE and name_length == 0 else None
 
 
 def _salvage_db3(path: Path, workshop: Path) -> Path:
@@ -90,8 +113,8 @@ class SalvagedMcap:
 
     suffix = '.mcap'
 
-    def __init__(self, path: Path, whole: int) -> None:
-        self.path, self.whole = path, whole
+    def __init__(self, path: Path, pieces: list[tuple[int, int]]) -> None:
+        self.path, self.pieces = path, pieces
 
     def __str__(self) -> str:
         return str(self.path)
@@ -103,15 +126,17 @@ class SalvagedMcap:
         return False
 
     def open(self, mode: str = 'rb') -> IO[bytes]:
-        return io.BufferedReader(_WithFooter(self.path, self.whole), 1 << 20)
+        return io.BufferedReader(_Pieces(self.path, self.pieces), 1 << 20)
 
 
-class _WithFooter(io.RawIOBase):
-    """The first bytes of a file, then a footer."""
+class _Pieces(io.RawIOBase):
+    """Pieces (begin, end) of a file one after another, then a footer."""
 
-    def __init__(self, path: Path, whole: int) -> None:
+    def __init__(self, path: Path, pieces: list[tuple[int, int]]) -> None:
         self._file = path.open('rb', buffering=0)
-        self._whole, self._size, self._at = whole, whole + len(_FOOTER), 0
+        self._pieces = pieces
+        self._size = sum(end - begin for begin, end in pieces) + len(_FOOTER)
+        self._at = 0
 
     def readable(self) -> bool:
         return True
@@ -126,15 +151,17 @@ class _WithFooter(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast('B')
-        if self._at < self._whole:
-            self._file.seek(self._at)
-            count = self._file.readinto(view[: self._whole - self._at]) or 0
+        view, start = memoryview(buffer).cast('B'), self._at
+        for begin, end in self._pieces:
+            if start < end - begin:
+                self._file.seek(begin + start)
+                count = self._file.readinto(view[: end - begin - start]) or 0
+                break
+            start -= end - begin
         else:
-            start = self._at - self._whole
-            piece = _FOOTER[start : start + len(view)]
-            count = len(piece)
-            view[:count] = piece
+            footer = _FOOTER[start : start + len(view)]
+            count = len(footer)
+            view[:count] = footer
         self._at += count
         return count
 
