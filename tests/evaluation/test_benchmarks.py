@@ -465,8 +465,8 @@ def test_jsonl_missing_image_is_named(jsonl):
 
 def test_tiny_world():
     pytest.importorskip('open3d')
-    benchmark = load_benchmark('tinyworld', 'test:2')
-    again = load_benchmark('tinyworld', 'test:2')
+    benchmark = load_benchmark('tinyworld-walks', 'test:2')
+    again = load_benchmark('tinyworld-walks', 'test:2')
     assert benchmark.questions == again.questions
     assert set(benchmark.by_episode()) == {'0', '1'}
     np.testing.assert_array_equal(benchmark.frames('1')[3].rgb, again.frames('1')[3].rgb)
@@ -475,7 +475,7 @@ def test_tiny_world():
     views = load_benchmark('tinyworld-views', 'val:1')
     assert views.frames('0')[0].depth_m is not None
     with pytest.raises(DataError, match='SPLIT:COUNT'):
-        load_benchmark('tinyworld', 'test:none')
+        load_benchmark('tinyworld-walks', 'test:none')
 
 
 def test_every_benchmark_counts_missing_predictions_as_wrong(openeqa, vsibench, vqav2):

@@ -18,3 +18,17 @@ def embedded_model() -> Path:
     if not (path / 'config.json').is_file():
         raise ModelError('no model: give --model a checkpoint folder or hub id')
     return path
+
+
+def embedded_depth(kind: str = 'metric') -> Path:
+    """Folder of the embedded Depth Anything of a kind, 'metric' or 'relative'.
+
+    Raises ModelError for another kind, or where it is not installed.
+    """
+    path = Path(__file__).parent / f'tiny-depth-{kind}'
+    if not (path / 'config.json').is_file():
+        raise ModelError(
+            f'no embedded depth estimator {kind!r}: wanted metric or relative, or a checkpoint '
+            'folder or hub id of your own'
+        )
+    return path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
-from tosa_ros.cli import options
+from tosa_ros.cli import options, tinyworld
 from tosa_ros.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ NAMES = (
     'vqav2-counting',
     'tinyworld',
     'tinyworld-views',
+    'tinyworld-walks',
     'jsonl',
 )
 
@@ -42,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser('eval', help='evaluate a model on a benchmark')
     parser.add_argument('benchmark', choices=NAMES)
     parser.add_argument(
-        '--data', required=True, metavar='FILE', help='question file; tinyworld: SPLIT:COUNT'
+        '--data', metavar='FILE', help='question file; tinyworld-views, -walks: SPLIT:COUNT'
     )
     parser.add_argument('--annotations', type=Path, metavar='FILE', help='sqa3d, vqav2: answers')
     parser.add_argument(
@@ -52,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
     )
     parser.add_argument('--dry-run', action='store_true', help='only say what is there')
+    tinyworld.add_options(parser)
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -90,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.benchmarks import load_benchmark
     from tosa_ros.evaluation.survey import survey
 
+    if args.benchmark == 'tinyworld':
+        return tinyworld.run(args)
+    if args.data is None:
+        raise DataError(f'--data is missing: the question file of {args.benchmark}')
     benchmark = load_benchmark(
         args.benchmark,
         args.data,

@@ -22,7 +22,7 @@ DEFAULT_COUNT = 20
 class TinyWorld(Benchmark):
     """Walks through rooms of the tiny world; questions about the whole walk."""
 
-    name: ClassVar[str] = 'tinyworld'
+    name: ClassVar[str] = 'tinyworld-walks'
     template: ClassVar[str] = '{question}'
 
     def __init__(self, questions: Sequence[Question], split: str) -> None:

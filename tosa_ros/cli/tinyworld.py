@@ -1,0 +1,118 @@
+"""`tosa eval tinyworld`: right answers by question type, methods and keeps side by side."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from typing import Any
+
+from tosa_ros.cli import options
+from tosa_ros.errors import DataError
+
+METHODS = ('none', 'tome', 'tofu', 'pitome', 'tosa')
+KEEPS = (0.25,)
+QUESTIONS = 4320
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('tinyworld')
+    group.add_argument('--split', default='test', help='test, unseen, val or train (test)')
+    group.add_argument(
+        '--limit', type=int, default=QUESTIONS, metavar='N', help=f'questions ({QUESTIONS})'
+    )
+    group.add_argument('--scenes', default='views', help='views, or walks of --frames (views)')
+    group.add_argument(
+        '--depth', default='sensor', help='sensor, noisy, monocular or none (sensor)'
+    )
+    group.add_argument('--blind', action='store_true', help='show black pictures instead')
+
+
+def run(args: argparse.Namespace) -> int:
+    from tosa_ros.evaluation import proof
+
+    if args.data:
+        raise DataError('--data: tinyworld takes none; choose with --split, --limit and --scenes')
+    pipeline = options.pipeline_from(args, options.method_from(_one(args, 'none', 1.0)))
+    scenes = proof.scenes(
+        args.split, args.limit, of=args.scenes, depth=args.depth, frames=args.frames
+    )
+    if args.blind:
+        scenes = [proof.blinded(scene) for scene in scenes]
+    questions = [question for scene in scenes for question in scene.questions]
+    answered, runs = {}, []
+    for name, keep in _plan(args):
+        pipeline.merging = options.method_from(_one(args, name, keep))
+        sizes: list[int] = []
+        shown = options.progress(scenes, len(scenes), f'{name} {keep:g}')
+        answered[name, keep] = proof.answers(pipeline, shown, sizes.append)
+        runs.append(
+            {
+                'method': name,
+                'keep': keep,
+                'tokens': sum(sizes) / len(sizes),
+                'gflops': proof.gigaflops(pipeline, scenes[0]),
+                **proof.summary(answered[name, keep], questions),
+            }
+        )
+    settings = {k: getattr(args, k) for k in ('split', 'scenes', 'depth', 'blind', 'alpha')}
+    report = {'settings': settings, 'runs': runs, 'pairs': list(_pairs(answered))}
+    if args.json:
+        options.print_json(report)
+    else:
+        _print(report)
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> list[tuple[str, float]]:
+    wanted = itertools.product(args.method or METHODS, args.keep or KEEPS)
+    return list(dict.fromkeys((n, 1.0 if n == 'none' else k) for n, k in wanted))
+
+
+def _one(args: argparse.Namespace, method: str, keep: float) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(args), 'method': method, 'keep': keep})
+
+
+def _pairs(answered: dict[tuple[str, float], list[bool]]) -> Any:
+    """ToSA against every other method at its keep, and against none."""
+    from tosa_ros.evaluation.proof import compared
+
+    for (name, keep), right in answered.items():
+        for (other, its_keep), its in answered.items():
+            if name == 'tosa' != other and its_keep in (keep, 1.0):
+                pair = compared(right, its)
+                yield {
+                    'first': name,
+                    'second': other,
+                    'keep': keep,
+                    'only_first': pair.only_first,
+                    'only_second': pair.only_second,
+                    'p': pair.p,
+                }
+
+
+def _print(report: dict[str, Any]) -> None:
+    runs = report['runs']
+    heads = [
+        r['method'] if r['method'] == 'none' else f'{r["method"]} {r["keep"]:g}' for r in runs
+    ]
+    print(f'{"type":12} {"n":>5} {"guess":>6} ' + ' '.join(f'{h:>18}' for h in heads))
+    for kind in [*runs[0]['by_type'], 'all']:
+        rows = [r if kind == 'all' else r['by_type'][kind] for r in runs]
+        cells = [
+            f'{100 * r["accuracy"]:6.1f} ({100 * r["interval_95"][0]:.1f}-'
+            f'{100 * r["interval_95"][1]:.1f})'
+            for r in rows
+        ]
+        print(
+            f'{kind:12} {rows[0]["n"]:5} {100 * rows[0]["baseline"]:6.1f} '
+            + ' '.join(f'{c:>18}' for c in cells)
+        )
+    print(f'{"tokens":25} ' + ' '.join(f'{r["tokens"]:18.0f}' for r in runs))
+    print(f'{"GFLOPs":25} ' + ' '.join(f'{r["gflops"]:18.3f}' for r in runs))
+    for p in report['pairs']:
+        print(
+            f'{p["first"]} {p["keep"]:g} against {p["second"]}: {p["only_first"]} right only by '
+            f'the first, {p["only_second"]} only by the second, p = {p["p"]:.2g}',
+            file=sys.stderr,
+        )
