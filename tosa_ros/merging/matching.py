@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.rows import take
+from tosa_ros.merging.rows import flat, take
 
 
 class Match(NamedTuple):
@@ -50,10 +50,10 @@ def match_bipartite(scores: Tensor, r: int) -> Match:
     Every A picks its best B (the first of equals); the r strongest pairs are matched (the first
     of equals, in token order).
     """
-    strongest = scores.amax(dim=-1).argsort(dim=-1, descending=True, stable=True)[:, :r]
+    strongest = scores.amax(dim=-1).argsort(dim=-1, descending=True, stable=True).narrow(1, 0, r)
     # Finding the partner costs more than the rest, so only those that are used are found.
-    partner = take(scores, strongest).argmax(dim=-1)
-    return Match(removed=2 * strongest, target=2 * partner + 1)
+    partner = take(scores, flat(strongest, scores.shape[1])).argmax(dim=-1)
+    return Match(removed=2 * strongest, target=partner.mul_(2).add_(1))
 
 
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:
@@ -66,5 +66,6 @@ def match_energy(keys: Tensor, r: int, margin: float) -> Match:
     energy = F.elu(torch.bmm(unit, unit.mT).sub_(margin), inplace=True).mean(dim=-1)
     redundant = energy.argsort(dim=-1, descending=True, stable=True)[:, : 2 * r]
     a, b = redundant[:, ::2], redundant[:, 1::2]
-    partner = torch.bmm(take(unit, a), take(unit, b).mT).argmax(dim=-1)
+    rows = take(unit, flat(redundant, keys.shape[1]))
+    partner = torch.bmm(rows[:, ::2], rows[:, 1::2].mT).argmax(dim=-1)
     return Match(removed=a, target=b.gather(1, partner))

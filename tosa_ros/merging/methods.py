@@ -87,7 +87,7 @@ class MergingMethod:
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         """Tokens after the merge: (B, T, D) -> (B, T - r, D).
 
-        share (B, r): the part of its group's size that each removed token has.
+        share (B, r, 1): the part of its group's size that each removed token has.
         """
         return average(x, share, groups)
 
@@ -183,7 +183,8 @@ class ToSA(MergingMethod):
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
             near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
             near = near.round(decimals=SPATIAL_DECIMALS)
-            scores = torch.lerp(scores, near.where(known, scores), 1 - alpha)
+            near = near if known is None else near.where(known, scores)
+            scores = torch.lerp(scores, near, 1 - alpha)
         return match_bipartite(scores, r)
 
 

@@ -5,100 +5,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tosa_ros.merging.combine import Groups, average
+from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
-from tosa_ros.merging.rows import take
+from tosa_ros.merging.rows import flat, take
 
 
 @dataclass(frozen=True)
 class MergeState:
     """Bookkeeping of a batch of B images of N patches, of which T tokens are left.
 
-    sums (B, T, C) float32: sums over each token's patches, so that merging is adding: patches;
-        with spatial tokens, also patches with a place and the sum of their features.
-    source (B, N) int64: which token each patch went to; -1 where it was pruned.
-    template: the spatial tokens before any merge, or None.
-    protected: class tokens at the front of the encoder's tokens, which never merge and are not
-        counted here.
+    sums (B, protected + T, C) float32: sums over each token's patches, so that merging is adding:
+        patches (1 for a class token); with spatial tokens, also patches that have a place, and
+        their features.
+    source (B, N) int64: which row of the encoder's tokens each patch went to; -1 where pruned.
+    places: the spatial tokens before any merge, or None.
+    protected: class tokens at the front of the encoder's tokens, which never merge.
     pruned: whether any source may be -1.
     """
 
     sums: Tensor
     source: Tensor
-    template: object | None = None
+    places: object | None = None
     protected: int = 0
     pruned: bool = False
 
     @classmethod
     def start(cls, x: Tensor, protected: int = 0, spatial: object | None = None) -> MergeState:
         """State before any merge of tokens x (B, protected + N, D)."""
-        batch, tokens = x.shape[0], x.shape[1] - protected
+        batch, tokens = x.shape[:2]
         sums = torch.ones(batch, tokens, 1, dtype=torch.float32, device=x.device)
         if spatial is not None:
             weight = spatial.weight.unsqueeze(-1)
-            sums = torch.cat([sums, weight, spatial.features * weight], dim=-1)
-        patches = torch.arange(tokens, device=x.device)
-        return cls(sums, patches.expand(batch, -1), spatial, protected)
+            places = torch.cat([weight, spatial.features * weight], dim=-1)
+            sums = torch.cat([sums, F.pad(places, (0, 0, protected, 0))], dim=-1)
+        source = torch.arange(protected, tokens, device=x.device).expand(batch, -1)
+        return cls(sums, source, spatial, protected)
 
     @property
     def size(self) -> Tensor:
-        """Patches each token stands for, (B, T) float32."""
-        return self.sums[:, :, 0]
+        """Patches each token stands for, (B, protected + T) float32; class tokens count 1."""
+        return self.sums.select(2, 0)
 
     @property
     def spatial(self) -> object | None:
-        """Spatial tokens (`spatial.SpatialTokens`) of the T tokens, or None."""
-        if self.template is None:
+        """Spatial tokens (`spatial.SpatialTokens`) of the T patch tokens, or None."""
+        if self.places is None:
             return None
-        weight = self.sums[:, :, 1]
-        features = self.sums[:, :, 2:] / weight.clamp(min=1).unsqueeze(-1)
-        return self.template.with_tokens(features, weight)
+        sums = self.sums[:, self.protected :] if self.protected else self.sums
+        weight = sums.narrow(2, 1, 1)
+        features = sums.narrow(2, 2, sums.shape[2] - 2)
+        if not self.places.complete:
+            weight = weight.clamp(min=1)
+        return self.places.with_tokens(features / weight, sums.select(2, 1))
 
     def bias(self, dtype: torch.dtype) -> Tensor:
         """Proportional attention: log(size) for the key columns, (B, 1, 1, protected + T).
 
         float32 on a CPU, whose kernel takes it at no cost; of `dtype` on a GPU, which wants that.
         """
-        log = self.size.log()[:, None, None, :]
+        log = self.size.log()
         log = log.to(dtype) if log.is_cuda else log
-        return F.pad(log, (self.protected, 0)) if self.protected else log
+        return log.view(len(log), 1, 1, -1)
 
     def after(self, groups: Groups, sums: Tensor, prunes: bool) -> MergeState:
         """State after a merge of these groups; `sums` as they are then."""
-        slot = groups.slot.scatter(1, groups.removed, -1) if prunes else groups.slot
-        pruned = self.pruned or prunes
+        slot = groups.slot
+        if prunes:
+            slot = slot.flatten().index_fill(0, groups.removed, -1).view_as(slot)
         if self.pruned:
             source = slot.gather(1, self.source.clamp(min=0)).where(self.source >= 0, -1)
         else:
             source = slot.gather(1, self.source)
-        return MergeState(sums, source, self.template, self.protected, pruned)
+        return MergeState(sums, source, self.places, self.protected, self.pruned or prunes)
 
     def in_raster_order(self, x: Tensor) -> tuple[Tensor, MergeState]:
         """Tokens and state sorted by the first patch that each token stands for."""
         batch, patches = self.source.shape
-        tokens = self.sums.shape[1]
+        tokens = x.shape[1]
         number = torch.arange(patches, device=x.device).expand(batch, -1)
-        # Pruned patches count for a token behind the last.
+        # Pruned patches count for a token behind the last; class tokens come before every patch.
         slot = self.source.where(self.source >= 0, tokens) if self.pruned else self.source
         first = number.new_full((batch, tokens + 1), patches)
-        order = first.scatter_reduce_(1, slot, number, 'amin')[:, :tokens].argsort(dim=1)
-        rank = torch.full_like(first, -1).scatter_(1, order, number[:, :tokens])
-        head = number[:, : self.protected]
-        rows = torch.cat([head, order + self.protected], dim=1) if self.protected else order
-        state = MergeState(
-            take(self.sums, order),
-            rank.gather(1, slot),
-            self.template,
-            self.protected,
-            self.pruned,
-        )
-        return take(x, rows), state
+        first.scatter_reduce_(1, slot, number, 'amin')
+        if self.protected:
+            first[:, : self.protected] = -1
+        order = first.narrow(1, 0, tokens).argsort(dim=1, stable=True)
+        rank = torch.full_like(first, -1)
+        rank.scatter_(1, order, torch.arange(tokens, device=x.device).expand(batch, -1))
+        rows = flat(order, tokens)
+        source = rank.gather(1, slot)
+        return take(x, rows), replace(self, sums=take(self.sums, rows), source=source)
 
 
 def merge_layer(
@@ -119,22 +122,22 @@ def merge_layer(
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return merge_layer(method, x, keys, state, remove=remove, layer=layer, layers=layers)
-    keys = keys[:, state.protected :]
-    prunes = method.prunes(layer, layers)
+    prunes, protected = method.prunes(layer, layers), state.protected
     while remove > 0:
-        tokens = keys.shape[1]
-        now = min(remove, tokens // 2)
-        match = method.match(keys, now, layer=layer, layers=layers, spatial=state.spatial)
-        groups = Groups.of(match, tokens)
-        everyone = groups.behind(state.protected)
+        tokens = x.shape[1]
+        now = min(remove, (tokens - protected) // 2)
+        patches = keys[:, protected:] if protected else keys
+        match = method.match(patches, now, layer=layer, layers=layers, spatial=state.spatial)
+        if protected:
+            match = Match(match.removed + protected, match.target + protected)
+        groups = Groups(match, tokens)
         remove -= now
         if prunes:
-            sums, x = take(state.sums, groups.kept), take(x, everyone.kept)
+            sums, x = take(state.sums, groups.kept), take(x, groups.kept)
             keys = take(keys, groups.kept) if remove else keys
         else:
-            sums = groups.total(state.sums)
-            share = take(state.size, groups.removed) / take(sums[:, :, 0], groups.target_slot)
-            x = method.fuse(x, share, everyone)
+            sums, share = groups.total(state.sums)
+            x = method.fuse(x, share, groups)
             keys = average(keys, share, groups) if remove else keys
         state = state.after(groups, sums, prunes)
     return x, state
@@ -145,5 +148,5 @@ def unmerge(tokens: Tensor, source: Tensor, fill: float = float('nan')) -> Tenso
 
     Every patch gets the token it went to; a pruned patch (source -1) gets `fill`.
     """
-    dense = take(tokens, source.clamp(min=0))
+    dense = take(tokens, flat(source.clamp(min=0), tokens.shape[1]))
     return dense.masked_fill((source < 0).unsqueeze(-1), fill)

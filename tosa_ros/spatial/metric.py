@@ -27,4 +27,6 @@ def metric_tokens(
     known = mean.isfinite()
     features = points.masked_fill(~known[:, None], 0.0)
     weight = known.float()
-    return SpatialTokens('metric', features[None], weight[None], points[None], length_scale_m)
+    return SpatialTokens(
+        'metric', features[None], weight[None], points[None], length_scale_m, bool(known.all())
+    )

@@ -20,6 +20,7 @@ class SpatialTokens:
         takes no part in the spatial score.
     points (B, N, 3) float32: every patch's point in metres, NaN where unknown; or None.
     length_scale_m: of the metric kernel.
+    complete: whether every token has a place, known without looking at the weights.
     """
 
     kind: str
@@ -27,19 +28,24 @@ class SpatialTokens:
     weight: Tensor
     points: Tensor | None = None
     length_scale_m: float = 0.25
+    complete: bool = False
 
-    def similarity(self, a: slice, b: slice) -> tuple[Tensor, Tensor]:
+    def similarity(self, a: slice, b: slice) -> tuple[Tensor, Tensor | None]:
         """Similarity of tokens a to tokens b (B, Ta, Tb) float32, and where both are known.
+
+        None for the second says everywhere.
 
         levels: cosine of the codes. metric: 1 / (1 + (d / length_scale_m)^2) of the distance d.
         """
-        known = (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
-        p, q = self.features[:, a], self.features[:, b]
+        known = None
+        if not self.complete:
+            known = (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
+        features = self.features / self.length_scale_m if self.kind == 'metric' else self.features
+        p, q = features[:, a], features[:, b]
         if self.kind == 'metric':
             # The direct form: |p|^2 + |q|^2 - 2pq loses centimetres ten metres from the camera.
             # Coordinate by coordinate, each contiguous: three times faster than interleaved.
-            p = (p / self.length_scale_m).mT.contiguous().unsqueeze(3)
-            q = (q / self.length_scale_m).mT.contiguous().unsqueeze(2)
+            p, q = p.mT.contiguous().unsqueeze(3), q.mT.contiguous().unsqueeze(2)
             return (p - q).square_().sum(dim=1).add_(1).reciprocal_(), known
         p = torch.nn.functional.normalize(p, dim=-1)
         q = torch.nn.functional.normalize(q, dim=-1)
@@ -78,4 +84,5 @@ def stack(tokens: list[SpatialTokens]) -> SpatialTokens:
         features=torch.cat([t.features for t in tokens]),
         weight=torch.cat([t.weight for t in tokens]),
         points=points,
+        complete=all(t.complete for t in tokens),
     )

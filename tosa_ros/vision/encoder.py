@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
-from tosa_ros.merging.rows import add_rows
+from tosa_ros.merging.rows import add_rows, flat
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.adapters import Adapter, adapter_for
 
@@ -166,12 +166,13 @@ class MergedEncoder:
         run.state = run.tokens = run.bias = None
         points = None if spatial is None or spatial.points is None else spatial.points
         count = tokens.shape[1] - protected
+        source = (state.source - protected).clamp(min=-1) if protected else state.source
         self.latest = MergedTokens(
             tokens=tokens[:, protected:],
             class_tokens=tokens[:, :protected],
-            size=state.size,
-            source=state.source,
-            xyz=None if points is None else mean_points(points, state.source, count),
+            size=state.size[:, protected:],
+            source=source,
+            xyz=None if points is None else mean_points(points, source, count),
             output=output,
         )
         return self.latest
@@ -208,7 +209,8 @@ def mean_points(points: Tensor, source: Tensor, tokens: int) -> Tensor:
     rows = torch.cat([points.masked_fill(~known, 0.0), known.to(points.dtype)], dim=-1)
     # Pruned patches count for a token behind the last.
     sums = rows.new_zeros(len(points), tokens + 1, 4)
-    sums = add_rows(sums, source.where(source >= 0, tokens), rows)[:, :tokens]
+    into = flat(source.where(source >= 0, tokens), tokens + 1)
+    sums = add_rows(sums, into, rows)[:, :tokens]
     count = sums[..., 3:]
     return sums[..., :3] / count.masked_fill(count == 0, float('nan'))
 

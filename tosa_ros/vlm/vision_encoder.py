@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def spatial_tokens(
     tokens = level_tokens(relative, grid)
     if frame.has_metric_points:
         points = metric_tokens(_tensor(frame.depth_m), _camera(frame), grid).points
-        return type(tokens)(tokens.kind, tokens.features, tokens.weight, points)
+        return replace(tokens, points=points)
     return tokens
 
 
