@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from std_msgs.msg import Header
 
 from tosa_ros.errors import RosError
 from tosa_ros.ros.conversions import image_message, pose_from_message, rgb_from_message
+from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.sensor_depth import SensorReader
 
@@ -73,8 +73,8 @@ class DepthNode(TosaNode):
             self._reader.max_m = self.value('max_depth_m')
 
     def status(self) -> dict[str, str]:
-        estimator = self._estimator
-        return {'model': 'sensor' if estimator is None else Path(estimator.name).name}
+        sensor = self.value('source') == 'sensor'
+        return {'model': 'sensor' if sensor else model_name(self.value('depth_model'))}
 
     def _extrinsic(self) -> np.ndarray:
         pose, numbers = Pose(), list(self.value('extrinsic'))

@@ -10,6 +10,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 OK, WARN, ERROR = 0, 1, 2
@@ -108,6 +109,11 @@ class Meter:
             values[f'latency_{name}_ms'] = f'{ordered[at] * 1e3:.1f}' if ordered else 'none'
         values['input_age_s'] = 'none' if age is None else f'{age:.2f}'
         return values
+
+
+def model_name(model: str) -> str:
+    """The short name of a model parameter's value."""
+    return Path(model).name or 'embedded'
 
 
 def diagnostic_array(

@@ -59,11 +59,6 @@ def _say_embedded(node: Any, parameter: str) -> None:
     node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
 
 
-def model_name(model: str) -> str:
-    """A short name for diagnostics."""
-    return Path(model).name or 'embedded'
-
-
 def merging_of(method: str, keep: float, alpha: str) -> MergingMethod:
     """The merging method of the parameters; each takes those of them that it has."""
     if method == 'none':

@@ -9,8 +9,9 @@ from std_msgs.msg import String
 
 from tosa_ros.errors import QuestionError
 from tosa_ros.ros.answering import AnswerDesk
+from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.memory import FrameMemory, Seen
-from tosa_ros.ros.models import load_half, model_name
+from tosa_ros.ros.models import load_half
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.questions import Reply, parse_question, refusal
 from tosa_ros.ros.topics import QA_SERVICES, ros_type

@@ -10,8 +10,9 @@ import numpy as np
 from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.frames import Frame
 from tosa_ros.ros.conversions import image_message, stamp_ns
+from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.frame_builder import FrameBuilder
-from tosa_ros.ros.models import load_half, merging_of, model_name
+from tosa_ros.ros.models import load_half, merging_of
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
 from tosa_ros.ros.visual_tokens import cloud_from_tokens
