@@ -17,6 +17,7 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchContext, LaunchDescription
 from tosa_ros.ros.share import shared_file
@@ -27,7 +28,8 @@ ARGUMENTS = {
     'out': ('replay', 'The folder for predictions, scores and report.'),
     'rate': ('1.0', 'How fast to play.'),
 }
-TOPICS = ('image_topic', 'depth_topic', 'camera_info_topic')
+# Those of vqa.launch.py that the player must know too.
+SHARED = ('namespace', 'image_topic', 'depth_topic', 'camera_info_topic')
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -39,14 +41,19 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(shared_file('launch/vqa.launch.py'))),
         launch_arguments={'use_sim_time': 'true'}.items(),
     )
-    return LaunchDescription([*declared, graph, OpaqueFunction(function=play)])
+    # Before the graph, whose defaults are not the user's choice.
+    return LaunchDescription([*declared, OpaqueFunction(function=play), graph])
 
 
 def play(context: LaunchContext) -> list[ExecuteProcess | RegisterEventHandler]:
-    given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *TOPICS)}
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    chosen = {name: LaunchConfiguration(name, default='').perform(context) for name in SHARED}
     if given['questions']:
-        command = ['tosa', 'replay', given['bag'], '--live', '--rate', given['rate']]
+        tosa = ExecutableInPackage(executable='tosa', package='tosa_ros')
+        command = [tosa, 'replay', given['bag'], '--live', '--rate', given['rate']]
         command += ['--questions', given['questions'], '--out', given['out']]
+        for name, value in chosen.items():
+            command += [f'--{name.replace("_", "-")}', value] if value else []
     else:
         command = ['ros2', 'bag', 'play', given['bag'], '--clock', '--rate', given['rate']]
     player = ExecuteProcess(cmd=command, output='screen')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -64,3 +65,29 @@ def test_a_choice_that_there_is_not_is_refused(launched):
     launch = launched('vqa.launch.py', 'depth_source:=lidar')
     assert launch.popen.wait(60) != 0
     assert 'depth_source' in launch.output
+
+
+def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(launched, checkpoint, tmp_path):
+    pytest.importorskip('rosbags')
+    pytest.importorskip('open3d')
+    from tosa_ros.synthetic import bags, episode
+
+    bags.write_bag(tmp_path / 'walk', episode('test', 1, frames=8, size=64, questions=0))
+    questions = [{'question_id': 'end', 'question': 'what was there?', 'answer': 'a box'}]
+    (tmp_path / 'questions.json').write_text(json.dumps(questions))
+    launch = launched(
+        'replay.launch.py',
+        f'bag:={tmp_path / "walk"}',
+        f'questions:={tmp_path / "questions.json"}',
+        f'out:={tmp_path / "out"}',
+        f'model:={checkpoint}',
+        f'image_topic:={bags.COLOUR_TOPIC}',
+        f'depth_topic:={bags.DEPTH_TOPIC}',
+        f'camera_info_topic:={bags.INFO_TOPIC}',
+    )
+    assert launch.popen.wait(120) == 0, launch.output
+    assert 'Traceback' not in launch.output
+    [answer] = (tmp_path / 'out' / 'live' / 'answers.jsonl').read_text().splitlines()
+    answer = json.loads(answer)
+    assert (answer['question_id'], answer['spatial']) == ('end', 'metric')
+    assert json.loads((tmp_path / 'out' / 'scores.json').read_text())['scored'] == 1
