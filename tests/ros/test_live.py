@@ -102,7 +102,8 @@ def test_questions_are_asked_at_their_times(ros, robot, recording, walk):
     assert playback.played == 8
     assert 1 <= playback.encoded <= 8
     assert playback.wall_s >= 2
-    assert {'vision_node', 'qa_node'} <= playback.nodes.keys()
+    assert len(playback.latencies_ms) == playback.encoded
+    assert 0 < min(playback.latencies_ms) < 2000
     replay.close()
 
 
@@ -230,7 +231,7 @@ def test_the_command_plays_asks_and_reports(ros, robot, bag, tmp_path):
     assert live['images_played'] == 8
     assert live['images_encoded'] + live['images_dropped'] == 8
     assert live['latency_ms']['whole answer'][0] > 0
-    assert {'first word', 'vision_node, a frame'} <= live['latency_ms'].keys()
+    assert {'first word', 'an image becomes visual tokens'} <= live['latency_ms'].keys()
     predictions = json.loads((out / 'live' / 'predictions.json').read_text())
     assert [one['question_id'] for one in predictions] == ['now', 'then']
     text = (out / 'report.md').read_text()

@@ -47,8 +47,8 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def records(value: Any, path: Path, key: str | None = None) -> list[dict]:
-    """The list of objects that a benchmark file holds, at its top or under `key`."""
+def records(value: Any, path: Path | str, key: str | None = None) -> list[dict]:
+    """The list of objects that a benchmark file (or a place in it) holds, or `key` in it."""
     if key is not None:
         if not isinstance(value, dict) or key not in value:
             raise DataError(f'{path}: wanted an object with a list {key!r} in it')

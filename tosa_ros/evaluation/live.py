@@ -103,7 +103,9 @@ def evaluate_live(
                 _keep(one, benchmark, answers, outcome, replay.tokens_before)
                 if progress:
                     progress(len(answers.records), len(benchmark.questions))
-            told.append(vars(replay.playback))
+            playback = replay.playback
+            frames_ms = _percentiles(playback.latencies_ms)
+            told.append({**vars(playback), 'latencies_ms': frames_ms})
         for topic, kind in replay.left_out.items():
             benchmark.note(f'{topic} was not played: its type {kind} is not installed here')
         for line in benchmark.bag.notes:
@@ -128,10 +130,7 @@ def summary(
         what: _percentiles([a[key] for a in answers if a[key] is not None])
         for what, key in (('first word', 'first_word_ms'), ('whole answer', 'latency_ms'))
     }
-    for name, status in playbacks[-1]['nodes'].items():
-        both = [_number(status.get(f'latency_{share}_ms')) for share in ('p50', 'p95')]
-        if name != 'qa_node' and None not in both:
-            latency[f'{name}, a frame'] = both
+    latency['an image becomes visual tokens'] = playbacks[-1]['latencies_ms']
     return {
         'images_played': played,
         'images_encoded': encoded,
@@ -169,10 +168,3 @@ def _keep(
 
 def _percentiles(values: Sequence[float]) -> list[float]:
     return [float(x) for x in np.percentile(values, [50, 95])] if values else []
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or '')
-    except ValueError:
-        return None

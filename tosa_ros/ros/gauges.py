@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 from rclpy.executors import SingleThreadedExecutor
@@ -24,12 +25,13 @@ _IRRELEVANT = ('autostart',)
 class Gauges:
     """Reads the graph's nodes in the namespace of the node that it is given.
 
-    encoded: how many frames became visual tokens; newest_s: the stamp of the last one.
+    encoded: stamp of each frame whose visual tokens came, to when they came (monotonic seconds).
     before: image tokens of a frame without merging. status: node name to what diagnostics say.
     """
 
     def __init__(self, node: Node) -> None:
-        self.encoded, self.newest_s, self.before = 0, -float('inf'), 0
+        self.encoded: dict[float, float] = {}
+        self.before = 0
         self.status: dict[str, dict[str, str]] = {}
         self._node, self._space = node, node.get_namespace().strip('/')
         tokens = qos_profile('text')
@@ -77,8 +79,7 @@ class Gauges:
         return self.status.get(name, {}).get('state', '')
 
     def _tokens_came(self, message: Any) -> None:
-        self.encoded += 1
-        self.newest_s = max(self.newest_s, stamp_s(message.header.stamp))
+        self.encoded[stamp_s(message.header.stamp)] = time.monotonic()
         offset = next((f.offset for f in message.fields if f.name == 'before'), None)
         if offset is not None and message.width:
             order = '>' if message.is_bigendian else '<'

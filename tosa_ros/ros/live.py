@@ -62,15 +62,15 @@ class Heard(NamedTuple):
 
 @dataclass
 class Playback:
-    """What came of a recording's images. wall_s: how long playing took, seconds.
+    """What came of a recording's images; played, encoded: by stamp. wall_s: playing took so long.
 
-    nodes: what each node's diagnostics said last.
+    latencies_ms: of each encoded image, from its publication to its visual tokens.
     """
 
     played: int
     encoded: int
     wall_s: float
-    nodes: dict[str, dict[str, str]]
+    latencies_ms: list[float]
 
 
 class LiveReplay:
@@ -99,16 +99,19 @@ class LiveReplay:
         self.left_out: dict[str, str] = {}
         for topic, kind in types.items():
             self._open(topic, kind)
-        self._now_s = self._last_image_s = -float('inf')
-        self._played_images, self._wall_s = 0, 0.0
+        self._now_s = -float('inf')
+        self._awaited_s: float | None = None  # The last image's stamp, until it was waited for.
+        self._sent: dict[float, float] = {}  # Stamp of an image to when (monotonic).
+        self._wall_s = 0.0
         self._stop, self._played = threading.Event(), threading.Event()
         self._error: Exception | None = None
 
     @property
     def playback(self) -> Playback:
         """What came of the images so far."""
-        gauges = self._gauges
-        return Playback(self._played_images, gauges.encoded, self._wall_s, dict(gauges.status))
+        encoded = self._gauges.encoded
+        took = [1e3 * (encoded[s] - sent) for s, sent in self._sent.items() if s in encoded]
+        return Playback(len(self._sent), len(took), self._wall_s, took)
 
     @property
     def tokens_before(self) -> int:
@@ -207,9 +210,11 @@ class LiveReplay:
     def _settle(self) -> None:
         """Waits for the last image to be encoded; it never is where depth for it is missing."""
         end = time.monotonic() + SETTLE_S
-        while self._gauges.newest_s < self._last_image_s and time.monotonic() < end:
+        while self._awaited_s is not None and time.monotonic() < end:
+            if self._awaited_s in self._gauges.encoded:
+                break
             self._asker.replies(CLOCK_PERIOD_S)
-        self._last_image_s = -float('inf')  # Waited for once.
+        self._awaited_s = None
 
     def _check(self) -> None:
         if self._error is not None:
@@ -246,11 +251,11 @@ class LiveReplay:
                 self._pass(started, first_s, message.time_s)
                 if self._stop.is_set():
                     break
+                if message.topic == self._image:
+                    self._awaited_s = _header_stamp_s(message.cdr)
+                    self._sent[self._awaited_s] = time.monotonic()
                 if message.topic in self._mouths:
                     self._mouths[message.topic].publish(bytes(message.cdr))
-                if message.topic == self._image:
-                    self._played_images += 1
-                    self._last_image_s = _header_stamp_s(message.cdr)
         except Exception as error:  # A damaged bag, told to whoever asks.
             self._error = error
         self._wall_s = time.monotonic() - began

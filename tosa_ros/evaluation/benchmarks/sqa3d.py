@@ -39,7 +39,7 @@ class SQA3D(SceneBenchmark):
                 problems.append(f'{where}: question {qid} has no annotation; it is not asked')
                 continue
             truth, place = truths[qid]
-            answers = records(field(truth, 'answers', list, place), annotations)
+            answers = records(field(truth, 'answers', list, place), f'{place}: answers')
             text = field(record, 'question', str, where)
             questions.append(
                 Question(

@@ -54,7 +54,7 @@ class VQAv2(Benchmark):
                 problems.append(f'{where}: question {qid} has no annotation; it is not asked')
                 continue
             truth, place = truths[qid]
-            answers = records(field(truth, 'answers', list, place), annotations)
+            answers = records(field(truth, 'answers', list, place), f'{place}: answers')
             if len(answers) != ANNOTATORS:
                 raise DataError(f'{place}: {len(answers)} answers; wanted {ANNOTATORS}')
             questions.append(
