@@ -46,10 +46,18 @@ def weighted(vectors, weights):
     ]
 
 
-def spatial_similarity(kind, a, b, length_scale_m=0.25):
-    if kind == 'metric':
-        return 1 / (1 + sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) / length_scale_m**2)
-    return cosine(a, b)
+def spatial_similarity(kind, a, b, length_scale_m=0.15):
+    """Of features: codes, or (x, y, z, normal) of surfaces."""
+    if kind != 'metric':
+        return cosine(a, b)
+    between = [q - p for p, q in zip(a[:3], b[:3], strict=True)]
+    off = 0.0
+    for normal in (a[3:], b[3:]):
+        length = math.sqrt(sum(n * n for n in normal)) or 1.0
+        step = sum(n * d for n, d in zip(normal, between, strict=True)) / length
+        off = max(off, step * step)
+    along = sum(d * d for d in between) * 0.05**2
+    return 1 / (1 + (off + along) / length_scale_m**2)
 
 
 def bipartite_pairs(tokens, score, r):

@@ -93,21 +93,71 @@ def test_metric_points_are_backprojected_and_missing_ones_are_nan():
     u, v = 24.5, 14.5
     expected = [(u - 14.5) / 30 * 2, (v - 9.5) / 32 * 2, 2.0]
     assert tokens.points[0, 5].tolist() == pytest.approx(expected, rel=1e-5)
-    similarity, known = tokens.similarity(slice(0, None, 2), slice(1, None, 2))
+    _, known = tokens.similarity(slice(0, None, 2), slice(1, None, 2))
     assert known.tolist() == [[[False] * 3, [True] * 3, [True] * 3]]
-    d = 10 / 30 * 2
-    assert float(similarity[0, 1, 0]) == pytest.approx(1 / (1 + (d / 0.25) ** 2), rel=1e-4)
 
 
-def test_similarity_falls_with_distance_and_is_one_half_at_the_length_scale():
-    tokens = metric_tokens(
-        torch.full((1, 2), 1.0),
-        torch.tensor([2.0, 2.0, 0.0, 0.0]),
-        PatchGrid.over(1, 2, 2, 1),
-        length_scale_m=0.5,
-    )
+def plane_depth(normal, offset, height, width):
+    """Depth of the plane normal . p = offset as CAMERA sees it."""
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    fx, fy, cx, cy = CAMERA.tolist()
+    rays = torch.stack([(u - cx) / fx, (v - cy) / fy, torch.ones(height, width)], -1)
+    return offset / (rays @ torch.tensor(normal))
+
+
+FLOOR, WALL = (0.0, 0.96, 0.28), (0.6, 0.0, 0.8)
+
+
+@pytest.mark.parametrize('normal', [FLOOR, WALL, (0.0, 0.0, 1.0), (-0.48, 0.6, 0.64)])
+def test_normals_are_those_of_the_plane_seen(normal):
+    grid = PatchGrid.over(2, 3, 30, 20)
+    depth = plane_depth(normal, 2.0, 20, 30)
+    depth[(depth < 0) | (depth > 20)] = NAN
+    tokens = metric_tokens(depth, CAMERA, grid)
+    known = tokens.weight[0] > 0
+    assert known.sum() >= 3
+    found = tokens.features[0, known, 3:]
+    assert torch.allclose(found, torch.tensor(normal).expand_as(found), atol=1e-3)
+
+
+def test_normals_survive_holes_and_patches_without_a_slant_face_the_camera():
+    grid = PatchGrid.over(2, 3, 30, 20)
+    depth = plane_depth(WALL, 2.0, 20, 30)
+    depth[torch.rand(20, 30, generator=torch.Generator().manual_seed(0)) < 0.5] = NAN
+    found = metric_tokens(depth, CAMERA, grid).features[0, :, 3:]
+    assert torch.allclose(found, torch.tensor(WALL).expand_as(found), atol=1e-3)
+    thin = torch.full((20, 30), NAN)
+    thin[4, 10:20] = 2.0  # one row of pixels has no slant
+    tokens = metric_tokens(thin, CAMERA, grid, min_valid=0.05)
+    point = tokens.points[0, 1]
+    assert torch.allclose(tokens.features[0, 1, 3:], point / point.norm(), atol=1e-5)
+
+
+def test_one_surface_is_alike_over_metres_and_another_is_not():
+    floor = plane_depth(FLOOR, 1.2, 40, 30)
+    wall = plane_depth((0.0, 0.0, 1.0), 3.0, 40, 30)
+    depth = torch.where((floor > 0) & (floor < wall), floor, wall)
+    camera = torch.tensor([30.0, 32.0, 14.5, 9.5])
+    tokens = metric_tokens(depth, camera, PatchGrid.over(8, 6, 30, 40))
+    s, _ = tokens.similarity(slice(None), slice(None))
+    points = tokens.points[0]
+    near, far, on_wall = 42, 24, 2
+    on_floor = [i for i in (near, far) if abs(float(points[i] @ torch.tensor(FLOOR)) - 1.2) < 0.02]
+    assert on_floor == [near, far]
+    assert float((points[near] - points[far]).norm()) > 0.7
+    assert float(s[0, near, far]) > 0.9
+    assert float(s[0, near, on_wall]) < 0.1
+    assert torch.allclose(s, s.mT, atol=1e-5)
+
+
+def test_similarity_falls_with_distance_off_the_plane_and_is_one_half_at_the_length_scale():
+    # Two patches that face the camera, half a metre apart in depth.
+    depth = torch.full((1, 2), 1.0)
+    depth[0, 1] = 1.5
+    camera = torch.tensor([1e6, 1e6, 0.5, 0.0])
+    tokens = metric_tokens(depth, camera, PatchGrid.over(1, 2, 2, 1), length_scale_m=0.5)
     near, _ = tokens.similarity(slice(0, 1), slice(1, 2))
-    assert float(near) == pytest.approx(0.5)
+    assert float(near) == pytest.approx(1 / (2 + 0.05**2), rel=1e-4)
 
 
 def test_level_codes_are_row_column_and_floor_of_the_level():
@@ -148,7 +198,7 @@ def test_stacked_images_keep_their_own_tokens():
     one = metric_tokens(torch.full((20, 30), 1.0), CAMERA, grid)
     none = metric_tokens(torch.full((20, 30), NAN), CAMERA, grid)
     both = stack([one, none])
-    assert both.features.shape == (2, 6, 3)
+    assert both.features.shape == (2, 6, 6)
     assert both.weight.tolist() == [[1.0] * 6, [0.0] * 6]
     with pytest.raises(SpatialError, match='kinds'):
         stack([one, level_tokens(torch.ones(20, 30), grid)])

@@ -151,7 +151,7 @@ class ToSA(MergingMethod):
 
     alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
         'uniform', 'decrease', 'spatial', or a list, one weight a layer.
-    spatial: which spatial tokens to make of a frame: 'metric' (3-D points), 'levels' (the
+    spatial: which spatial tokens to make of a frame: 'metric' (3-D surfaces), 'levels' (the
         paper's 27 relative levels), or 'auto': metric where there are depth in metres and
         intrinsics, else levels.
     length_scale_m: of the metric kernel, metres (see `spatial.metric`).
@@ -159,7 +159,7 @@ class ToSA(MergingMethod):
 
     alpha: str | Sequence[float] = 'increase'
     spatial: str = 'auto'
-    length_scale_m: float = 0.25
+    length_scale_m: float = 0.15
 
     spatial_aware: ClassVar[bool] = True
 
