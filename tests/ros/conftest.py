@@ -107,7 +107,8 @@ class Bench:
         from tosa_ros.ros.topics import reliability
 
         if name not in self.mouths:
-            qos = QoSProfile(depth=10, reliability=reliability(reliable))
+            depth = 1000 if name == 'question' else 10
+            qos = QoSProfile(depth=depth, reliability=reliability(reliable))
             self.mouths[name] = self.node.create_publisher(self.kinds[name], name, qos)
         return self.mouths[name]
 
@@ -188,22 +189,27 @@ class Bench:
         replies = [json.loads(message.data) for message in self.heard['answer'][start:]]
         return [reply for reply in replies if name is None or reply['id'] == name]
 
-    def health(self) -> dict[str, tuple[int, str, dict]]:
+    def health(self, since: int = 0) -> dict[str, tuple[int, str, dict]]:
         """The newest diagnostics of each node: level, message, values."""
         newest = {}
-        for array in self.heard['/diagnostics']:
+        for array in self.heard['/diagnostics'][since:]:
             for status in array.status:
                 values = {item.key: item.value for item in status.values}
                 newest[status.name] = (status.level[0], status.message, values)
         return newest
 
-    def state(self, name: str) -> str:
-        return self.health().get(name, (0, '', {}))[2].get('state', '')
+    def state(self, name: str, since: int = 0) -> str:
+        return self.health(since).get(name, (0, '', {}))[2].get('state', '')
 
     def logged(self, name: str, text: str) -> int:
         """How often a node logged something with this text."""
         self.listen('/rosout')
         return sum(text in log.msg for log in self.heard['/rosout'] if log.name == name)
+
+    def told_once(self, name: str, text: str) -> bool:
+        """Waits until a node logged something with this text; whether it did only once."""
+        self.wait(lambda: self.logged(name, text))
+        return self.logged(name, text) == 1
 
     def call(self, kind, name: str, request, pump=None):
         client = self.node.create_client(kind, name)

@@ -47,7 +47,7 @@ def test_nothing_is_subscribed_to_while_nobody_listens(bench, depth_node):
     node = depth_node()
     mouth = bench.mouth('sensor_depth')
     bench.wait(lambda: 'nobody listens' in bench.state('depth_node'))
-    assert mouth.get_subscription_count() == 0
+    bench.wait(lambda: mouth.get_subscription_count() == 0)
     bench.listen('depth')
     bench.wait(lambda: mouth.get_subscription_count() == 1)
     bench.stop_listening('depth')
@@ -156,7 +156,7 @@ def test_an_estimator_that_is_not_there_fails_to_configure_and_says_why(bench, d
     bench.wait(lambda: '/nowhere/model' in bench.health().get('depth_node', (0, ''))[1])
     assert bench.health()['depth_node'][0] == 2
     assert bench.state('depth_node') == 'unconfigured'
-    assert bench.logged('depth_node', '/nowhere/model') == 1
+    assert bench.told_once('depth_node', '/nowhere/model')
     assert not node.active
 
 
@@ -168,6 +168,6 @@ def test_colour_on_the_depth_topic_is_told_once(bench, depth_node):
         lambda: 'is not depth' in bench.health().get('depth_node', (0, ''))[1],
         lambda: bench.mouth('sensor_depth').publish(wrong),
     )
-    assert bench.logged('depth_node', 'is not depth') == 1
+    assert bench.told_once('depth_node', 'is not depth')
     mouth = bench.mouth('sensor_depth')
     assert bench.next('depth', lambda: mouth.publish(raw_depth(bench)))

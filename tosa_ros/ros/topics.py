@@ -13,8 +13,9 @@ from typing import Any
 QOS = {
     'sensor': (False, 1, 'best effort, or reliable if all publishers are; depth 1'),
     'viewer': (True, 1, 'reliable, depth 1'),
-    'text': (True, 100, 'reliable, depth 100'),
-    'answer': (True, 100, 'reliable, transient local, depth 100'),
+    # A thousand questions at once are all refused or answered, not lost on the way.
+    'text': (True, 1000, 'reliable, depth 1000'),
+    'answer': (True, 1000, 'reliable, transient local, depth 1000'),
 }
 
 
