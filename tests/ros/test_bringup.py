@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -90,9 +91,11 @@ def test_the_profile_is_given_unless_one_is_set_or_another_middleware_runs():
 
 
 def test_only_segments_of_dead_processes_are_removed(tmp_path):
-    for name in ('dead', 'live'):
+    for name in ('dead', 'live', 'new'):
         (tmp_path / f'fastdds_{name}').write_bytes(b'segment')
         (tmp_path / f'fastdds_{name}_el').write_bytes(b'')
+        if name != 'new':
+            os.utime(tmp_path / f'fastdds_{name}_el', (0, 0))
     (tmp_path / 'other').write_bytes(b'')
     hold = (
         'import fcntl, sys\n'
@@ -109,7 +112,7 @@ def test_only_segments_of_dead_processes_are_removed(tmp_path):
     )
     assert process.stdout.readline() == 'held\n'
     assert remove_dead_segments(tmp_path) == 1
-    left = {'fastdds_live', 'fastdds_live_el', 'other'}
+    left = {'fastdds_live', 'fastdds_live_el', 'fastdds_new', 'fastdds_new_el', 'other'}
     assert {file.name for file in tmp_path.iterdir()} == left
     process.communicate()
     assert remove_dead_segments(tmp_path) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # What distributions before Jazzy call it, and later ones warn about.
 OLD_VARIABLE, OLD_DISTRIBUTIONS = 'FASTRTPS_DEFAULT_PROFILES_FILE', ('humble', 'iron')
 SHARED_MEMORY = Path('/dev/shm')
+# A process that starts makes the lock file, then locks it.
+YOUNG_S = 1.0
 
 
 def profile_environment(environment: MutableMapping[str, str] = os.environ) -> dict[str, str]:
@@ -34,6 +37,8 @@ def remove_dead_segments(folder: Path = SHARED_MEMORY) -> int:
     removed = 0
     for lock in folder.glob('fastdds_*_el'):
         try:
+            if time.time() - lock.stat().st_mtime < YOUNG_S:
+                continue
             with open(lock, 'rb') as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 lock.with_name(lock.name.removesuffix('_el')).unlink(missing_ok=True)
