@@ -15,6 +15,7 @@ from tosa_ros.cli import bag as bag_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags import BagFrames, BagTopics, bag_to_episode, episode_to_bag
 from tosa_ros.evaluation.media import open_frames
+from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.frame_folder import read_folder, write_folder
 from tosa_ros.frames import Intrinsics
 
@@ -301,6 +302,18 @@ def test_headers_that_stand_still_give_way_to_the_bags_times(make, frames, write
     np.testing.assert_array_equal(bag[1].depth_m, frames[1].depth_m)
 
 
+def test_a_played_question_goes_by_the_bags_clock(make, frames, write_bag, write_json):
+    """Headers that count from a start, as in a bag recorded from a simulation."""
+    messages = []
+    for topic, received, message in recording(make, frames):
+        message.header.stamp.sec -= START_NS // 10**9
+        messages.append((topic, received + 5 * 10**9, message))
+    bag = BagFrames(write_bag(messages))
+    asked = BagQuestions.load(write_json('q.json', [{'question': 'Q?', 'time': 0.15}]), bag)
+    np.testing.assert_allclose(bag.stamps_s, [0, 0.1, 0.2])
+    assert asked.asked_at(asked.questions[0]) == pytest.approx(1e9 + 5.15, abs=1e-5)
+
+
 def test_an_image_that_cannot_be_read_is_left_out(make, frames, write_bag):
     messages = recording(make, frames)
     messages[3] = (*messages[3][:2], make.compressed(b'no jpeg', 'jpeg', messages[3][1]))
@@ -409,6 +422,28 @@ def test_a_bag_cut_off_in_its_only_chunk_is_read_as_far_as_it_goes(folder, tmp_p
         np.testing.assert_array_equal(bag[0].rgb, folder[0].rgb)
     assert counts == {0, 1, 2, 3}
     assert all('no colour image topic' in fault and 'is cut off' in fault for fault in faults)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_damaged_bytes_never_end_in_anything_but_an_error_of_ours(folder, tmp_path, storage):
+    episode_to_bag(folder, tmp_path / 'bag', storage=storage, image_format='png')
+    [file] = (f for f in (tmp_path / 'bag').iterdir() if f.suffix in ('.mcap', '.db3'))
+    whole, draws, refused = file.read_bytes(), random.Random(1), 0
+    for turn in range(24):
+        damaged = bytearray(whole)
+        if turn % 2:
+            at, length = draws.randrange(len(whole)), draws.choice((16, 500))
+            damaged[at : at + length] = bytes(min(length, len(whole) - at))
+        else:
+            for _ in range(20):
+                damaged[draws.randrange(len(whole))] ^= 1 << draws.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            bag = BagFrames(tmp_path / 'bag')
+            bag.pick(range(len(bag)))
+        except DataError as error:
+            refused += '\n' not in str(error)
+    assert refused > 0
 
 
 def test_files_without_metadata_are_read(make, frames, write_bag):

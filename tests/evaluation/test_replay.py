@@ -40,6 +40,9 @@ def test_a_timed_question_sees_what_had_been_seen(write_json, bag_path, frames):
     np.testing.assert_array_equal(pick(seen, [1])[0].rgb, frames[1].rgb)
     with pytest.raises(IndexError):
         seen[2]
+    asked_at = [benchmark.asked_at(q) for q in benchmark.questions]
+    assert asked_at[0] is None
+    assert asked_at[1:] == pytest.approx([1e9, 1e9 + 1.2, 1e9 + 2, 1e9 + 1], abs=1e-5)
 
 
 @pytest.mark.parametrize('time_s', [-1, 9, 5e8, 2e9])
@@ -150,5 +153,5 @@ def test_replay_reports_what_it_could_not_ask(
     text = (out / 'report.md').read_text()
     for wanted in ('0 of 2 questions have an answer', 'Later?', 'outside of kitchen', 'no depth'):
         assert wanted in text
-    with pytest.raises(DataError, match='a mode is missing'):
+    with pytest.raises(DataError, match='mode: wanted --offline'):
         command(replay_command, 'replay', bag_path, '--questions', data, '--out', out)

@@ -18,9 +18,11 @@ from tosa_ros.cli import eval as eval_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
+from tosa_ros.evaluation.media import pick
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint
+from tosa_ros.frame_folder import write_folder
 from tosa_ros.merging import NoMerging, ToMe, ToSA
 
 pytest.importorskip('transformers')
@@ -83,6 +85,33 @@ def test_shared_frames_give_the_answers_of_the_naive_loop(benchmark, pipeline, t
         frames = list(benchmark.frames(question.episode))
         naive = pipeline.ask(frames, benchmark.prompt(question), max_new_tokens=4)
         assert outcome.predictions('tosa-0.25')[question.id] == naive.text
+
+
+def test_twelve_frames_and_twenty_questions_cost_one_vision_pass(
+    write_json, openeqa_record, frames, pipeline, encoded, tmp_path
+):
+    write_folder(tmp_path / 'frames' / EPISODES[0], frames * 4)
+    benchmark = many(write_json, openeqa_record, EPISODES[:1], 20)
+    pipeline.merging, asking = ToSA(keep=0.25), Asking(max_new_tokens=1)
+
+    def naive():
+        for question in benchmark.questions:
+            read = pick(benchmark.frames(question.episode), range(12))
+            pipeline.ask(read, benchmark.prompt(question), max_new_tokens=1)
+
+    def ours():
+        with RunFolder(tmp_path / f'run-{len(encoded)}', {}) as folder:
+            evaluate(benchmark, pipeline, {'tosa': ToSA(keep=0.25)}, folder, asking)
+
+    took, passes = {naive: [], ours: []}, {}
+    for _ in range(2):
+        for way in took:
+            before, start = sum(encoded), time.perf_counter()
+            way()
+            took[way].append(time.perf_counter() - start)
+            passes[way] = sum(encoded) - before
+    assert passes == {naive: 20 * 12, ours: 12}
+    assert min(took[ours]) < 0.7 * min(took[naive])
 
 
 def test_a_finished_run_asks_nothing(benchmark, pipeline, encoded, tmp_path):
@@ -167,7 +196,7 @@ def test_missing_episodes_are_reported_and_count_as_wrong(
     benchmark = many(write_json, openeqa_record, ['scannet-v0/gone'], 2)
     with (
         RunFolder(tmp_path / 'none', {}) as folder,
-        pytest.raises(DataError, match=r'no question could be asked; episode.*gone'),
+        pytest.raises(DataError, match=r'no question was answered; episode.*gone'),
     ):
         evaluate(benchmark, pipeline, METHODS, folder, SHORT)
 
@@ -245,6 +274,34 @@ def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):
         load_entries([tmp_path / 'a'], 'LLM-Match')
     with pytest.raises(DataError, match=r'holds no scores\.json'):
         load_entries([tmp_path])
+
+
+def test_compare_tells_runs_of_one_name_apart(run, command, tmp_path, capsys):
+    for parent in ('a', 'b'):
+        (tmp_path / parent).mkdir()
+        run(f'{parent}/run', '--method', 'none')
+    capsys.readouterr()
+    runs = [tmp_path / parent / 'run' for parent in ('a', 'b')]
+    assert command(compare_command, 'compare', *runs) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(' | ')[0] for line in lines] == [f'| {one}/none' for one in runs]
+    assert lines[0].count('|') == lines[1].count('|')
+    assert '+0.0' in lines[1]
+    assert '+0.0' not in lines[0]
+
+
+def test_what_cannot_be_compared_is_named(run, write_json, tmp_path):
+    run('run', '--method', 'none')
+    scores = tmp_path / 'run' / 'scores.json'
+    for text, message in (
+        ('{"methods": {"none": {"scores": []}}}', 'nothing is scored there'),
+        ('{"methods": 3}', 'not what a run writes'),
+        ('[]', 'not what a run writes'),
+        ('{', 'not JSON'),
+    ):
+        scores.write_text(text)
+        with pytest.raises(DataError, match=message):
+            load_entries([tmp_path / 'run'])
 
 
 def entry(label, values):

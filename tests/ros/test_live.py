@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tosa_ros.errors import RosError
@@ -19,8 +20,12 @@ pytest.importorskip('open3d')
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from tosa_ros.evaluation.bags import BagFrames
+from tosa_ros.evaluation.live import played_types, recorded
 from tosa_ros.ros.live import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
 from tosa_ros.ros.qa_node import QaNode
 from tosa_ros.ros.topics import qos_profile
@@ -190,6 +195,28 @@ def test_a_damaged_recording_is_told(ros, recording):
     replay.close()
     with pytest.raises(RosError, match='rate: 0'):
         LiveReplay({}, [], rate=0)
+
+
+def test_a_bag_of_ros_1_is_played_as_ros_2(ros, tmp_path):
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    header = store.types['std_msgs/msg/Header'](
+        7, store.types['builtin_interfaces/msg/Time'](10**9, 5), 'optical'
+    )
+    pixels = np.arange(24, dtype=np.uint8)
+    image = store.types['sensor_msgs/msg/Image'](header, 2, 4, 'rgb8', 0, 12, pixels)
+    with Writer(tmp_path / 'old.bag') as writer:
+        connection = writer.add_connection('/image', image.__msgtype__, typestore=store)
+        writer.write(connection, 10**18, store.serialize_ros1(image, image.__msgtype__))
+    bag = BagFrames(tmp_path / 'old.bag')
+    assert played_types(bag) == {'/image': 'sensor_msgs/msg/Image'}
+    [one] = recorded(bag)
+    assert (one.time_s, one.topic) == (pytest.approx(1e9), '/image')
+    message = deserialize_message(bytes(one.cdr), Image)
+    assert (message.header.stamp.sec, message.header.frame_id) == (10**9, 'optical')
+    assert bytes(message.data) == pixels.tobytes()
 
 
 # The command

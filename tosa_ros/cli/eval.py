@@ -149,7 +149,8 @@ def conclude(
     from tosa_ros.evaluation.report import markdown_table, score_table, write_report
     from tosa_ros.evaluation.results import score_run
 
-    results = score_run(benchmark, outcome, args.out, settings, judging, live)
+    with progress_bar('mark') as progress:
+        results = score_run(benchmark, outcome, args.out, settings, judging, live, progress)
     write_report(args.out, results)
     if args.json:
         options.print_json(results)
@@ -225,16 +226,16 @@ def _depth_estimator(args: argparse.Namespace) -> Any:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Rate and time left, of the answers that this process gives."""
+def progress_bar(unit: str = 'answer') -> Iterator[Callable[[int, int], None]]:
+    """Rate and time left, of what this process does of it."""
     from tqdm import tqdm
 
     bar: tqdm | None = None
 
     def show(done: int, wanted: int) -> None:
         nonlocal bar
-        if bar is None:
-            bar = tqdm(total=wanted, initial=done, unit='answer', file=sys.stderr)
+        if bar is None or done < bar.n:
+            bar = tqdm(total=wanted, initial=done, unit=unit, file=sys.stderr)
         bar.update(done - bar.n)
 
     try:

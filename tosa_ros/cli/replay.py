@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,8 @@ def _ros(namespace: str) -> Iterator[None]:
     space = namespace.strip('/')
     arguments = ['--ros-args', '-r', f'__ns:=/{space}'] if space else []
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags.opening import damage_errors
+from tosa_ros.evaluation.bags.opening import damage_errors, in_words
 from tosa_ros.evaluation.bags.reading import BagFrames
 from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE
 from tosa_ros.evaluation.journal import Journal
@@ -47,18 +47,21 @@ def heard_topics(bag: BagFrames) -> list[str]:
 
 def recorded(bag: BagFrames) -> Iterator[Recorded]:
     """The messages on those topics, in the order of time; up to where the bag is damaged."""
+    from rosbags.typesys import Stores, get_typestore
+
     from tosa_ros.ros.live import Recorded
 
-    types = played_types(bag)
+    # These messages are the same in all of ROS 2, and in ROS 1 but for their header.
+    store, types = get_typestore(Stores.ROS2_HUMBLE), played_types(bag)
     with bag.opened() as reader:
         connections = [c for c in reader.connections if c.topic in types]
         try:
             for connection, received_ns, data in reader.messages(connections):
                 if not reader.is2:
-                    data = reader.typestore.ros1_to_cdr(data, connection.msgtype)
+                    data = store.ros1_to_cdr(data, connection.msgtype)
                 yield Recorded(received_ns * 1e-9, connection.topic, data)
         except damage_errors() as error:
-            bag.notes[f'the bag is damaged, and was played up to there: {error}'] = 1
+            bag.notes[f'the bag is damaged, and was played up to there: {in_words(error)}'] = 1
 
 
 def evaluate_live(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,13 @@ def score_run(
     settings: Mapping[str, Any],
     judging: Judging | None = None,
     live: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Scores every method's answers and writes predictions, values and scores into the folder.
 
-    live: what `evaluation.live.summary` says, where the answers are the running nodes'.
+    Args:
+        live: what `evaluation.live.summary` says, where the answers are the running nodes'.
+        progress: called with marks there are and marks wanted, while a judge marks a method.
 
     Returns:
         what `scores.json` holds. Where a judge failed, `judge_errors` says so by method, and
@@ -56,6 +59,7 @@ def score_run(
                     judging.judge,
                     folder / label / MARKS,
                     prompts=judging.prompts,
+                    progress=progress,
                 )
                 scores.insert(
                     0, llm_match(benchmark.scored, marks, judging.judge, judging.prompts)

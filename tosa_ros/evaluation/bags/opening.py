@@ -14,6 +14,8 @@ from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.bags.salvage import salvage
 from tosa_ros.evaluation.media import BAG_SUFFIXES
 
+_LONGEST_REASON = 200
+
 
 class Bag:
     """A bag's folder or file, to be opened as often as needed.
@@ -57,7 +59,7 @@ class Bag:
         self._workshop = tempfile.TemporaryDirectory(prefix='tosa-bag-')
         saved = [salvage(file, Path(self._workshop.name)) for file in files]
         if saved == files or _fault_of(saved) is not None:
-            raise DataError(f'{self.path}: cannot be read as a bag: {fault}')
+            raise DataError(f'{self.path}: cannot be read as a bag: {in_words(fault)}')
         self.notes[f'{self.path}: is cut off; what comes before is used'] = 1
         return saved
 
@@ -90,23 +92,34 @@ def _fault_of(sources: Sequence[Any]) -> Exception | None:
     return None
 
 
+def in_words(error: Exception) -> str:
+    """What a reader said, in one line: some quote whole message definitions."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + '...'
+
+
 def damage_errors() -> tuple[type[Exception], ...]:
     """What reading on in a damaged bag may raise."""
     import apsw
     from rosbags.highlevel import AnyReaderError
     from rosbags.rosbag1 import ReaderError as Rosbag1Error
     from rosbags.rosbag2 import ReaderError as Rosbag2Error
+    from rosbags.serde import SerdeError
 
     # A cut or flipped byte shows itself as any of the last ones in a decompressor or a struct.
     return (
         AnyReaderError,
         Rosbag1Error,
         Rosbag2Error,
+        SerdeError,
         apsw.Error,
         OSError,
         RuntimeError,
         AssertionError,
         ValueError,
         TypeError,
+        LookupError,
+        OverflowError,
+        MemoryError,
         struct.error,
     )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tosa_ros.errors import DataError, DepthError, RosError
-from tosa_ros.evaluation.bags.opening import Bag, damage_errors
+from tosa_ros.evaluation.bags.opening import Bag, damage_errors, in_words
 from tosa_ros.evaluation.bags.poses import CameraPoses
 from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
 from tosa_ros.frames import Frame
@@ -66,6 +66,9 @@ class BagFrames(Sequence[Frame]):
                 colours, depths = self._scan(bag)
             except DataError as error:
                 raise DataError(self._with_notes(f'{self.path}: {error}')) from error
+            except damage_errors() as error:
+                fault = f'{self.path}: is damaged: {in_words(error)}'
+                raise DataError(self._with_notes(fault)) from error
         if not colours:
             fault = f'{self.path}: no image on {self.topics.image} can be read'
             raise DataError(self._with_notes(fault))
@@ -182,7 +185,7 @@ class BagFrames(Sequence[Frame]):
         except damage_errors() as error:
             self.notes[
                 f'the bag is damaged after {len(places[topics.image])} images, which are used: '
-                f'{error}'
+                f'{in_words(error)}'
             ] = 1
         return places[topics.image], places.get(topics.depth, [])
 
@@ -216,6 +219,12 @@ class BagFrames(Sequence[Frame]):
         return None not in cameras and cameras[0] != cameras[1]
 
     def _frame(self, bag: Any, shot: _Shot) -> Frame:
+        try:
+            return self._made(bag, shot)
+        except AttributeError as error:  # A definition of its type that was damaged.
+            raise DataError(f'{self.path}: no message of its type: {in_words(error)}') from error
+
+    def _made(self, bag: Any, shot: _Shot) -> Frame:
         colour = self._message(bag, self.topics.image, shot.colour)
         depth = None if shot.depth is None else self._message(bag, self.topics.depth, shot.depth)
         builder = FrameBuilder(lambda _, line: self.notes.update([line]))
@@ -260,7 +269,7 @@ class BagFrames(Sequence[Frame]):
                 if place.stamp in (received, _header_stamp(data, bag.is2)):
                     return bag.deserialize(data, connection.msgtype)
         except damage_errors() as error:
-            raise DataError(f'{self.path}: {topic}: {error}') from error
+            raise DataError(f'{self.path}: {topic}: {in_words(error)}') from error
         raise DataError(f'{self.path}: {topic}: the message of {place.stamp * 1e-9:.3f} s is gone')
 
 
