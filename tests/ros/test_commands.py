@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,12 +110,17 @@ def test_one_process_in_a_namespace_and_colour_alone(bench, tosa, checkpoint, wa
     assert 'Traceback' not in up.output + camera.output
 
 
-def test_a_model_that_is_not_there_ends_up_with_one_line(tosa):
-    up = tosa('up', '--model', '/nowhere/model', '--depth-source', 'none')
+@pytest.mark.parametrize('broken', [False, True])
+def test_a_model_that_cannot_be_loaded_ends_up_with_one_line(tosa, checkpoint, tmp_path, broken):
+    model = tmp_path / 'model'
+    if broken:
+        shutil.copytree(checkpoint, model)
+        os.truncate(model / 'model.safetensors', 1000)
+    up = tosa('up', '--model', model, '--depth-source', 'none')
     assert up.popen.wait(120) == 2
     errors = [line for line in up.output.splitlines() if line.startswith('tosa up: error:')]
     assert len(errors) == 1
-    assert '/nowhere/model' in errors[0]
+    assert str(model) in errors[0]
     assert 'Traceback' not in up.output
 
 

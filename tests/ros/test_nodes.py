@@ -13,6 +13,7 @@ from tosa_ros.ros import conversions
 pytest.importorskip('rclpy')
 
 from tosa_ros.ros.qa_node import QaNode
+from tosa_ros.ros.topics import reliability
 from tosa_ros.ros.vision_node import VisionNode
 from tosa_ros.ros.visual_tokens import tokens_from_cloud
 
@@ -237,3 +238,38 @@ def test_depth_in_another_frame_is_told(bench, vision):
     bench.wait(
         lambda: "'depth_camera'" in bench.health().get('vision_node', (0, ''))[1], elsewhere
     )
+
+
+def test_qos_is_overridden_by_parameters(bench, vision):
+    vision(
+        use_depth=False,
+        **{
+            'qos_overrides./image.subscription.reliability': 'best_effort',
+            'qos_overrides./image.subscription.depth': 7,
+            'qos_overrides./visual_tokens.publisher.reliability': 'best_effort',
+        },
+    )
+    bench.listen('merge_image')
+    bench.mouth('image', reliable=True)
+    bench.wait(lambda: bench.node.count_subscribers('/image') == 1)
+
+    def qos(endpoints):
+        return endpoints[0].qos_profile if endpoints else None
+
+    heard = qos(bench.node.get_subscriptions_info_by_topic('/image'))
+    assert heard.reliability == reliability(False)
+    bench.wait(lambda: qos(bench.node.get_publishers_info_by_topic('/visual_tokens')))
+    told = qos(bench.node.get_publishers_info_by_topic('/visual_tokens'))
+    assert told.reliability == reliability(False)
+    bench.next('merge_image', bench.see)
+    # Reliable though all publishers are: it was not followed.
+    bench.wait(lambda: bench.state('vision_node') == 'active', bench.see)
+    [again] = bench.node.get_subscriptions_info_by_topic('/image')
+    assert again.qos_profile.reliability == reliability(False)
+
+
+def test_an_override_that_cannot_be_is_told_and_ends_nothing(bench, vision):
+    vision(use_depth=False, **{'qos_overrides./image.subscription.reliability': 'perhaps'})
+    bench.wait(lambda: bench.state('vision_node').startswith('active'))
+    bench.listen('merge_image')
+    bench.wait(lambda: 'perhaps' in bench.health().get('vision_node', (0, ''))[1], bench.see)

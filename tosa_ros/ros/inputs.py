@@ -48,15 +48,20 @@ class Inputs:
         """Subscribes to these topics, and no longer to others."""
         for name in [name for name in self._subscriptions if name not in callbacks]:
             self._node.destroy_subscription(self._subscriptions.pop(name)[0])
-            self._heard.pop(name)
+            self._heard.pop(name, None)
         for name, callback in callbacks.items():
             reliable = self._reliable(name)
             if name in self._subscriptions:
                 if self._subscriptions[name][1] == reliable:
                     continue
                 self._node.destroy_subscription(self._subscriptions.pop(name)[0])
+            try:
+                subscription = self._subscription(name, callback, reliable)
+            except Exception as error:  # A QoS override that cannot be.
+                self._report(name, f'{name}: cannot subscribe: {error}')
+                continue
             self._heard.setdefault(name, time.monotonic())
-            self._subscriptions[name] = self._subscription(name, callback, reliable), reliable
+            self._subscriptions[name] = subscription, reliable
 
     def silent(self) -> dict[str, str]:
         """The topics that have been silent for long, and what is known of the reason."""

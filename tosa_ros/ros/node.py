@@ -64,6 +64,7 @@ class TosaNode(LifecycleNode):
             topics.ros_type(topics.DIAGNOSTICS.type),
             topics.DIAGNOSTICS.name,
             topics.qos_profile(topics.DIAGNOSTICS.qos),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick, clock=steady)
         if self.value('autostart'):
