@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import random
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,134 +12,12 @@ from PIL import Image
 from tosa_ros.cli import bag as bag_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags import BagFrames, BagTopics, bag_to_episode, episode_to_bag
-from tosa_ros.evaluation.media import open_frames
 from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.frame_folder import read_folder, write_folder
 from tosa_ros.frames import Intrinsics
 
 pytest.importorskip('rosbags')
 START_NS = 10**18
-
-
-@pytest.fixture(scope='session')
-def types():
-    from rosbags.typesys import Stores, get_typestore
-
-    return get_typestore(Stores.ROS2_HUMBLE)
-
-
-@pytest.fixture
-def write_bag(tmp_path, types):
-    """Writes (topic, received_ns, message) as a bag."""
-    from rosbags.rosbag2 import StoragePlugin, Writer
-
-    def write(messages, storage='mcap', name='bag'):
-        path = tmp_path / name
-        with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
-            known = {}
-            for topic, received, message in messages:
-                kind = message.__msgtype__
-                if topic not in known:
-                    known[topic] = writer.add_connection(topic, kind, typestore=types)
-                writer.write(known[topic], received, types.serialize_cdr(message, kind))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def make(types):
-    """Makes messages: make.image(...), make.info(...), ..."""
-    t = types.types
-
-    def header(stamp_ns, frame):
-        return t['std_msgs/msg/Header'](
-            t['builtin_interfaces/msg/Time'](*divmod(stamp_ns, 10**9)), frame
-        )
-
-    def image(pixels, encoding, stamp_ns, frame='optical'):
-        data = np.ascontiguousarray(pixels).view(np.uint8).ravel()
-        height, width = pixels.shape[:2]
-        return t['sensor_msgs/msg/Image'](
-            header(stamp_ns, frame), height, width, encoding, 0, data.size // height, data
-        )
-
-    def compressed(data, name, stamp_ns, frame='optical'):
-        return t['sensor_msgs/msg/CompressedImage'](
-            header(stamp_ns, frame), name, np.frombuffer(data, np.uint8)
-        )
-
-    def info(k, stamp_ns=START_NS, frame='optical'):
-        return t['sensor_msgs/msg/CameraInfo'](
-            header=header(stamp_ns, frame),
-            height=k.height,
-            width=k.width,
-            distortion_model='plumb_bob',
-            d=np.zeros(5),
-            k=k.matrix().ravel(),
-            r=np.eye(3).ravel(),
-            p=np.hstack([k.matrix(), np.zeros((3, 1))]).ravel(),
-            binning_x=0,
-            binning_y=0,
-            roi=t['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False),
-        )
-
-    def transform(parent, child, xyz, stamp_ns, yaw=0.0):
-        rotation = t['geometry_msgs/msg/Quaternion'](0, 0, np.sin(yaw / 2), np.cos(yaw / 2))
-        return t['geometry_msgs/msg/TransformStamped'](
-            header(stamp_ns, parent),
-            child,
-            t['geometry_msgs/msg/Transform'](
-                t['geometry_msgs/msg/Vector3'](*map(float, xyz)), rotation
-            ),
-        )
-
-    def tf(*transforms):
-        return t['tf2_msgs/msg/TFMessage'](list(transforms))
-
-    def odometry(xyz, stamp_ns, child):
-        pose = t['geometry_msgs/msg/Pose'](
-            t['geometry_msgs/msg/Point'](*map(float, xyz)),
-            t['geometry_msgs/msg/Quaternion'](0, 0, 0, 1),
-        )
-        zero = t['geometry_msgs/msg/Vector3'](0, 0, 0)
-        return t['nav_msgs/msg/Odometry'](
-            header(stamp_ns, 'odom'),
-            child,
-            t['geometry_msgs/msg/PoseWithCovariance'](pose, np.zeros(36)),
-            t['geometry_msgs/msg/TwistWithCovariance'](
-                t['geometry_msgs/msg/Twist'](zero, zero), np.zeros(36)
-            ),
-        )
-
-    return SimpleNamespace(
-        image=image,
-        compressed=compressed,
-        info=info,
-        transform=transform,
-        tf=tf,
-        odometry=odometry,
-    )
-
-
-@pytest.fixture
-def folder(frames, tmp_path):
-    return write_folder(tmp_path / 'episode', frames)
-
-
-def recording(make, frames, n=3, period_ns=10**8, depth_late_ns=0):
-    """What a camera driver records: colour, depth and camera_info, n times."""
-    messages = [('/camera/color/camera_info', START_NS, make.info(frames[0].intrinsics))]
-    for i in range(n):
-        stamp = START_NS + i * period_ns
-        frame = frames[i % len(frames)]
-        depth = np.nan_to_num(frame.depth_m * 1000).round().astype(np.uint16)
-        late = stamp + depth_late_ns
-        messages += [
-            ('/camera/color/image_raw', stamp, make.image(frame.rgb, 'rgb8', stamp)),
-            ('/camera/depth/image_raw', late, make.image(depth, '16UC1', late)),
-        ]
-    return messages
 
 
 def same(one, other):
@@ -224,7 +100,7 @@ def test_the_bag_command(folder, tmp_path, command, capsys):
 # Topics, stamps and pairs
 
 
-def test_what_is_not_named_is_found_by_type(make, frames, write_bag):
+def test_what_is_not_named_is_found_by_type(make, frames, write_bag, recording):
     bag = BagFrames(write_bag(recording(make, frames)))
     assert bag.topics == BagTopics(
         image='/camera/color/image_raw',
@@ -239,7 +115,7 @@ def test_what_is_not_named_is_found_by_type(make, frames, write_bag):
     assert frame.stamp == pytest.approx(START_NS * 1e-9 + 0.2)
 
 
-def test_several_candidates_are_asked_for_by_name(make, frames, write_bag):
+def test_several_candidates_are_asked_for_by_name(make, frames, write_bag, recording):
     extra = [('/left/image_raw', START_NS, make.image(frames[1].rgb, 'rgb8', START_NS))]
     path = write_bag(recording(make, frames) + extra)
     with pytest.raises(DataError, match=r'2 colour image topics.*/left/image_raw.*--image-topic'):
@@ -251,7 +127,7 @@ def test_several_candidates_are_asked_for_by_name(make, frames, write_bag):
         BagFrames(path, BagTopics(image='/right'))
 
 
-def test_infrared_and_compressed_copies_are_no_candidates(make, frames, write_bag):
+def test_infrared_and_compressed_copies_are_no_candidates(make, frames, write_bag, recording):
     stream = io.BytesIO()
     Image.fromarray(frames[0].rgb).save(stream, 'PNG')
     grey = make.image(frames[0].rgb[..., 0], 'mono8', START_NS)
@@ -264,7 +140,7 @@ def test_infrared_and_compressed_copies_are_no_candidates(make, frames, write_ba
     assert bag.topics.image == '/camera/color/image_raw'
 
 
-def test_a_bag_without_depth_says_so(make, frames, write_bag):
+def test_a_bag_without_depth_says_so(make, frames, write_bag, recording):
     messages = [m for m in recording(make, frames) if 'depth' not in m[0]]
     bag = BagFrames(write_bag(messages))
     assert bag.without_depth == len(bag) == 3
@@ -272,13 +148,13 @@ def test_a_bag_without_depth_says_so(make, frames, write_bag):
     assert list(bag.notes) == ['no depth: image tokens merge by appearance alone']
 
 
-def test_a_bag_without_colour_is_refused(make, frames, write_bag):
+def test_a_bag_without_colour_is_refused(make, frames, write_bag, recording):
     messages = [m for m in recording(make, frames) if 'image_raw' not in m[0]]
     with pytest.raises(DataError, match='no colour image topic'):
         BagFrames(write_bag(messages))
 
 
-def test_depth_is_paired_by_stamp(make, frames, write_bag):
+def test_depth_is_paired_by_stamp(make, frames, write_bag, recording):
     messages = recording(make, frames, n=4, depth_late_ns=30_000_000)
     del messages[4]  # the second depth
     path = write_bag(sorted(messages, key=lambda m: m[1]))
@@ -291,7 +167,7 @@ def test_depth_is_paired_by_stamp(make, frames, write_bag):
     assert BagFrames(path, slop_s=0.01).without_depth == 4
 
 
-def test_headers_that_stand_still_give_way_to_the_bags_times(make, frames, write_bag):
+def test_headers_that_stand_still_give_way_to_the_bags_times(make, frames, write_bag, recording):
     messages = []
     for topic, received, message in recording(make, frames):
         message.header.stamp.sec = message.header.stamp.nanosec = 0
@@ -302,7 +178,7 @@ def test_headers_that_stand_still_give_way_to_the_bags_times(make, frames, write
     np.testing.assert_array_equal(bag[1].depth_m, frames[1].depth_m)
 
 
-def test_a_played_question_goes_by_the_bags_clock(make, frames, write_bag, write_json):
+def test_a_played_question_goes_by_the_bags_clock(make, frames, write_bag, write_json, recording):
     """Headers that count from a start, as in a bag recorded from a simulation."""
     messages = []
     for topic, received, message in recording(make, frames):
@@ -314,7 +190,7 @@ def test_a_played_question_goes_by_the_bags_clock(make, frames, write_bag, write
     assert asked.asked_at(asked.questions[0]) == pytest.approx(1e9 + 5.15, abs=1e-5)
 
 
-def test_an_image_that_cannot_be_read_is_left_out(make, frames, write_bag):
+def test_an_image_that_cannot_be_read_is_left_out(make, frames, write_bag, recording):
     messages = recording(make, frames)
     messages[3] = (*messages[3][:2], make.compressed(b'no jpeg', 'jpeg', messages[3][1]))
     messages[1] = (*messages[1][:2], make.compressed(_jpeg(frames[0]), 'jpeg', messages[1][1]))
@@ -335,7 +211,7 @@ def _jpeg(frame):
 # Poses and cameras
 
 
-def test_poses_follow_tf_to_its_root(make, frames, write_bag):
+def test_poses_follow_tf_to_its_root(make, frames, write_bag, recording):
     static = make.tf(make.transform('base', 'optical', (0, 0, 0.5), START_NS))
     messages = [('/tf_static', START_NS, static), *recording(make, frames)]
     for i in range(3):
@@ -347,7 +223,7 @@ def test_poses_follow_tf_to_its_root(make, frames, write_bag):
     np.testing.assert_allclose(bag[2].pose[:3, 0], [0, 1, 0], atol=1e-12)
 
 
-def test_an_odometry_needs_the_cameras_mount(make, frames, write_bag):
+def test_an_odometry_needs_the_cameras_mount(make, frames, write_bag, recording):
     messages = recording(make, frames)
     messages += [
         ('/odom', START_NS + i * 10**8, make.odometry((i, 1, 0), START_NS + i * 10**8, 'base'))
@@ -360,7 +236,7 @@ def test_an_odometry_needs_the_cameras_mount(make, frames, write_bag):
     np.testing.assert_allclose(bag[1].pose[:3, 3], [1, 1, 0.5])
 
 
-def test_depth_of_another_camera_is_registered(make, frames, write_bag):
+def test_depth_of_another_camera_is_registered(make, frames, write_bag, recording):
     """A flat wall at 2 m, seen by a depth camera 10 cm beside the colour camera."""
     own = Intrinsics(40.0, 40.0, 20.0, 11.5, 32, 24)
     messages = [m for m in recording(make, frames, n=1) if 'depth' not in m[0]]
@@ -375,96 +251,6 @@ def test_depth_of_another_camera_is_registered(make, frames, write_bag):
     # (u - 20) / 40 * 2 + 0.1 = (u' - 15.5) / 40 * 2: the first column lands at u' = -2.5.
     assert np.isnan(depth[:, 31]).all()
     np.testing.assert_allclose(depth[:, :29], 2.0)
-
-
-# Damage
-
-
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-def test_a_truncated_bag_is_read_as_far_as_it_goes(make, frames, write_bag, storage):
-    pixels = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    messages = [
-        ('/image', START_NS + i, make.image(np.roll(pixels, i), 'rgb8', START_NS + i))
-        for i in range(20)
-    ]
-    path = write_bag(messages, storage)
-    (file,) = (f for f in path.iterdir() if f.suffix in ('.mcap', '.db3'))
-    whole = file.read_bytes()
-    draws, counts = random.Random(0), []
-    for size in sorted(draws.randrange(len(whole)) for _ in range(8)):
-        file.write_bytes(whole[:size])
-        try:
-            bag = BagFrames(path)
-        except DataError:
-            counts.append(0)
-            continue
-        counts.append(len(bag))
-        assert any('cut off' in note for note in bag.notes)
-        last = len(bag) - 1
-        np.testing.assert_array_equal(bag[last].rgb, np.roll(pixels, last))
-    assert counts == sorted(counts)
-    assert counts[-1] > 10
-
-
-def test_a_bag_cut_off_in_its_only_chunk_is_read_as_far_as_it_goes(folder, tmp_path):
-    episode_to_bag(folder, tmp_path / 'bag')
-    [file] = (tmp_path / 'bag').glob('*.mcap')
-    whole, counts, faults = file.read_bytes(), set(), []
-    for size in range(len(whole) - 2000, 0, -1000):
-        file.write_bytes(whole[:size])
-        try:
-            bag = BagFrames(tmp_path / 'bag')
-        except DataError as error:
-            counts.add(0)
-            faults.append(str(error))
-            continue
-        counts.add(len(bag))
-        np.testing.assert_array_equal(bag[0].rgb, folder[0].rgb)
-    assert counts == {0, 1, 2, 3}
-    assert all('no colour image topic' in fault and 'is cut off' in fault for fault in faults)
-
-
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-def test_damaged_bytes_never_end_in_anything_but_an_error_of_ours(folder, tmp_path, storage):
-    episode_to_bag(folder, tmp_path / 'bag', storage=storage, image_format='png')
-    [file] = (f for f in (tmp_path / 'bag').iterdir() if f.suffix in ('.mcap', '.db3'))
-    whole, draws, refused = file.read_bytes(), random.Random(1), 0
-    for turn in range(24):
-        damaged = bytearray(whole)
-        if turn % 2:
-            at, length = draws.randrange(len(whole)), draws.choice((16, 500))
-            damaged[at : at + length] = bytes(min(length, len(whole) - at))
-        else:
-            for _ in range(20):
-                damaged[draws.randrange(len(whole))] ^= 1 << draws.randrange(8)
-        file.write_bytes(damaged)
-        try:
-            bag = BagFrames(tmp_path / 'bag')
-            bag.pick(range(len(bag)))
-        except DataError as error:
-            refused += '\n' not in str(error)
-    assert refused > 0
-
-
-def test_files_without_metadata_are_read(make, frames, write_bag):
-    path = write_bag(recording(make, frames))
-    (path / 'metadata.yaml').unlink()
-    bag = BagFrames(path)
-    assert len(bag) == 3
-    assert any('metadata.yaml is missing' in note for note in bag.notes)
-    (path / 'metadata.yaml').write_text('nonsense: [')
-    assert len(BagFrames(path)) == 3
-    assert len(BagFrames(next(path.glob('*.mcap')))) == 3
-    assert len(open_frames(path)) == 3
-
-
-def test_what_is_no_bag(tmp_path):
-    (tmp_path / 'x.mcap').write_bytes(b'hello')
-    (tmp_path / 'x.db3').write_bytes(b'hello' * 100)
-    (tmp_path / 'empty').mkdir()
-    for name in ('x.mcap', 'x.db3', 'empty', 'nowhere'):
-        with pytest.raises(DataError, match=name):
-            BagFrames(tmp_path / name)
 
 
 def test_ros_1_bags(make, frames, tmp_path):
