@@ -9,6 +9,7 @@ import pytest
 
 from tosa_ros.cli import eval as eval_command
 from tosa_ros.cli import replay as replay_command
+from tosa_ros.cli import world as world_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags import BagFrames, episode_to_bag
 from tosa_ros.evaluation.media import pick
@@ -135,6 +136,29 @@ def test_folder_bag_and_replay_give_the_same_answers(
     ]
     assert answers[0] == answers[1] == answers[2]
     assert len(set(answers[0])) == 2  # merging does change what this model says
+
+
+def test_episodes_of_the_tiny_world_by_folder_by_bag_and_by_replay(checkpoint, command, tmp_path):
+    pytest.importorskip('open3d')
+    world = tmp_path / 'world'
+    small = ('--frames', 4, '--size', 64, '--questions', 3, '--format', 'both')
+    assert command(world_command, 'world', '--out', world, '--episodes', 2, *small) == 0
+    data = world / 'questions.json'
+    common = ('--model', checkpoint, '--max-new-tokens', 4, '--prompt', '{question}')
+    for name in ('frames', 'bags'):
+        where = ('--frames-root', world / name, '--out', tmp_path / name)
+        assert command(eval_command, 'eval', 'openeqa', '--data', data, *where, *common) == 0
+    replayed = []
+    for bag in sorted((world / 'bags').glob('*/*')):
+        where = ('--questions', data, '--offline', '--out', tmp_path / bag.name)
+        assert command(replay_command, 'replay', bag, *where, *common) == 0
+        replayed += said(tmp_path / bag.name)
+    assert len(replayed) == 6
+    assert replayed == said(tmp_path / 'frames') == said(tmp_path / 'bags')
+
+
+def said(run):
+    return json.loads((run / 'tosa-0.25' / 'predictions.json').read_text())
 
 
 def test_replay_reports_what_it_could_not_ask(
