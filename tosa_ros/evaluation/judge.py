@@ -132,7 +132,11 @@ class LocalJudge:
     def __init__(self, path_or_id: str | Path, device: str = 'cpu') -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.name = Path(path_or_id).name
+        text = str(path_or_id)
+        self.name = Path(text).name
+        # A name like this cannot be a hub id; asking the hub for it takes a minute offline.
+        if ('/' not in text or text.startswith(('.', '/', '~'))) and not Path(text).is_dir():
+            raise ModelError(f'judge: {text!r} is not a folder; give a checkpoint or hub id')
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
             self._model = AutoModelForCausalLM.from_pretrained(

@@ -1,0 +1,83 @@
+"""What a user gets wrong with eval, compare, replay and bag: one line on stderr and code 2."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tosa_ros.cli.main import main
+
+pytest.importorskip('rosbags')
+RECORD = {
+    'question': 'What?',
+    'answer': 'a',
+    'category': 'c',
+    'question_id': 'i',
+    'episode_history': 'hm3d-v0/gone',
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a good question file, broken ones, and things that are no bags or runs."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        'good.json': json.dumps([RECORD]),
+        'cut.json': json.dumps([RECORD])[:-9],
+        'field.json': json.dumps([RECORD, {**RECORD, 'question_id': 'j', 'answer': 3}]),
+        'empty.json': '[]',
+        'noise.mcap': 'noise',
+        'run/scores.json': '{"methods": {"none": {"scores": []}}}',
+        'full/thesis.tex': '',
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / 'empty').mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('eval openeqa --data gone.json --dry-run', 'gone.json: no such file'),
+        ('eval openeqa --data cut.json --dry-run', 'cut.json: not JSON'),
+        ('eval openeqa --data field.json --dry-run', "record 1: field 'answer' is 3; wanted text"),
+        ('eval openeqa --data empty.json --dry-run', 'holds an empty list'),
+        ('eval openeqa --dry-run', '--data is missing'),
+        ('eval openeqa --data good.json', '--out is missing'),
+        ('eval openeqa --data good.json --out o --model gone', 'gone'),
+        ('eval openeqa --data good.json --out o --keep 7', 'keep: 7.0'),
+        ('eval openeqa --data good.json --out o --frames 0', 'frames=0'),
+        ('eval openeqa --data good.json --out o --prompt hi', 'has no {question}'),
+        ('eval openeqa --data good.json --out o --device cuda:9', 'not available here'),
+        ('eval openeqa --data good.json --out o --judge-url gpt', "base URL 'gpt'"),
+        (
+            'eval openeqa --data good.json --out o --judge-model gone',
+            "judge: 'gone' is not a folder",
+        ),
+        ('eval openeqa --data good.json --out full', 'holds other files and no run'),
+        ('eval openeqa --data good.json --out good.json', 'is a file'),
+        ('eval openeqa --data good.json --out o', 'hm3d-v0/gone: no folder of frames, bag or'),
+        ('eval gqa --data good.json --dry-run', 'wanted an object of questions by their id'),
+        ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'annotations'"),
+        ('eval tinyworld-views --data test:none', 'SPLIT:COUNT'),
+        ('compare gone', 'holds no scores.json'),
+        ('compare run', 'nothing is scored there'),
+        ('replay gone --questions good.json --offline --out o', 'gone: no such bag'),
+        ('replay noise.mcap --questions good.json --offline --out o', 'cannot be read as a bag'),
+        ('replay empty --questions good.json --offline --out o', 'no bag; wanted metadata.yaml'),
+        ('replay gone --questions good.json --out o', 'wanted --offline'),
+        ('replay gone --questions good.json --live --out o --keep 0.5', '--keep is for --offline'),
+        ('bag to-episode gone --out o', 'gone: no such bag'),
+        ('bag from-episode gone --out o', 'gone: no such folder of frames'),
+        ('bag from-episode empty --out o', 'empty'),
+    ],
+)
+def test_one_line_and_code_2(place, capsys, line, message):
+    assert main(line.split()) == 2
+    *notes, error = capsys.readouterr().err.strip().splitlines()
+    command = line.split()[0]
+    assert error.rpartition('\r')[2].startswith(f'tosa {command}: error: ')
+    assert message in error
+    assert 'Traceback' not in ''.join(notes)
