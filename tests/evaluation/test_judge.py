@@ -247,8 +247,11 @@ def test_a_local_checkpoint_judges(bigram_checkpoint, tmp_path):
     assert local.ask('Mark this response', 1234) == '3'
     marks = mark_answers(questions(2), {0: 'cup', 1: 'mug'}, local, tmp_path / 'm' / 'marks.jsonl')
     assert marks == {0: 3, 1: 3}
-    with pytest.raises(ModelError, match='cannot be loaded'):
+    with pytest.raises(ModelError, match='is not a folder'):
         LocalJudge(tmp_path / 'none')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ModelError, match='cannot be loaded'):
+        LocalJudge(tmp_path / 'empty')
 
 
 def test_the_command_judges_and_resumes_after_a_refusal(
