@@ -258,6 +258,8 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
     assert (folder / 'plot.png').read_bytes().startswith(b'\x89PNG')
     with pytest.raises(DataError, match='made with frames=2, not 3'):
         run('run', '--frames', 3)
+    with pytest.raises(DataError, match='made with frames_root=None'):
+        run('run', '--frames-root', tmp_path)
 
 
 def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):

@@ -198,6 +198,7 @@ def settings_from(
     """What the answers depend on; a run folder takes no others."""
     from tosa_ros.evaluation.runner import fingerprint, model_fingerprint
 
+    root = getattr(args, 'frames_root', None)
     return {
         'benchmark': benchmark.name,
         'questions': fingerprint(benchmark, asking),
@@ -208,6 +209,7 @@ def settings_from(
         'max_new_tokens': asking.max_new_tokens,
         'depth_model': args.depth_model,
         'depth_scale': getattr(args, 'depth_scale', None),
+        'frames_root': None if root is None else str(root.resolve()),
         'device': args.device,
         'dtype': args.dtype,
         'version': __version__,
