@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 from tosa_ros.ros.ending import leave, leave_at_once_if_told
@@ -18,7 +19,12 @@ def run(name: str) -> NoReturn:
     leave_at_once_if_told()
     # Threads of several processes that spin while they wait slow one another down tenfold.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    leave(importlib.import_module(f'tosa_ros.ros.{name}').main())
+    try:
+        code = importlib.import_module(f'tosa_ros.ros.{name}').main()
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    leave(code)
 
 
 def depth_node() -> NoReturn:
