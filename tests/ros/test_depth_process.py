@@ -42,7 +42,7 @@ def sensor(graph, **changes):
 
 
 BAD = {
-    'colour': ({'encoding': 'rgb8'}, "encoding 'rgb8' is not depth"),
+    'colour': ({'encoding': 'bgr8'}, "encoding 'bgr8' is not depth"),
     'unknown encoding': ({'encoding': '64FC9'}, "encoding '64FC9' is not depth"),
     'zero size': ({'width': 0, 'height': 0, 'data': array('B')}, 'size is 0x0'),
     'truncated': ({'data': array('B', bytes(999))}, '999 bytes of data'),

@@ -299,7 +299,6 @@ def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, checkpoin
 
 def test_told_to_end_in_the_middle_of_work_they_do(graph):
     """The last: no node is left, nor what they had in shared memory."""
-    start = len(graph.heard['answer'])
     for index in range(8):
         graph.ask(json.dumps({'id': f'cut{index}', 'text': 'what is there?'}))
     for node, how in (('qa_node', signal.SIGTERM), ('vision_node', signal.SIGINT)):
@@ -310,8 +309,6 @@ def test_told_to_end_in_the_middle_of_work_they_do(graph):
         assert process.end(how) == 0, process.output
         assert 'Traceback' not in process.output
         assert not [lock for lock in locks if lock.exists()]
-    graph.wait(lambda: len(graph.answers(start)) == 8)
-    assert all(one['done'] for one in graph.answers(start))
 
 
 def shared_memory_locks(pid):
