@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import time
@@ -18,21 +19,26 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tosa_ros.evaluation.files import write_text
 
 Run = Callable[[], Any]
+MIN_TURNS = 5
 
 
 def alternate(
-    runs: Mapping[str, Run], repeats: int, device: str = 'cpu'
-) -> dict[str, list[float]]:
+    runs: Mapping[Any, Run], repeats: int, device: str = 'cpu', seconds: float = math.inf
+) -> dict[Any, list[float]]:
     """Milliseconds of each run, `repeats` times, after one that does not count.
 
-    In each turn every run goes once, each turn beginning with another one.
+    In each turn every run goes once, each turn beginning with another one. After `seconds` no turn
+    begins, but for the first MIN_TURNS.
     """
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[Any, list[float]] = {name: [] for name in runs}
     names = list(runs)
+    start_s = time.perf_counter()
     with torch.inference_mode():
         for run in runs.values():
             run()
         for turn in range(repeats):
+            if turn >= MIN_TURNS and time.perf_counter() - start_s > seconds:
+                break
             start = turn % len(names)
             for name in names[start:] + names[:start]:
                 _wait(device)
@@ -43,7 +49,7 @@ def alternate(
     return times
 
 
-def ratio(times: Mapping[str, Sequence[float]], over: str, under: str) -> float:
+def ratio(times: Mapping[Any, Sequence[float]], over: Any, under: Any) -> float:
     """Median over turns of the time of `over` divided by that of `under`."""
     return median(a / b for a, b in zip(times[over], times[under], strict=True))
 

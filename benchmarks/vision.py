@@ -29,7 +29,7 @@ METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-3'
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parser(__doc__, repeats=15)
+    options = parser(__doc__, repeats=100)
     options.add_argument('--towers', nargs='+', choices=NAMES, default=list(NAMES))
     options.add_argument('--dtypes', nargs='+', default=['float32', 'bfloat16'])
     options.add_argument('--keeps', nargs='+', type=float, default=[0.1, 0.25, 0.5])
@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument(
         '--compile', action='store_true', help='also compiled, which takes minutes'
     )
+    options.add_argument('--seconds', type=float, default=60, help='a tower and type, about')
     args = options.parse_args(argv)
     setup(args)
     rows = []
@@ -45,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         for dtype in args.dtypes:
             print(f'{name} {dtype}', file=sys.stderr, flush=True)
             rows += measure(name, dtype, args)
-    report('vision', args, rows)
+    kind = '-compiled' if args.compile else f'-batch-{args.batch}' if args.batch > 1 else ''
+    report(f'vision{kind}', args, rows)
     return 0
 
 
@@ -63,7 +65,7 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
     work = {key: flops(run) for key, run in runs.items()}
     if args.compile:
         runs |= compiled(model, args, image, places)
-    times = alternate(runs, args.repeats, args.device)
+    times = alternate(runs, args.repeats, args.device, args.seconds)
     rows = []
     for key in runs:
         method, keep = key

@@ -12,9 +12,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import pipeline, scaling, vision
+from benchmarks import attention, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import alternate, flops, put_into, ratio, table
+from benchmarks.measuring import MIN_TURNS, alternate, flops, put_into, ratio, table
 from benchmarks.towers import pixels, spatial, tower, twin
 from tosa_ros.merging import ToMe
 from tosa_ros.vision import merge_tokens
@@ -27,11 +27,24 @@ def test_flops_are_those_of_products_and_attention():
     assert flops(lambda: scaled_dot_product_attention(q, k, k)) == 2 * 2 * 2 * 10 * 6 * 16
 
 
+def test_every_choice_of_attention_computes_the_same():
+    q, k, v = torch.randn(3, 2, 4, 10, 16).unbind()
+    bias = torch.tensor([1.0, 3, 1, 2, 8, 1, 1, 5, 1, 1]).log().expand(2, 1, 1, 10)
+    runs = attention.choices(q, k, v, bias, flex=False)
+    plain = runs.pop('none')()
+    results = {name: run() for name, run in runs.items()}
+    assert not torch.allclose(results['row'], plain, atol=1e-2)
+    for result in results.values():
+        torch.testing.assert_close(result, results['row'], rtol=1e-4, atol=1e-5)
+
+
 def test_contenders_take_turns_and_ratios_are_within_a_turn():
     seen = []
     times = alternate({name: lambda name=name: seen.append(name) for name in 'abc'}, 3)
     assert ''.join(seen) == 'abcabcbcacab'
     assert [len(t) for t in times.values()] == [3, 3, 3]
+    timed = alternate({'a': lambda: None}, 50, seconds=0)
+    assert len(timed['a']) == MIN_TURNS
     assert ratio({'x': [2, 8, 100], 'y': [1, 2, 100]}, 'x', 'y') == 2
 
 
