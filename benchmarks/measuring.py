@@ -22,6 +22,15 @@ Run = Callable[[], Any]
 MIN_TURNS = 5
 
 
+class Clock:
+    """Wall clock, or with --cpu-time the processor time of this process."""
+
+    now: Callable[[], float] = staticmethod(time.perf_counter)
+
+
+clock = Clock()
+
+
 def alternate(
     runs: Mapping[Any, Run], repeats: int, device: str = 'cpu', seconds: float = math.inf
 ) -> dict[Any, list[float]]:
@@ -32,20 +41,20 @@ def alternate(
     """
     times: dict[Any, list[float]] = {name: [] for name in runs}
     names = list(runs)
-    start_s = time.perf_counter()
+    start_s = clock.now()
     with torch.inference_mode():
         for run in runs.values():
             run()
         for turn in range(repeats):
-            if turn >= MIN_TURNS and time.perf_counter() - start_s > seconds:
+            if turn >= MIN_TURNS and clock.now() - start_s > seconds:
                 break
             start = turn % len(names)
             for name in names[start:] + names[:start]:
                 _wait(device)
-                began = time.perf_counter()
+                began = clock.now()
                 runs[name]()
                 _wait(device)
-                times[name].append(1e3 * (time.perf_counter() - began))
+                times[name].append(1e3 * (clock.now() - began))
     return times
 
 
@@ -92,6 +101,11 @@ def parser(doc: str, repeats: int) -> argparse.ArgumentParser:
     parser.add_argument('--repeats', type=int, default=repeats, help='turns')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=0, help='of torch; 0 leaves them')
+    parser.add_argument(
+        '--cpu-time',
+        action='store_true',
+        help='processor time of one thread, for a machine that others use at the same time',
+    )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     parser.add_argument('--out', type=Path, help='also write the JSON to this file')
     parser.add_argument('--doc', type=Path, help='also put the table into this Markdown file')
@@ -99,6 +113,9 @@ def parser(doc: str, repeats: int) -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> None:
+    if args.cpu_time:
+        clock.now = time.process_time
+        args.threads = 1
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -106,7 +123,8 @@ def setup(args: argparse.Namespace) -> None:
 
 def report(name: str, args: argparse.Namespace, rows: list[dict], **extra: Any) -> None:
     """Prints rows as --json or as a table, and writes what --out and --doc ask for."""
-    result = {'benchmark': name, 'machine': machine(), **extra, 'rows': rows}
+    where = machine() + (', processor time' if args.cpu_time else '')
+    result = {'benchmark': name, 'machine': where, **extra, 'rows': rows}
     text = json.dumps(result, indent=1)
     lines = [table(rows), *(f'{key}: {value}' for key, value in extra.items())]
     printed = f'{result["machine"]}\n\n' + '\n\n'.join(lines)
