@@ -43,8 +43,10 @@ class MergeState:
         sums = torch.ones(batch, tokens, 1, dtype=torch.float32, device=x.device)
         if spatial is not None:
             weight = spatial.weight.unsqueeze(-1)
-            places = torch.cat([weight, spatial.features * weight], dim=-1)
-            sums = torch.cat([sums, F.pad(places, (0, 0, protected, 0))], dim=-1)
+            places = [weight, spatial.features * weight]
+            if protected:
+                places = [F.pad(column, (0, 0, protected, 0)) for column in places]
+            sums = torch.cat([sums, *places], dim=-1)
         source = torch.arange(protected, tokens, device=x.device).expand(batch, -1)
         return cls(sums, source, spatial, protected)
 

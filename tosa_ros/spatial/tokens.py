@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tosa_ros.errors import SpatialError
@@ -48,23 +49,27 @@ class SpatialTokens:
         if not self.complete:
             known = (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
         if self.kind == 'metric':
-            return self._same_surface(self.features[:, a], self.features[:, b]), known
+            return self._same_surface(a, b), known
         p, q = self.features[:, a], self.features[:, b]
-        p = torch.nn.functional.normalize(p, dim=-1)
-        q = torch.nn.functional.normalize(q, dim=-1)
+        p = F.normalize(p, dim=-1)
+        q = F.normalize(q, dim=-1)
         return p @ q.transpose(1, 2), known
 
-    def _same_surface(self, a: Tensor, b: Tensor) -> Tensor:
-        p, q = a[..., :3] / self.length_scale_m, b[..., :3] / self.length_scale_m
-        n = torch.nn.functional.normalize(a[..., 3:], dim=-1)
-        m = torch.nn.functional.normalize(b[..., 3:], dim=-1)
+    def _same_surface(self, a: slice, b: slice) -> Tensor:
+        points = self.features.narrow(2, 0, 3) / self.length_scale_m
+        normals = F.normalize(self.features.narrow(2, 3, 3), dim=-1)
         # Offsets from planes as n . q - n . p: exact to micrometres at ten metres.
-        off_a = torch.baddbmm((n * p).sum(-1)[:, :, None], n, q.mT, beta=-1)
-        off_b = torch.baddbmm((m * q).sum(-1)[:, None], p, m.mT, beta=-1)
+        places = F.pad(points, (0, 1), value=1.0)
+        planes = torch.cat([normals, (normals * points).sum(-1, keepdim=True).neg_()], dim=-1)
+        off = torch.maximum(
+            torch.bmm(planes[:, a], places[:, b].mT).square_(),
+            torch.bmm(places[:, a], planes[:, b].mT).square_(),
+        )
         # This form of the distance loses centimetres there; it counts a twentieth.
-        square = p.square().sum(-1)[:, :, None] + q.square().sum(-1)[:, None]
-        apart = torch.baddbmm(square, p, q.mT, alpha=-2)
-        off = torch.maximum(off_a.square_(), off_b.square_())
+        square = points.square().sum(-1, keepdim=True)
+        apart = torch.baddbmm(
+            square[:, a] + square[:, b].mT, points[:, a], points[:, b].mT, alpha=-2
+        )
         return off.add_(apart, alpha=ALONG**2).add_(1).reciprocal_()
 
     def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:
