@@ -25,7 +25,7 @@ from tosa_ros.merging import MergingMethod, ToMe, ToSA
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
-METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-3')
+METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-3', 'tosa-every-4')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,6 +93,7 @@ def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) 
         'tome': ToMe(keep=keep),
         'tosa': ToSA(keep=keep),
         'tosa-every-3': ToSA(keep=keep, merge_at=3),
+        'tosa-every-4': ToSA(keep=keep, merge_at=4),
     }
     if method in ours:
         handle = merge_tokens(model, ours[method])
