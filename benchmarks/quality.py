@@ -1,0 +1,333 @@
+"""Right answers against tokens and arithmetic: every method, on the tiny world.
+
+    python -m benchmarks.quality --work DIR --docs docs
+
+Answers are kept in DIR, one file for each run, and are not asked again: a stopped run goes on with
+the same command. ToSA's variants other than the default are asked on the split `val`, on which
+choices are made; all other figures are of the split `test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measuring import machine, put_into, table
+from tosa_ros.assets import embedded_model
+from tosa_ros.evaluation import proof
+from tosa_ros.evaluation.files import write_text
+from tosa_ros.evaluation.runner import model_fingerprint
+from tosa_ros.merging import METHODS, MergingMethod
+from tosa_ros.pipeline import VqaPipeline
+
+KEEPS = (0.75, 0.5, 0.25, 0.1)
+OTHERS = ('tome', 'tofu', 'pitome')
+DEPTHS = ('sensor', 'noisy', 'monocular')
+ALPHAS = ('increase', 'uniform', 'decrease', 'spatial')
+LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 'tosa': 'ToSA'}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method on one set of questions; `alpha` None is the method's own default."""
+
+    method: str
+    keep: float
+    depth: str = 'sensor'
+    spatial: str = 'auto'
+    alpha: str | None = None
+    split: str = 'test'
+    scenes: str = 'views'
+    blind: bool = False
+
+    def merging(self) -> MergingMethod:
+        more: dict[str, Any] = {}
+        if self.method == 'tosa':
+            more = {'spatial': self.spatial} | ({'alpha': self.alpha} if self.alpha else {})
+        return METHODS[self.method](keep=self.keep, **more)
+
+
+def plan() -> Iterator[Run]:
+    """All runs, the most telling first."""
+    yield Run('none', 1.0)
+    for keep in (0.25, 0.1, 0.5, 0.75):
+        yield Run('tosa', keep)
+        yield from (Run(name, keep) for name in OTHERS)
+        yield Run('tosa', keep, spatial='levels')
+    yield Run('none', 1.0, blind=True)
+    for scenes, split in (('views', 'unseen'), ('walks', 'test'), ('views', 'val')):
+        yield Run('none', 1.0, split=split, scenes=scenes)
+    for keep in (0.25, 0.1):
+        yield Run('tosa', keep, scenes='walks')
+        yield Run('tome', keep, scenes='walks')
+    for depth, keep in itertools.product(DEPTHS[1:], KEEPS):
+        yield Run('tosa', keep, depth=depth)
+        yield Run('tosa', keep, depth=depth, spatial='levels')
+    for keep, spatial, alpha in itertools.product((0.25, 0.1), ('metric', 'levels'), ALPHAS):
+        yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
+    yield from (Run('tome', keep, split='val') for keep in (0.25, 0.1))
+    yield from (Run('tosa', keep, split='val') for keep in (0.25, 0.1))
+
+
+class Asker:
+    """Answers runs, or reads the answers of those that were answered before."""
+
+    def __init__(self, work: Path, questions: int, walks: int, pipeline: VqaPipeline) -> None:
+        self.work, self.pipeline = work, pipeline
+        self.sizes = {'views': questions, 'walks': walks}
+        self.model = model_fingerprint(embedded_model())
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    @cache  # noqa: B019  the few sets of scenes live as long as the process
+    def scenes(self, split: str, of: str, depth: str) -> list[proof.Scene]:
+        return proof.scenes(split, self.sizes[of], of=of, depth=depth)
+
+    def questions(self, run: Run) -> list[Any]:
+        return [q for s in self.scenes(run.split, run.scenes, run.depth) for q in s.questions]
+
+    def of(self, run: Run) -> dict[str, Any]:
+        """{'right': whether each question was, 'tokens', 'gflops'}."""
+        told = f'{run} {run.merging()} {self.sizes[run.scenes]} {self.model}'
+        path = self.work / f'{hashlib.sha256(told.encode()).hexdigest()[:16]}.json'
+        if path.is_file():
+            return json.loads(path.read_text())
+        scenes = self.scenes(run.split, run.scenes, run.depth)
+        if run.blind:
+            scenes = [proof.blinded(scene) for scene in scenes]
+        self.pipeline.merging = run.merging()
+        sizes: list[int] = []
+        right = proof.answers(self.pipeline, scenes, sizes.append)
+        found = {
+            'run': told,
+            'right': right,
+            'tokens': sum(sizes) / len(sizes),
+            'gflops': proof.gigaflops(self.pipeline, scenes[0]),
+        }
+        write_text(path, json.dumps(found))
+        return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--work', type=Path, default=Path('out/quality'), help='answers so far')
+    parser.add_argument('--docs', type=Path, help='put tables and plots into this folder')
+    parser.add_argument('--questions', type=int, default=4320, help='about views')
+    parser.add_argument('--walks', type=int, default=960, help='questions about walks')
+    parser.add_argument('--json', action='store_true', help='print every run')
+    parser.add_argument('--reverse', action='store_true', help='from the last, as a second worker')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    pipeline = VqaPipeline.from_pretrained(embedded_model(), dtype=torch.float32)
+    asker = Asker(args.work, args.questions, args.walks, pipeline)
+    runs = list(plan())
+    for number, run in enumerate(reversed(runs) if args.reverse else runs, 1):
+        right = asker.of(run)['right']
+        print(f'{number}/{len(runs)} {run} {sum(right) / len(right):.4f}', file=sys.stderr)
+    if args.json:
+        print(json.dumps({'machine': machine(), 'runs': [described(asker, r) for r in runs]}))
+    if args.docs:
+        document = args.docs / 'quality.md'
+        for name, rows in tables(asker).items():
+            put_into(document, name, table(rows))
+        put_into(document, 'setting', setting(asker))
+        plots(asker, args.docs)
+    return 0
+
+
+def described(asker: Asker, run: Run) -> dict[str, Any]:
+    found = asker.of(run)
+    counts = proof.summary(found['right'], asker.questions(run))
+    return vars(run) | {'tokens': found['tokens'], 'gflops': found['gflops']} | counts
+
+
+def setting(asker: Asker) -> str:
+    views = [Run('none', 1.0, split=split) for split in ('test', 'unseen', 'val')]
+    counts = ', '.join(f'{len(asker.questions(run)):,} of `{run.split}`' for run in views)
+    walks = len(asker.questions(Run('none', 1.0, scenes='walks')))
+    return (
+        f'Questions about views: {counts}; about walks of eight frames: {walks:,} of `test`. '
+        f'float32, {machine()}.'
+    )
+
+
+def tables(asker: Asker) -> dict[str, list[dict[str, Any]]]:
+    """Rows of every table in docs/quality.md, by the table's name there."""
+    return {
+        'by-type': by_type(asker),
+        'by-method': by_method(asker),
+        'by-depth': by_depth(asker),
+        'by-alpha': by_alpha(asker),
+        'lost': lost(asker),
+        'walks': walks(asker),
+    }
+
+
+def by_type(asker: Asker) -> list[dict[str, Any]]:
+    sets = {
+        'test': Run('none', 1.0),
+        'blind': Run('none', 1.0, blind=True),
+        'unseen': Run('none', 1.0, split='unseen'),
+    }
+    found = {name: described(asker, run) for name, run in sets.items()}
+    rows = []
+    for kind in [*found['test']['by_type'], 'all']:
+        row: dict[str, Any] = {'type': kind}
+        for name, result in found.items():
+            part = result if kind == 'all' else result['by_type'].get(kind)
+            if part is None:
+                continue
+            if name == 'test':
+                row |= {'questions': part['n'], 'guessing': percent(part['baseline'])}
+            row[name] = share(part)
+        rows.append(row)
+    return rows
+
+
+def by_method(asker: Asker) -> list[dict[str, Any]]:
+    none = asker.of(Run('none', 1.0))
+    rows = [method_row(asker, Run('none', 1.0), None, none)]
+    for keep in KEEPS:
+        ours = asker.of(Run('tosa', keep))
+        for run in (
+            Run('tosa', keep),
+            Run('tosa', keep, spatial='levels'),
+            *(Run(name, keep) for name in OTHERS),
+        ):
+            rows.append(method_row(asker, run, ours, none))
+    return rows
+
+
+def method_row(asker: Asker, run: Run, ours: dict | None, none: dict) -> dict[str, Any]:
+    found = asker.of(run)
+    row = {
+        'keep': run.keep,
+        'method': label(run),
+        'tokens': round(found['tokens']),
+        'GFLOPs': round(found['gflops'], 2),
+        'right': share(described(asker, run)),
+        'lost': percent((sum(none['right']) - sum(found['right'])) / len(none['right'])),
+    }
+    if ours is not None and found is not ours and found['run'] != ours['run']:
+        pair = proof.compared(ours['right'], found['right'])
+        row['ToSA against it'] = f'+{pair.only_first} -{pair.only_second}, p = {pair.p:.2g}'
+    return row
+
+
+def by_depth(asker: Asker) -> list[dict[str, Any]]:
+    return [
+        {'depth': depth, 'spatial': spatial}
+        | {
+            f'keep {keep:g}': share(described(asker, Run('tosa', keep, depth, spatial)))
+            for keep in KEEPS
+        }
+        for depth, spatial in itertools.product(DEPTHS, ('auto', 'levels'))
+    ]
+
+
+def by_alpha(asker: Asker) -> list[dict[str, Any]]:
+    rows = []
+    for spatial, alpha in itertools.product(('metric', 'levels'), ALPHAS):
+        rows.append({'spatial': spatial, 'alpha': alpha} | _on_val(asker, 'tosa', spatial, alpha))
+    rows.append({'spatial': 'default', 'alpha': 'default'} | _on_val(asker, 'tosa'))
+    rows.append({'spatial': 'ToMe'} | _on_val(asker, 'tome'))
+    return rows
+
+
+def _on_val(
+    asker: Asker, method: str, spatial: str = 'auto', alpha: str | None = None
+) -> dict[str, str]:
+    runs = {k: Run(method, k, spatial=spatial, alpha=alpha, split='val') for k in (0.25, 0.1)}
+    return {f'keep {keep:g}': share(described(asker, run)) for keep, run in runs.items()}
+
+
+def lost(asker: Asker) -> list[dict[str, Any]]:
+    runs = {'none': Run('none', 1.0)}
+    for keep in (0.25, 0.1):
+        runs |= {f'{LABELS[m]} {keep:g}': Run(m, keep) for m in (*OTHERS, 'tosa')}
+    found = {name: described(asker, run) for name, run in runs.items()}
+    return [
+        {'type': kind}
+        | {name: percent(f['by_type'][kind]['accuracy']) for name, f in found.items()}
+        for kind in found['none']['by_type']
+    ]
+
+
+def walks(asker: Asker) -> list[dict[str, Any]]:
+    runs = {'none': Run('none', 1.0, scenes='walks')}
+    for keep in (0.25, 0.1):
+        runs |= {f'{LABELS[m]} {keep:g}': Run(m, keep, scenes='walks') for m in ('tome', 'tosa')}
+    found = {name: described(asker, run) for name, run in runs.items()}
+    rows = []
+    for kind in [*found['none']['by_type'], 'all']:
+        parts = {n: f if kind == 'all' else f['by_type'][kind] for n, f in found.items()}
+        row = {'type': kind, 'questions': parts['none']['n']}
+        row['guessing'] = percent(parts['none']['baseline'])
+        rows.append(row | {name: percent(part['accuracy']) for name, part in parts.items()})
+    return rows
+
+
+def label(run: Run) -> str:
+    return LABELS[run.method] + (f', {run.spatial}' if run.spatial != 'auto' else '')
+
+
+def percent(value: float) -> str:
+    return f'{100 * value:.1f}'
+
+
+def share(part: dict[str, Any]) -> str:
+    low, high = part['interval_95']
+    return f'{percent(part["accuracy"])} ({percent(low)}-{percent(high)})'
+
+
+def plots(asker: Asker, folder: Path) -> None:
+    """quality-keep.png and quality-gflops.png: right answers against both."""
+    none = described(asker, Run('none', 1.0))
+    lines: dict[str, Sequence[dict[str, Any]]] = {}
+    for name, spatial in (*((n, 'auto') for n in OTHERS), ('tosa', 'levels'), ('tosa', 'auto')):
+        runs = [Run(name, keep, spatial=spatial) for keep in KEEPS]
+        lines[label(runs[0])] = [none, *(described(asker, run) for run in runs)]
+    for axis, words in (
+        ('keep', 'tokens kept'),
+        ('gflops', 'operations of one question (10^9)'),
+    ):
+        _plot(lines, axis, words, folder / f'quality-{axis}.png')
+
+
+def _plot(lines: dict[str, Sequence[dict[str, Any]]], axis: str, words: str, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, points in lines.items():
+        points = sorted(points, key=lambda point: point[axis])
+        axes.plot(
+            [point[axis] for point in points],
+            [100 * point['accuracy'] for point in points],
+            marker='o',
+            label=name,
+            linewidth=2.5 if name == 'ToSA' else 1.2,
+        )
+    low, high = (100 * x for x in next(iter(lines.values()))[0]['interval_95'])
+    axes.axhspan(low, high, color='0.9', label='nothing merged, 95 %')
+    axes.set(xlabel=words, ylabel='right answers (percent)')
+    axes.grid(alpha=0.3)
+    axes.legend()
+    partial = path.with_name(f'.{path.name}.partial.png')
+    figure.savefig(partial)
+    partial.replace(path)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
