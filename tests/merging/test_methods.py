@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from reference import merging as slow
+from reference.surfaces import surfaces
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging import (
@@ -91,19 +92,20 @@ def scene(seed, holes=True):
 
 @pytest.mark.parametrize('alpha', ['increase', 'uniform', 'decrease', 'spatial', [0.1, 0.9, 0.4]])
 @pytest.mark.parametrize('kind', ['levels', 'metric'])
-@pytest.mark.parametrize('keep', [0.2, 0.5])
-def test_tosa_equals_the_reference(kind, alpha, keep):
-    method = ToSA(keep=keep, alpha=alpha, spatial=kind)
+@pytest.mark.parametrize(('keep', 'energy'), [(0.2, 0.5), (0.5, 0.5), (0.2, 0.0)])
+def test_tosa_equals_the_reference(kind, alpha, keep, energy):
+    method = ToSA(keep=keep, alpha=alpha, spatial=kind, energy=energy)
     depth, grid = scene(3)
     if kind == 'metric':
         spatial = metric_tokens(depth, CAMERA, grid)
+        places = surfaces(depth, CAMERA, grid)
     else:
         spatial = level_tokens((depth / depth.nan_to_num(0).max()).clamp(0, 1), grid)
-    known = spatial.weight[0] > 0
-    assert 0 < int(known.sum()) < 30
-    places = [
-        row if k else None for row, k in zip(spatial.features[0].tolist(), known, strict=True)
-    ]
+        known = (spatial.weight[0] > 0).tolist()
+        codes = spatial.features[0].tolist()
+        places = [code if k else None for code, k in zip(codes, known, strict=True)]
+    assert 0 < places.count(None) < 30
+    assert [place is None for place in places] == (spatial.weight[0] == 0).tolist()
     x, to_key, update = random_layers(11, 1, 30, 3)
     tokens, state = run(method, x, to_key, update, spatial)
     check_same(tokens[0], state, run_slow(method, x[0], to_key, update, places, kind), 30)
@@ -268,6 +270,7 @@ def test_larger_merges_equal_the_reference():
         (lambda: ToSA(alpha=[0.1, 2]), 'weights of the semantic score'),
         (lambda: ToSA(spatial='voxels'), "spatial: 'voxels'"),
         (lambda: ToSA(length_scale_m=0), 'length_scale_m: 0'),
+        (lambda: ToSA(energy=-1), 'energy: -1; wanted 0 or more'),
         (lambda: ToFu(prune_layers=-2), 'prune_layers: -2'),
         (lambda: NoMerging(keep=0.5), 'NoMerging keeps every token'),
     ],

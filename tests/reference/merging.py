@@ -22,7 +22,7 @@ def cosine(a, b):
 
 
 def start(vectors, places=None):
-    """Tokens before any merge; places: a code or point per patch, None where unknown."""
+    """Tokens before any merge; places: a code or surface per patch, None where unknown."""
     tokens = []
     for patch, vector in enumerate(vectors):
         place = None if places is None else places[patch]
@@ -31,8 +31,7 @@ def start(vectors, places=None):
                 'x': list(vector),
                 'size': 1.0,
                 'patches': [patch],
-                'place': place,
-                'place_size': 0.0 if place is None else 1.0,
+                'places': [] if place is None else [place],
             }
         )
     return tokens
@@ -46,32 +45,47 @@ def weighted(vectors, weights):
     ]
 
 
-def spatial_similarity(kind, a, b, length_scale_m=0.15):
-    """Of features: codes, or (x, y, z, normal) of surfaces."""
+def spatial_similarity(kind, these, those, length_scale_m=0.15):
+    """Of two tokens' places: codes, or surfaces (x, y, z, normal)."""
     if kind != 'metric':
-        return cosine(a, b)
-    between = [q - p for p, q in zip(a[:3], b[:3], strict=True)]
-    off = 0.0
-    for normal in (a[3:], b[3:]):
-        length = math.sqrt(sum(n * n for n in normal)) or 1.0
-        step = sum(n * d for n, d in zip(normal, between, strict=True)) / length
-        off = max(off, step * step)
-    along = sum(d * d for d in between) * 0.05**2
-    return 1 / (1 + (off + along) / length_scale_m**2)
+        a, b = (weighted(places, [1.0] * len(places)) for places in (these, those))
+        return round(cosine(a, b), 4)
+    total = 0.0
+    for a in these:
+        for b in those:
+            between = [q - p for p, q in zip(a[:3], b[:3], strict=True)]
+            total += dot(a[3:], between) ** 2 + dot(b[3:], between) ** 2
+            total += 0.05**2 * dot(between, between)
+    return 1 / (1 + total / (len(these) * len(those)) / length_scale_m**2)
 
 
-def bipartite_pairs(tokens, score, r):
+def bipartite_pairs(tokens, score, r, bonus=None):
     """[(removed, target)]: even tokens pick the best odd one; the r strongest pairs."""
     edges = []
-    for a in range(0, len(tokens), 2):
+    for i, a in enumerate(range(0, len(tokens), 2)):
         best = None
         for b in range(1, len(tokens), 2):
             s = score(tokens[a], tokens[b])
             if best is None or s > best[0]:
                 best = (s, b)
-        edges.append((best[0], a, best[1]))
+        edges.append((best[0] + (bonus[i] if bonus else 0.0), a, best[1]))
     edges.sort(key=lambda edge: (-edge[0], edge[1]))
     return [(a, b) for _, a, b in edges[:r]]
+
+
+def spatial_energies(kind, tokens):
+    """Of even tokens: mean similarity to the odd ones that have a place."""
+    energies = []
+    for a in tokens[::2]:
+        near = [
+            spatial_similarity(kind, a['places'], b['places'])
+            for b in tokens[1::2]
+            if a['places'] and b['places']
+        ]
+        energies.append(sum(near) / len(near) if near else None)
+    some = [e for e in energies if e is not None]
+    usual = sum(some) / len(some) if some else 0.0
+    return [usual if e is None else e for e in energies]
 
 
 def energy_pairs(tokens, r, margin):
@@ -99,16 +113,12 @@ def fuse(group, how):
     if how == 'mlerp':
         longest = max(norm(v) for v in vectors)
         mean = [m * longest / norm(mean) for m in mean]
-    known = [t for t in group if t['place'] is not None]
     return {
         'x': mean,
         'key': weighted([t['key'] for t in group], sizes),
         'size': sum(sizes),
         'patches': sorted(p for t in group for p in t['patches']),
-        'place': weighted([t['place'] for t in known], [t['place_size'] for t in known])
-        if known
-        else None,
-        'place_size': sum(t['place_size'] for t in group),
+        'places': [place for t in group for place in t['places']],
     }
 
 
@@ -145,13 +155,16 @@ def layer(tokens, keys, method, remove, index, layers, kind=None):
 
             def score(a, b, alpha=alpha):
                 s = cosine(a['key'], b['key'])
-                if alpha == 1.0 or a['place'] is None or b['place'] is None:
+                if alpha == 1.0 or not a['places'] or not b['places']:
                     return s
-                near = round(spatial_similarity(kind, a['place'], b['place']), 4)
+                near = spatial_similarity(kind, a['places'], b['places'])
                 alpha = max(alpha, 1e-5)
                 return alpha * s + (1 - alpha) * near
 
-            pairs = bipartite_pairs(tokens, score, r)
+            bonus = None
+            if name == 'ToSA' and kind is not None:
+                bonus = [method.energy * e for e in spatial_energies(kind, tokens)]
+            pairs = bipartite_pairs(tokens, score, r, bonus)
             if name == 'ToFu':
                 prune = layers // 2 if method.prune_layers is None else method.prune_layers
                 how = 'prune' if index < prune else 'mlerp'

@@ -10,6 +10,7 @@ import torch
 from tosa_ros.errors import SpatialError
 from tosa_ros.spatial import (
     PatchGrid,
+    SpatialTokens,
     level_tokens,
     metric_tokens,
     pool,
@@ -17,6 +18,8 @@ from tosa_ros.spatial import (
     relative_from_metres,
     stack,
 )
+from tosa_ros.spatial.metric import surface_codes
+from tosa_ros.spatial.surfaces import patch_normals
 
 NAN = float('nan')
 CAMERA = torch.tensor([30.0, 32.0, 14.5, 9.5])
@@ -113,10 +116,10 @@ def test_normals_are_those_of_the_plane_seen(normal):
     grid = PatchGrid.over(2, 3, 30, 20)
     depth = plane_depth(normal, 2.0, 20, 30)
     depth[(depth < 0) | (depth > 20)] = NAN
-    tokens = metric_tokens(depth, CAMERA, grid)
-    known = tokens.weight[0] > 0
+    points = metric_tokens(depth, CAMERA, grid).points[0]
+    known = points.isfinite().all(dim=1)
     assert known.sum() >= 3
-    found = tokens.features[0, known, 3:]
+    found = patch_normals(depth, CAMERA, grid, points)[known]
     assert torch.allclose(found, torch.tensor(normal).expand_as(found), atol=1e-3)
 
 
@@ -124,13 +127,14 @@ def test_normals_survive_holes_and_patches_without_a_slant_face_the_camera():
     grid = PatchGrid.over(2, 3, 30, 20)
     depth = plane_depth(WALL, 2.0, 20, 30)
     depth[torch.rand(20, 30, generator=torch.Generator().manual_seed(0)) < 0.5] = NAN
-    found = metric_tokens(depth, CAMERA, grid).features[0, :, 3:]
+    points = metric_tokens(depth, CAMERA, grid).points[0]
+    found = patch_normals(depth, CAMERA, grid, points)
     assert torch.allclose(found, torch.tensor(WALL).expand_as(found), atol=1e-3)
     thin = torch.full((20, 30), NAN)
     thin[4, 10:20] = 2.0  # one row of pixels has no slant
-    tokens = metric_tokens(thin, CAMERA, grid, min_valid=0.05)
-    point = tokens.points[0, 1]
-    assert torch.allclose(tokens.features[0, 1, 3:], point / point.norm(), atol=1e-5)
+    points = metric_tokens(thin, CAMERA, grid, min_valid=0.05).points[0]
+    found = patch_normals(thin, CAMERA, grid, points, min_valid=0.05)
+    assert torch.allclose(found[1], points[1] / points[1].norm(), atol=1e-5)
 
 
 def test_one_surface_is_alike_over_metres_and_another_is_not():
@@ -150,14 +154,40 @@ def test_one_surface_is_alike_over_metres_and_another_is_not():
     assert torch.allclose(s, s.mT, atol=1e-5)
 
 
-def test_similarity_falls_with_distance_off_the_plane_and_is_one_half_at_the_length_scale():
+def test_similarity_falls_with_the_squares_of_both_distances_off_the_planes():
     # Two patches that face the camera, half a metre apart in depth.
     depth = torch.full((1, 2), 1.0)
     depth[0, 1] = 1.5
     camera = torch.tensor([1e6, 1e6, 0.5, 0.0])
     tokens = metric_tokens(depth, camera, PatchGrid.over(1, 2, 2, 1), length_scale_m=0.5)
     near, _ = tokens.similarity(slice(0, 1), slice(1, 2))
-    assert float(near) == pytest.approx(1 / (2 + 0.05**2), rel=1e-4)
+    # Either lies one length scale off the other's plane.
+    assert float(near) == pytest.approx(1 / (3 + 0.05**2), rel=1e-4)
+
+
+def test_a_merged_tokens_similarity_is_of_mean_squares_over_pairs_of_patches():
+    g = torch.Generator().manual_seed(0)
+    depth = torch.rand(20, 30, generator=g) * 3 + 30  # far away, where float32 has less to give
+    tokens = metric_tokens(depth, CAMERA, PatchGrid.over(2, 3, 30, 20))
+    all_pairs, _ = tokens.similarity(slice(0, 2), slice(2, 6))
+    merged = torch.stack([tokens.features[:, :2].mean(1), tokens.features[:, 2:].mean(1)], dim=1)
+    two = tokens.with_tokens(merged, torch.tensor([[2.0, 4.0]]))
+    found, _ = two.similarity(slice(0, 1), slice(1, 2))
+    assert float(1 / found) == pytest.approx(float((1 / all_pairs).mean()), rel=1e-3)
+
+
+def test_similarity_does_not_depend_on_how_far_away_the_world_is_put():
+    g = torch.Generator().manual_seed(0)
+    points = torch.rand(40, 3, generator=g)
+    normals = torch.nn.functional.normalize(torch.randn(40, 3, generator=g), dim=-1)
+    near, far = (surface_codes(points + shift, normals, 0.15) for shift in (0.0, 100.0))
+    near, far = (
+        SpatialTokens('metric', codes[None], torch.ones(1, 40), complete=True).similarity(
+            slice(None), slice(None)
+        )[0]
+        for codes in (near, far)
+    )
+    torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
 
 
 def test_level_codes_are_row_column_and_floor_of_the_level():
@@ -198,7 +228,7 @@ def test_stacked_images_keep_their_own_tokens():
     one = metric_tokens(torch.full((20, 30), 1.0), CAMERA, grid)
     none = metric_tokens(torch.full((20, 30), NAN), CAMERA, grid)
     both = stack([one, none])
-    assert both.features.shape == (2, 6, 6)
+    assert both.features.shape == (2, 6, 20)
     assert both.weight.tolist() == [[1.0] * 6, [0.0] * 6]
     with pytest.raises(SpatialError, match='kinds'):
         stack([one, level_tokens(torch.ones(20, 30), grid)])

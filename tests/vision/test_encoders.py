@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from reference import merging as slow
+from reference.surfaces import surfaces
 from torch import nn
 from transformers import (
     CLIPVisionConfig,
@@ -133,13 +134,18 @@ def last_state(output):
     return output if isinstance(output, torch.Tensor) else output.last_hidden_state
 
 
-def spatial(batch=2, size=48):
+def views(batch=2, size=48):
+    """Depth maps, camera and grid of a batch."""
     g = torch.Generator().manual_seed(1)
     maps = torch.rand(batch, size, size, generator=g) + 1
     maps[:, :, size // 2 :] += 2
     maps[:, : size // 6, : size // 3] = float('nan')
     grid = PatchGrid.over(6, 6, size, size)
-    camera = torch.tensor([40.0, 40.0, size / 2, size / 2])
+    return maps, torch.tensor([40.0, 40.0, size / 2, size / 2]), grid
+
+
+def spatial(batch=2, size=48):
+    maps, camera, grid = views(batch, size)
     return stack([metric_tokens(m, camera, grid) for m in maps])
 
 
@@ -214,8 +220,8 @@ def test_merging_equals_the_slow_encoder(named, method):
     assert result.tokens.shape == (2, 11, 48)
     assert result.class_tokens.shape[1] == PROTECTED.get(name, 0)
     for b in range(2):
-        known = batch.weight[b] > 0
-        places = [p if k else None for p, k in zip(batch.features[b].tolist(), known, strict=True)]
+        maps, camera, grid = views()
+        places = surfaces(maps[b], camera, grid)
         expected = slow_encoder(model, adapter, inputs[0][b], method, places)
         for slot, token in enumerate(expected):
             assert (result.source[b] == slot).nonzero()[:, 0].tolist() == token['patches']

@@ -66,8 +66,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--method', choices=options.METHOD_NAMES, action='append', help='repeatable (tosa)'
     )
     group.add_argument('--keep', type=float, action='append', help='repeatable (0.25)')
-    group.add_argument('--alpha', help="ToSA's weight of semantics: increase, uniform, ...")
-    group.add_argument('--spatial', help="ToSA's spatial tokens: auto, metric, levels")
+    options.add_merging_settings(group)
     group = parser.add_argument_group('asking')
     group.add_argument('--frames', type=int, default=12, metavar='K', help='frames each (12)')
     group.add_argument('--prompt', metavar='TEXT', help='what is asked, with {question} in it')
@@ -171,6 +170,8 @@ def methods_from(args: argparse.Namespace) -> dict[str, MergingMethod]:
             parts = [name] if name == 'none' else [name, f'{keep:g}']
             if name == 'tosa':
                 parts += [part for part in (args.alpha, args.spatial) if part]
+            if name != 'none' and args.merge_at != 1:
+                parts.append(f'every-{args.merge_at}')
             methods['-'.join(parts)] = options.method_from(one)
     return methods
 

@@ -50,10 +50,18 @@ def add_method_options(parser: argparse.ArgumentParser, repeatable: bool = False
         help='merging method' + ('; repeatable, default: all' if repeatable else ' (tosa)'),
     )
     group.add_argument('--keep', type=float, default=0.25, help='fraction of tokens kept (0.25)')
+    add_merging_settings(group)
+
+
+def add_merging_settings(group: argparse._ArgumentGroup) -> None:
+    """What a method can be told besides how much it keeps."""
     group.add_argument(
         '--alpha', help="ToSA's weight of semantics: increase, uniform, decrease, spatial"
     )
     group.add_argument('--spatial', help="ToSA's spatial tokens: auto, metric, levels")
+    group.add_argument(
+        '--merge-at', type=int, default=1, metavar='N', help='merge in every N-th layer only (1)'
+    )
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +79,8 @@ def method_from(args: argparse.Namespace, name: str | None = None) -> MergingMet
     if name == 'none':
         return METHODS[name]()
     extra = {'alpha': args.alpha, 'spatial': args.spatial} if name == 'tosa' else {}
-    return METHODS[name](keep=args.keep, **{k: v for k, v in extra.items() if v is not None})
+    extra = {k: v for k, v in extra.items() if v is not None}
+    return METHODS[name](keep=args.keep, merge_at=args.merge_at, **extra)
 
 
 def dtype_from(args: argparse.Namespace) -> Any:

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
                 **proof.summary(answered[name, keep], questions),
             }
         )
-    settings = {k: getattr(args, k) for k in ('split', 'scenes', 'depth', 'blind', 'alpha')}
+    told = ('split', 'scenes', 'depth', 'blind', 'alpha', 'spatial', 'merge_at')
+    settings = {name: getattr(args, name) for name in told}
     report = {'settings': settings, 'runs': runs, 'pairs': list(_pairs(answered))}
     if args.json:
         options.print_json(report)

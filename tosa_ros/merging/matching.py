@@ -43,17 +43,31 @@ def alternate_cosine(keys: Tensor) -> Tensor:
     return torch.bmm(unit[:, ::2], unit[:, 1::2].mT)
 
 
-def match_bipartite(scores: Tensor, r: int) -> Match:
+def match_bipartite(scores: Tensor, r: int, bonus: Tensor | None = None) -> Match:
     """Bipartite soft matching (ToMe, arXiv 2210.09461).
 
     scores (B, ceil(T/2), floor(T/2)): similarity of the even tokens (A) to the odd ones (B).
     Every A picks its best B (the first of equals); the r strongest pairs are matched (the first
-    of equals, in token order).
+    of equals, in token order). bonus (B, ceil(T/2)) is added to the strength of A's pairs.
     """
-    strongest = scores.amax(dim=-1).argsort(dim=-1, descending=True, stable=True).narrow(1, 0, r)
+    strength = scores.amax(dim=-1)
+    strength = strength if bonus is None else strength.add_(bonus)
+    strongest = strength.argsort(dim=-1, descending=True, stable=True).narrow(1, 0, r)
     # Finding the partner costs more than the rest, so only those that are used are found.
     partner = take(scores, flat(strongest, scores.shape[1])).argmax(dim=-1)
     return Match(removed=2 * strongest, target=partner.mul_(2).add_(1))
+
+
+def mean_known(scores: Tensor, known: Tensor | None) -> Tensor:
+    """Mean of each row's known scores: (B, N, M), same or None for all -> (B, N).
+
+    A row without any has the mean of the rows that have some, or 0.
+    """
+    if known is None:
+        return scores.mean(dim=-1)
+    mean = (scores * known).sum(dim=-1) / known.sum(dim=-1)
+    usual = mean.nanmean(dim=-1, keepdim=True)
+    return mean.where(mean.isfinite(), usual).nan_to_num_(0.0)
 
 
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, alternate_cosine, match_bipartite, match_energy
+from tosa_ros.merging.matching import (
+    Match,
+    alternate_cosine,
+    match_bipartite,
+    match_energy,
+    mean_known,
+)
 from tosa_ros.merging.schedule import (
     MergeAt,
     RemovalSpec,
@@ -28,10 +34,7 @@ from tosa_ros.merging.schedule import (
 
 DEFAULT_KEEP = 0.25
 SPATIAL_KINDS = ('auto', 'metric', 'levels')
-# Spatial scores tie all the time (levels are a grid, walls are flat). They are rounded, so that
-# no platform's last bit decides, and a trace of semantics decides between equals.
-SPATIAL_DECIMALS = 4
-TIE_BREAK = 1e-5
+TIE_BREAK = 1e-5  # semantics' least weight: it decides between equal spatial scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,9 @@ class ToSA(MergingMethod):
 
     Score of a pair: alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine of
     keys alone where either token has no depth. Equal spatial scores are told apart by semantics.
-    Fusing is ToMe's; spatial tokens are fused along.
+    The pairs that merge are those of the highest score + energy * (mean spatial similarity of
+    their even token to all odd ones): large surfaces first, small things last, as in PiToMe, but
+    by geometry. Fusing is ToMe's; spatial tokens are fused along.
 
     alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
         'uniform', 'decrease', 'spatial', or a list, one weight a layer.
@@ -155,11 +160,13 @@ class ToSA(MergingMethod):
         paper's 27 relative levels), or 'auto': metric where there are depth in metres and
         intrinsics, else levels.
     length_scale_m: of the metric kernel, metres (see `spatial.metric`).
+    energy: 0 is the paper's method.
     """
 
     alpha: str | Sequence[float] = 'increase'
     spatial: str = 'auto'
     length_scale_m: float = 0.15
+    energy: float = 0.5
 
     spatial_aware: ClassVar[bool] = True
 
@@ -172,6 +179,8 @@ class ToSA(MergingMethod):
             raise MergingError(
                 f'spatial: {self.spatial!r}; wanted one of {", ".join(SPATIAL_KINDS)}'
             )
+        if not self.energy >= 0:
+            raise MergingError(f'energy: {self.energy}; wanted 0 or more')
         if not self.length_scale_m > 0:
             raise MergingError(f'length_scale_m: {self.length_scale_m}; wanted metres above 0')
 
@@ -179,13 +188,13 @@ class ToSA(MergingMethod):
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
         scores = alternate_cosine(keys)
-        if spatial is not None:
-            alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-            near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
-            near = near.round(decimals=SPATIAL_DECIMALS)
-            near = near if known is None else near.where(known, scores)
-            scores = torch.lerp(scores, near, 1 - alpha)
-        return match_bipartite(scores, r)
+        if spatial is None:
+            return match_bipartite(scores, r)
+        near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
+        energy = mean_known(near, known).mul_(self.energy) if self.energy else None
+        near = near if known is None else near.where(known, scores)
+        alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
+        return match_bipartite(torch.lerp(scores, near, 1 - alpha), r, energy)
 
 
 @dataclass(frozen=True, kw_only=True)

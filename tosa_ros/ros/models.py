@@ -59,9 +59,9 @@ def _say_embedded(node: Any, parameter: str) -> None:
     node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
 
 
-def merging_of(method: str, keep: float, alpha: str) -> MergingMethod:
+def merging_of(method: str, keep: float, alpha: str, merge_at: int) -> MergingMethod:
     """The merging method of the parameters; each takes those of them that it has."""
     if method == 'none':
         return METHODS['none']()
     settings = {'alpha': alpha} if method == 'tosa' else {}
-    return METHODS[method](keep=keep, **settings)
+    return METHODS[method](keep=keep, merge_at=merge_at, **settings)

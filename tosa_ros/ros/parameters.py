@@ -185,6 +185,13 @@ VISION_PARAMETERS = (
         choices=('increase', 'uniform', 'decrease', 'spatial'),
     ),
     Parameter(
+        'merge_at',
+        1,
+        'Merge in every n-th layer only, more at a time: faster where the image encoder is small.',
+        low=1,
+        high=16,
+    ),
+    Parameter(
         'use_depth',
         True,
         'Merge by depth too. Off, depth is not subscribed to and tokens merge by appearance.',

@@ -96,9 +96,8 @@ class VisionNode(TosaNode):
         )
 
     def _set_merging(self) -> None:
-        self._encoder.merging = merging_of(
-            self.value('method'), self.value('keep'), self.value('alpha')
-        )
+        settings = ('method', 'keep', 'alpha', 'merge_at')
+        self._encoder.merging = merging_of(*map(self.value, settings))
 
     def _colour_came(self, message: Any) -> None:
         now = self.now()

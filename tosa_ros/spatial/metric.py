@@ -1,10 +1,14 @@
-"""Metric spatial tokens: each patch's centre as a 3-D point in metres, and its surface's normal.
+"""Metric spatial tokens: which surface a token lies on, from points in metres and their normals.
 
-Two tokens are alike when they lie on one surface: a floor, a wall, the same side of a box. With d
-the distance of either from the other's plane, the larger of the two, their similarity is
-1 / (1 + (d / s)^2) with the length scale s in metres, but for a small part for how far apart they
-are (`SpatialTokens.similarity`). It is never quite 0, so that far pairs still have an order.
-Merged tokens have the mean of their patches' points and normals.
+Two patches are alike when they lie on one surface: a floor, a wall, the same side of a box. With
+d and d' the distances of either's centre from the other's plane, and s the length scale in
+metres, their similarity is 1 / (1 + (d^2 + d'^2 + (ALONG e)^2) / s^2), where e is how far apart
+they are: nearer is a little more alike. For merged tokens the bracket's squares are means over all
+pairs of patches, one of either token. It is never quite 0, so that far pairs still have an order.
+
+The squares are bilinear in second-degree monomials of a plane and of a point. So a patch has a
+code of 20 numbers, a token the mean of its patches' codes, and one product of codes gives the
+denominators of all pairs, exactly those means.
 """
 
 from __future__ import annotations
@@ -15,6 +19,13 @@ from torch import Tensor
 from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, pool_depth
 from tosa_ros.spatial.surfaces import patch_normals
 from tosa_ros.spatial.tokens import LENGTH_SCALE_M, SpatialTokens
+
+# Distance along a surface, as a share of the same distance off it: what lies on one plane is alike
+# over metres, and yet nearer is more alike.
+ALONG = 0.05
+# Monomials of (x, y, z, 1): the pairs whose product they are, and how often each occurs.
+FIRST, SECOND = [0, 1, 2, 0, 0, 1, 0, 1, 2, 3], [0, 1, 2, 1, 2, 2, 3, 3, 3, 3]
+TIMES = [1.0 if i == j else 2.0 for i, j in zip(FIRST, SECOND, strict=True)]
 
 
 def metric_tokens(
@@ -31,8 +42,23 @@ def metric_tokens(
     points = backproject(mean, grid.centres, camera)
     known = mean.isfinite()
     normals = patch_normals(depth_m, camera, grid, points, min_valid)
-    features = torch.cat([points, normals], dim=-1).masked_fill(~known[:, None], 0.0)
-    weight = known.float()
+    codes = surface_codes(points, normals, length_scale_m).masked_fill(~known[:, None], 0.0)
     return SpatialTokens(
-        'metric', features[None], weight[None], points[None], length_scale_m, bool(known.all())
+        'metric', codes[None], known.float()[None], points[None], bool(known.all())
     )
+
+
+def surface_codes(points: Tensor, normals: Tensor, length_scale_m: float) -> Tensor:
+    """(N, 20) float32: of the plane, then of the point. points (N, 3) metres, normals (N, 3)."""
+    # Around their middle, numbers are small: float32 is enough.
+    points = (points - points.nanmean(dim=0)) / length_scale_m
+    place = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
+    plane = torch.cat([normals, -(normals * points).sum(dim=-1, keepdim=True)], dim=-1)
+    times = points.new_tensor(TIMES)
+    off = plane[:, FIRST] * plane[:, SECOND] * times
+    # Half of the distance along and half of the 1 with either side of a pair.
+    ones = torch.ones_like(points)
+    square = points.square().sum(dim=-1, keepdim=True)
+    along = torch.cat([ones, 0 * ones, -2 * points, square], dim=-1) * ALONG**2
+    along[:, -1] += 1
+    return torch.cat([off + along / 2, place[:, FIRST] * place[:, SECOND]], dim=-1)

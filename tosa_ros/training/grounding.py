@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 NAMES = 3  # looked up in a question, at most
-PROBED = 5  # numbers read off a name: column, row, depth, count, first frame
+PROBED = 6  # numbers read off a name: column, row, depth, count, first frame, best frame
 LAYER, HEADS = 1, 2  # of the language model: its second layer's first heads learn to look names up
 _THINGS = ('thing', 'things', 'object', 'objects')
 
@@ -59,26 +60,27 @@ class NameFinder:
 
 def grounding_targets(
     names: np.ndarray, objects: np.ndarray, instances: np.ndarray, grid: int, opening: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where in the prefix each name should be looked up, and how many of it there are.
 
     Args:
         names: (B, Q, NAMES, 3) int: position, shape, colour; position -1 for no name.
-        objects: (B, K, 4) uint8, shape and colour first. instances: (B, F, H, W), -1 none.
-        grid: patches a side. opening: tokens before the first image.
+        objects: (B, K, 5) uint8: shape, colour, size, state, floor of the room.
+        instances: (B, F, H, W), -1 none. grid: patches a side.
+        opening: tokens before the first image.
 
     Returns:
         (B, Q, NAMES, P) bool: the patches that show what is named; the tokens after the images
-        when nothing does; all false where there is no name. And (B, Q, NAMES) float32: how many
-        objects of that name are seen.
+        when nothing does; all false where there is no name. (B, Q, NAMES) float32: how many
+        objects of that name are seen; int64: the floor of their room, -1 where there is not one.
     """
-    B, F = instances.shape[:2]
+    B, frames = instances.shape[:2]
     K = objects.shape[1]
     step = instances.shape[-1] // (2 * grid)
     cells = instances[:, :, step // 2 :: step, step // 2 :: step]
-    cells = cells.reshape(B, F, grid, 2, grid, 2).transpose(0, 1, 2, 4, 3, 5)
-    cells = cells.reshape(B, F * grid * grid, 4, 1)
-    shows = (cells == np.arange(K)).any(2)  # (B, F * T, K)
+    cells = cells.reshape(B, frames, grid, 2, grid, 2).transpose(0, 1, 2, 4, 3, 5)
+    cells = cells.reshape(B, frames * grid * grid, 4, 1)
+    shows = (cells == np.arange(K)).any(2)  # (B, frames * T, K)
     shape, colour = names[..., 1, None], names[..., 2, None]
     fits = ((shape < 0) | (shape == objects[:, None, None, :, 0])) & (
         (colour < 0) | (colour == objects[:, None, None, :, 1])
@@ -87,12 +89,16 @@ def grounding_targets(
     patches = fits.reshape(B, Q * N, K).astype(np.float32) @ shows.transpose(0, 2, 1).astype(
         np.float32
     )
-    patches = (patches > 0).reshape(B, Q, N, F, grid * grid)
+    patches = (patches > 0).reshape(B, Q, N, frames, grid * grid)
     absent = ~patches.any((-1, -2), keepdims=True)
-    per_frame = np.concatenate((patches, absent.repeat(F, -2)), -1).reshape(B, Q, N, -1)
+    per_frame = np.concatenate((patches, absent.repeat(frames, -2)), -1).reshape(B, Q, N, -1)
     before = np.zeros((B, Q, N, opening), bool)
-    counts = (fits & shows.any(1)[:, None, None]).sum(-1).astype(np.float32)
-    return np.concatenate((before, per_frame), -1) & (names[..., :1] >= 0), counts
+    shown = np.concatenate((before, per_frame), -1) & (names[..., :1] >= 0)
+    meant = fits & shows.any(1)[:, None, None] & (names[..., :1] >= 0)
+    floors = np.where(meant, objects[:, None, None, :, 4].astype(np.int64), -1)
+    floor = floors.max(-1)
+    floor[((floors != floor[..., None]) & meant).any(-1)] = -1
+    return shown, meant.sum(-1).astype(np.float32), floor
 
 
 def grounding_loss(weights: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
@@ -114,47 +120,59 @@ def probe_targets(
 ) -> tuple[Tensor, Tensor]:
     """What a token that has looked a name up should know of it.
 
-    A place is known of single views only: in several, a name has no one place. The first frame
-    is known of episodes only.
+    Of several frames, the place is that in the frame that shows the name largest.
 
     Args:
         shown: (B, Q, NAMES, P) bool. counts: (B, Q, NAMES).
         log_depth, known: (B * frames, C, C) as in `Labels`, C twice the patches a side.
 
     Returns:
-        (B, Q, NAMES, 5): column and row of the middle in -1..1, log depth, count / 5, first
-        frame that shows it / 8; and which of them are known, a mask of the same shape.
+        (B, Q, NAMES, 6): column and row of the middle in -1..1, log depth, count / 5, first
+        frame that shows it / 8, the one that shows it best / 8; and which of them are known, a
+        mask of the same shape.
     """
     side = log_depth.shape[-1] // 2
     by_frame = shown[..., opening:].unflatten(-1, (frames, side * side + 1))[..., :-1]
-    if frames == 1:
-        place, seen = _places(by_frame.squeeze(-2).float(), log_depth, known)
-        first = torch.zeros_like(place[..., :1])
-        timed = torch.zeros_like(seen[..., :1])
-    else:
-        place = torch.zeros((*shown.shape[:-1], 3), device=shown.device)
-        seen = torch.zeros_like(place, dtype=torch.bool)
-        in_frame = by_frame.any(-1)
-        first = in_frame.float().argmax(-1, keepdim=True).float() / 8
-        timed = in_frame.any(-1, keepdim=True)
+    in_frame = by_frame.sum(-1)
+    first, best = (
+        (in_frame > 0).float().argmax(-1, keepdim=True),
+        in_frame.argmax(-1, keepdim=True),
+    )
+    at_best = by_frame.gather(-2, best[..., None].expand(*best.shape, side * side)).squeeze(-2)
+    place = _places(at_best.float(), best.squeeze(-1), log_depth, known, frames)
+    seen = (in_frame > 0).any(-1, keepdim=True)
+    timed = seen if frames > 1 else torch.zeros_like(seen)
     named = shown.any(-1, keepdim=True)
-    values = torch.cat((place, counts[..., None] / 5, first), -1)
-    return values, torch.cat((seen, named, timed), -1)
+    values = torch.cat((place, counts[..., None] / 5, first / 8, best / 8), -1)
+    return values, torch.cat((seen, seen, seen, named, timed, timed), -1)
 
 
-def _places(patches: Tensor, log_depth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, Q, NAMES, 3): middle and log depth of the patches (B, Q, NAMES, T) that show a name."""
+def _places(
+    patches: Tensor, frame: Tensor, log_depth: Tensor, known: Tensor, frames: int
+) -> Tensor:
+    """(B, Q, NAMES, 3): middle and log depth of the patches (B, Q, NAMES, T) of `frame`."""
     side = log_depth.shape[-1] // 2
-    total = patches.sum(-1, keepdim=True)
-    share = patches / total.clamp(min=1)
+    share = patches / patches.sum(-1, keepdim=True).clamp(min=1)
     line = torch.linspace(-1, 1, side, device=patches.device)
     depth = torch.where(known, log_depth, 0.0).unflatten(1, (side, 2)).unflatten(3, (side, 2))
     depth = depth.mean((2, 4)).flatten(1)  # holes are few, and count as one metre
+    of_sample = torch.arange(len(patches), device=patches.device).view(-1, 1, 1) * frames
+    deep = (share * depth[of_sample + frame]).sum(-1, keepdim=True)
     places = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
-    places = places.expand(depth.shape[0], -1, -1)
-    values = torch.cat((places, depth[..., None]), -1)  # (B, T, 3)
-    looked_up = torch.einsum('bqnt,btv->bqnv', share, values)
-    return looked_up, (total > 0).expand_as(looked_up)
+    return torch.cat((share @ places, deep), -1)
+
+
+def floor_loss(read: Tensor, floors: Tensor) -> Tensor:
+    """Cross-entropy of the floor of the room that a named thing is in; 0 where none is known.
+
+    Args:
+        read: (B, Q, NAMES, floors). floors: (B, Q, NAMES), -1 unknown.
+    """
+    known = (floors >= 0).sum().clamp(min=1)
+    total = F.cross_entropy(
+        read.float().flatten(0, 2), floors.flatten(), ignore_index=-1, reduction='sum'
+    )
+    return total / known
 
 
 def probe_loss(read: Tensor, targets: Tensor, mask: Tensor) -> Tensor:

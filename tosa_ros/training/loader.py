@@ -30,7 +30,8 @@ class Batch:
     """views: (N, 3, H, W) float32 normalised to -1..1, N = samples * frames; labels of them.
     questions: (B, Q, L) ids; answers: (B, Q, A) positions; lengths: (B, Q), 0 for no question;
     kinds: (B, Q) index into the types. names: (B, Q, NAMES) positions of names, -1 none, and
-    shown: (B, Q, NAMES, P) where in the prefix they are seen. counts: (B, Q, NAMES) how many.
+    shown: (B, Q, NAMES, P) where in the prefix they are seen. counts: (B, Q, NAMES) how many;
+    floors: (B, Q, NAMES) of which room, -1 unknown.
     """
 
     views: Tensor
@@ -42,6 +43,7 @@ class Batch:
     names: Tensor
     shown: Tensor
     counts: Tensor
+    floors: Tensor
     frames: int
 
 
@@ -96,12 +98,12 @@ class Reader:
         views = torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         positions = starts[..., None] + np.arange(answer)
         by_sample = instances.reshape(len(places), -1, *instances.shape[1:])
-        shown, counts = grounding_targets(names, objects, by_sample, self.grid, self._opening)
+        grounding = grounding_targets(names, objects, by_sample, self.grid, self._opening)
         objects = np.repeat(objects, self.source.frames, 0)
         return Batch(
             views.contiguous(),
             make_labels(*map(torch.from_numpy, (instances, depth, objects)), self.grid),
-            *map(torch.from_numpy, (ids, positions, lengths, kinds, names[..., 0], shown, counts)),
+            *map(torch.from_numpy, (ids, positions, lengths, kinds, names[..., 0], *grounding)),
             self.source.frames,
         )
 

@@ -13,6 +13,8 @@ from tosa_ros.training.shards import Source
 
 # Learned first: each is answered from one object, without comparing or counting.
 EASY = ('existence', 'colour', 'shape', 'size', 'floor', 'state', 'function')
+# Of walks only, and learned last.
+WALKED = ('first_seen', 'which_room', 'same_room', 'closer_to', 'room_count')
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
     steps: int = 2600
-    walk_steps: int = 1500
+    walk_steps: int = 2800
     batch: int = 16
     questions: int = 12
     question_tokens: int = 26
     walk_tokens: int = 32
     answer_tokens: int = 4
     scenes: int = 20_480
-    episodes: int = 1_024
+    episodes: int = 2_048
     frames: tuple[int, ...] = (4, 8)
     dense_steps: int = 400
     easy_steps: int = 480
@@ -50,6 +52,7 @@ class Recipe:
     walk_rate: float = 0.5
     dense_weight: float = 0.3
     grounding_weight: float = 0.5
+    floor_weight: float = 0.3
     lr: float = 2e-3
     adam_lr: float = 2e-3
     warmup: int = 60
@@ -99,7 +102,7 @@ class Recipe:
         """How readily a question of this type is drawn."""
         if step < self.dense_steps + self.easy_steps and kind not in EASY:
             return 0.15
-        return 1.0
+        return 2.0 if step >= self.steps and kind in WALKED else 1.0
 
 
 def _fall(share: float) -> float:

@@ -24,6 +24,7 @@ from tosa_ros.training.dense import DENSE_TERMS, DenseHead
 from tosa_ros.training.grounding import (
     PROBED,
     NameFinder,
+    floor_loss,
     grounding_loss,
     probe_loss,
     probe_targets,
@@ -76,7 +77,9 @@ class Trainer:
         self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(
             self.device
         )
-        self.probe = nn.Linear(recipe.shape.text_width, PROBED).to(self.device)
+        self.probe = nn.Linear(recipe.shape.text_width, PROBED + len(attributes[-1])).to(
+            self.device
+        )
         self.optimisers = _optimisers(self.model, (self.head, self.probe), recipe)
         self.step = 0
         self.cursor: dict[str, int] = {}
@@ -307,7 +310,9 @@ class Trainer:
             len(self.opening),
             batch.frames,
         )
-        return probe_loss(self.probe(at_positions(hidden, batch.names)), targets, mask)
+        read = self.probe(at_positions(hidden, batch.names))
+        floor = floor_loss(read[..., PROBED:], batch.floors)
+        return probe_loss(read[..., :PROBED], targets, mask) + self.recipe.floor_weight * floor
 
     def _function(self, batch: Batch):
         """The loss terms of a batch as a function, compiled once for each kind of batch."""
