@@ -74,18 +74,16 @@ def bipartite_pairs(tokens, score, r, bonus=None):
 
 
 def spatial_energies(kind, tokens):
-    """Of even tokens: mean similarity to the odd ones that have a place."""
+    """Of even tokens: mean similarity to the odd ones, 0 to those without a place."""
     energies = []
     for a in tokens[::2]:
-        near = [
-            spatial_similarity(kind, a['places'], b['places'])
-            for b in tokens[1::2]
-            if a['places'] and b['places']
-        ]
-        energies.append(sum(near) / len(near) if near else None)
-    some = [e for e in energies if e is not None]
-    usual = sum(some) / len(some) if some else 0.0
-    return [usual if e is None else e for e in energies]
+        near = 0.0
+        for b in tokens[1::2]:
+            if a['places'] and b['places']:
+                near += spatial_similarity(kind, a['places'], b['places'])
+        energies.append(near / len(tokens[1::2]))
+    mean = sum(energies) / len(energies)
+    return [e if t['places'] else mean for e, t in zip(energies, tokens[::2], strict=True)]
 
 
 def energy_pairs(tokens, r, margin):

@@ -58,18 +58,6 @@ def match_bipartite(scores: Tensor, r: int, bonus: Tensor | None = None) -> Matc
     return Match(removed=2 * strongest, target=partner.mul_(2).add_(1))
 
 
-def mean_known(scores: Tensor, known: Tensor | None) -> Tensor:
-    """Mean of each row's known scores: (B, N, M), same or None for all -> (B, N).
-
-    A row without any has the mean of the rows that have some, or 0.
-    """
-    if known is None:
-        return scores.mean(dim=-1)
-    mean = (scores * known).sum(dim=-1) / known.sum(dim=-1)
-    usual = mean.nanmean(dim=-1, keepdim=True)
-    return mean.where(mean.isfinite(), usual).nan_to_num_(0.0)
-
-
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:
     """PiToMe's matching: E_i = mean_j ELU(cos(k_i, k_j) - margin), high = redundant.
 

@@ -14,13 +14,7 @@ from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import (
-    Match,
-    alternate_cosine,
-    match_bipartite,
-    match_energy,
-    mean_known,
-)
+from tosa_ros.merging.matching import Match, alternate_cosine, match_bipartite, match_energy
 from tosa_ros.merging.schedule import (
     MergeAt,
     RemovalSpec,
@@ -151,8 +145,9 @@ class ToSA(MergingMethod):
     Score of a pair: alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine of
     keys alone where either token has no depth. Equal spatial scores are told apart by semantics.
     The pairs that merge are those of the highest score + energy * (mean spatial similarity of
-    their even token to all odd ones): large surfaces first, small things last, as in PiToMe, but
-    by geometry. Fusing is ToMe's; spatial tokens are fused along.
+    their even token to all odd ones, 0 to those without depth; an even token without depth has
+    the mean of all): large surfaces first, small things last, as in PiToMe, but by geometry.
+    Fusing is ToMe's; spatial tokens are fused along.
 
     alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
         'uniform', 'decrease', 'spatial', or a list, one weight a layer.
@@ -191,8 +186,11 @@ class ToSA(MergingMethod):
         if spatial is None:
             return match_bipartite(scores, r)
         near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
-        energy = mean_known(near, known).mul_(self.energy) if self.energy else None
-        near = near if known is None else near.where(known, scores)
+        energy = near.mean(dim=-1).mul_(self.energy) if self.energy else None
+        if known is not None:
+            near = near.where(known, scores)
+            if energy is not None:
+                energy = energy.where(energy != 0, energy.mean(dim=-1, keepdim=True))
         alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
         return match_bipartite(torch.lerp(scores, near, 1 - alpha), r, energy)
 

@@ -39,21 +39,24 @@ class SpatialTokens:
     def similarity(self, a: slice, b: slice) -> tuple[Tensor, Tensor | None]:
         """Similarity of tokens a to tokens b (B, Ta, Tb) float32, and where both are known.
 
-        None for the second says everywhere.
+        It is 0 where not. None for the second says everywhere.
 
         levels: cosine of the codes. metric: whether they lie on one surface (see `metric`).
         """
-        known = None
-        if not self.complete:
-            known = (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
         p, q = self.features[:, a], self.features[:, b]
         if self.kind == 'metric':
             half = p.shape[2] // 2
-            near = torch.bmm(p.narrow(2, 0, half), q.narrow(2, half, half).mT)
-            near = torch.baddbmm(near, p.narrow(2, half, half), q.narrow(2, 0, half).mT)
-            return near.clamp_(min=1).reciprocal_(), known
+            far = torch.bmm(p.narrow(2, 0, half), q.narrow(2, half, half).mT)
+            far = torch.baddbmm(far, p.narrow(2, half, half), q.narrow(2, 0, half).mT)
+            # At least 1, or 0 where one is unknown, but for rounding.
+            known = None if self.complete else far > 0.5
+            near = far.clamp_(min=1).reciprocal_()
+            return (near, None) if known is None else (near.mul_(known), known)
         near = torch.bmm(F.normalize(p, dim=-1), F.normalize(q, dim=-1).mT)
-        return near.round_(decimals=LEVEL_DECIMALS), known
+        near = near.round_(decimals=LEVEL_DECIMALS)
+        if self.complete:
+            return near, None
+        return near, (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
 
     def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:
         """The same kind of tokens after a merge."""
