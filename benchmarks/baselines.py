@@ -51,7 +51,7 @@ def plain_tome(model: nn.Module, keep: float) -> None:
 
 def published_tosa(model: nn.Module, keep: float, spatial: SpatialTokens) -> None:
     """ToSA as its authors released it (arXiv 2506.20066): attention written out, log(size) on the
-    query rows, and every token in order of similarity. Spatial tokens are the same as ours."""
+    query rows, and every token in order of similarity. spatial: its 72-channel codes."""
     adapter, state = adapter_for(model), {}
     layers = len(adapter.layers)
 

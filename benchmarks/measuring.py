@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from tosa_ros.evaluation.files import write_text
 
@@ -61,19 +60,6 @@ def alternate(
 def ratio(times: Mapping[Any, Sequence[float]], over: Any, under: Any) -> float:
     """Median over turns of the time of `over` divided by that of `under`."""
     return median(a / b for a, b in zip(times[over], times[under], strict=True))
-
-
-def flops(run: Run) -> int:
-    """Floating-point operations of every matrix product and attention as executed."""
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
-    def attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-        return sdpa_flop_count(query, key, value)
-
-    counter = FlopCounterMode(display=False, custom_mapping={fused: attention})
-    with torch.inference_mode(), counter:
-        run()
-    return counter.get_total_flops()
 
 
 def machine() -> str:

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from tosa_ros.assets import embedded_model
-from tosa_ros.spatial import PatchGrid, SpatialTokens, metric_tokens, stack
+from tosa_ros.spatial import (
+    PatchGrid,
+    SpatialTokens,
+    level_tokens,
+    metric_tokens,
+    relative_from_metres,
+    stack,
+)
 from tosa_ros.vlm import VisionEncoder
 from tosa_ros.vlm.untrained import TOWERS as LARGE
 
@@ -67,8 +74,8 @@ def pixels(model: nn.Module, batch: int) -> Tensor:
     return values.to(parameter.device, parameter.dtype)
 
 
-def spatial(model: nn.Module, batch: int) -> SpatialTokens:
-    """Metric spatial tokens of a sloping floor with boxes on it and a hole in the depth."""
+def spatial(model: nn.Module, batch: int, kind: str = 'metric') -> SpatialTokens:
+    """Spatial tokens of a sloping floor with boxes on it and a hole in the depth."""
     side = model.config.image_size
     count = side // model.config.patch_size
     generator = torch.Generator().manual_seed(2)
@@ -82,5 +89,8 @@ def spatial(model: nn.Module, batch: int) -> SpatialTokens:
             near = float(torch.rand(1, generator=generator)) + 0.8
             depth[top : top + side // 5, left : left + side // 6] = near
         depth[: side // 8, : side // 5] = float('nan')
-        maps.append(metric_tokens(depth, camera, grid))
+        if kind == 'metric':
+            maps.append(metric_tokens(depth, camera, grid))
+        else:
+            maps.append(level_tokens(relative_from_metres(depth), grid))
     return stack(maps).to(str(next(model.parameters()).device))

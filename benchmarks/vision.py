@@ -19,13 +19,14 @@ import torch
 from torch import nn
 
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import alternate, flops, parser, ratio, report, setup
+from benchmarks.measuring import alternate, parser, ratio, report, setup
 from benchmarks.towers import NAMES, pixels, spatial, tower, twin
+from tosa_ros.evaluation.arithmetic import flops
 from tosa_ros.merging import MergingMethod, ToMe, ToSA
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
-METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-3', 'tosa-every-4')
+METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-2', 'tosa-every-3')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,14 +93,14 @@ def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) 
     ours: dict[str, MergingMethod] = {
         'tome': ToMe(keep=keep),
         'tosa': ToSA(keep=keep),
+        'tosa-every-2': ToSA(keep=keep, merge_at=2),
         'tosa-every-3': ToSA(keep=keep, merge_at=3),
-        'tosa-every-4': ToSA(keep=keep, merge_at=4),
     }
     if method in ours:
         handle = merge_tokens(model, ours[method])
         return lambda: handle(pixel_values=image, spatial=places)
     if method == 'published-tosa':
-        published_tosa(model, keep, places)
+        published_tosa(model, keep, spatial(model, len(image), 'levels'))
     else:
         {'cut': cut, 'plain-tome': plain_tome}[method](model, keep)
     return lambda: model(pixel_values=image)

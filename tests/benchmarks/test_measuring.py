@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import attention, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import MIN_TURNS, alternate, flops, put_into, ratio, table
+from benchmarks.measuring import MIN_TURNS, alternate, put_into, ratio, table
 from benchmarks.towers import pixels, spatial, tower, twin
+from tosa_ros.evaluation.arithmetic import flops
 from tosa_ros.merging import ToMe
 from tosa_ros.vision import merge_tokens
 
