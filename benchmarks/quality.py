@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality --work DIR --docs docs
 
-Answers are kept in DIR, one file for each run, and are not asked again: a stopped run goes on with
-the same command. ToSA's variants other than the default are asked on the split `val`, on which
-choices are made; all other figures are of the split `test`.
+Answers are kept in DIR, one file for each run, and are not asked again while model and code are
+the same: a stopped run goes on with the same command. ToSA's variants other than the default are
+asked on the split `val`, on which choices are made; all other figures are of the split `test`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+import tosa_ros
 from benchmarks.measuring import machine, put_into, table
 from tosa_ros.assets import embedded_model
 from tosa_ros.evaluation import proof
@@ -32,14 +33,16 @@ from tosa_ros.pipeline import VqaPipeline
 
 KEEPS = (0.75, 0.5, 0.25, 0.1)
 OTHERS = ('tome', 'tofu', 'pitome')
+ANSWERED_BY = ('depth', 'merging', 'spatial', 'synthetic', 'vision', 'vlm')
 DEPTHS = ('sensor', 'noisy', 'monocular')
+MERGE_AT = (1, 2, 3)
 ALPHAS = ('increase', 'uniform', 'decrease', 'spatial')
 LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 'tosa': 'ToSA'}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method on one set of questions; `alpha` None is the method's own default."""
+    """One method on one set of questions; `alpha` and `energy` None are the method's own."""
 
     method: str
     keep: float
@@ -49,11 +52,14 @@ class Run:
     split: str = 'test'
     scenes: str = 'views'
     blind: bool = False
+    energy: float | None = None
+    merge_at: int = 1
 
     def merging(self) -> MergingMethod:
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {'merge_at': self.merge_at}
         if self.method == 'tosa':
-            more = {'spatial': self.spatial} | ({'alpha': self.alpha} if self.alpha else {})
+            told = {'spatial': self.spatial, 'alpha': self.alpha, 'energy': self.energy}
+            more |= {name: value for name, value in told.items() if value is not None}
         return METHODS[self.method](keep=self.keep, **more)
 
 
@@ -75,8 +81,9 @@ def plan() -> Iterator[Run]:
         yield Run('tosa', keep, depth=depth, spatial='levels')
     for keep, spatial, alpha in itertools.product((0.25, 0.1), ('metric', 'levels'), ALPHAS):
         yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
-    yield from (Run('tome', keep, split='val') for keep in (0.25, 0.1))
-    yield from (Run('tosa', keep, split='val') for keep in (0.25, 0.1))
+    for method, at, keep in itertools.product(('tosa', 'tome'), MERGE_AT, (0.25, 0.1)):
+        yield Run(method, keep, split='val', merge_at=at)
+    yield from (Run('tosa', keep, split='val', energy=0.0) for keep in (0.25, 0.1))
 
 
 class Asker:
@@ -85,7 +92,7 @@ class Asker:
     def __init__(self, work: Path, questions: int, walks: int, pipeline: VqaPipeline) -> None:
         self.work, self.pipeline = work, pipeline
         self.sizes = {'views': questions, 'walks': walks}
-        self.model = model_fingerprint(embedded_model())
+        self.model = f'{model_fingerprint(embedded_model())} {_code()}'
         self.work.mkdir(parents=True, exist_ok=True)
 
     @cache  # noqa: B019  the few sets of scenes live as long as the process
@@ -117,12 +124,19 @@ class Asker:
         return found
 
 
+def _code() -> str:
+    """Hash of everything that an answer passes through."""
+    package = Path(tosa_ros.__file__).parent
+    files = sorted(f for part in ANSWERED_BY for f in (package / part).glob('**/*.py'))
+    return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--work', type=Path, default=Path('out/quality'), help='answers so far')
     parser.add_argument('--docs', type=Path, help='put tables and plots into this folder')
-    parser.add_argument('--questions', type=int, default=4320, help='about views')
-    parser.add_argument('--walks', type=int, default=960, help='questions about walks')
+    parser.add_argument('--questions', type=int, default=8640, help='about views')
+    parser.add_argument('--walks', type=int, default=1920, help='questions about walks')
     parser.add_argument('--json', action='store_true', help='print every run')
     parser.add_argument('--reverse', action='store_true', help='from the last, as a second worker')
     args = parser.parse_args()
@@ -167,6 +181,7 @@ def tables(asker: Asker) -> dict[str, list[dict[str, Any]]]:
         'by-method': by_method(asker),
         'by-depth': by_depth(asker),
         'by-alpha': by_alpha(asker),
+        'by-merges': by_merges(asker),
         'lost': lost(asker),
         'walks': walks(asker),
     }
@@ -237,16 +252,28 @@ def by_depth(asker: Asker) -> list[dict[str, Any]]:
 def by_alpha(asker: Asker) -> list[dict[str, Any]]:
     rows = []
     for spatial, alpha in itertools.product(('metric', 'levels'), ALPHAS):
-        rows.append({'spatial': spatial, 'alpha': alpha} | _on_val(asker, 'tosa', spatial, alpha))
-    rows.append({'spatial': 'default', 'alpha': 'default'} | _on_val(asker, 'tosa'))
+        row = {'spatial': spatial, 'alpha': alpha}
+        rows.append(row | _on_val(asker, 'tosa', spatial=spatial, alpha=alpha))
+    rows.append({'spatial': 'metric, energy=0'} | _on_val(asker, 'tosa', energy=0.0))
     rows.append({'spatial': 'ToMe'} | _on_val(asker, 'tome'))
     return rows
 
 
-def _on_val(
-    asker: Asker, method: str, spatial: str = 'auto', alpha: str | None = None
-) -> dict[str, str]:
-    runs = {k: Run(method, k, spatial=spatial, alpha=alpha, split='val') for k in (0.25, 0.1)}
+def by_merges(asker: Asker) -> list[dict[str, Any]]:
+    return [
+        {'merge_at': at}
+        | {
+            f'{LABELS[method]} {keep:g}': share(
+                described(asker, Run(method, keep, split='val', merge_at=at))
+            )
+            for keep, method in itertools.product((0.25, 0.1), ('tosa', 'tome'))
+        }
+        for at in MERGE_AT
+    ]
+
+
+def _on_val(asker: Asker, method: str, **settings: Any) -> dict[str, str]:
+    runs = {keep: Run(method, keep, split='val', **settings) for keep in (0.25, 0.1)}
     return {f'keep {keep:g}': share(described(asker, run)) for keep, run in runs.items()}
 
 

@@ -160,7 +160,7 @@ def layer(tokens, keys, method, remove, index, layers, kind=None):
                 return alpha * s + (1 - alpha) * near
 
             bonus = None
-            if name == 'ToSA' and kind is not None:
+            if name == 'ToSA' and kind == 'metric':
                 bonus = [method.energy * e for e in spatial_energies(kind, tokens)]
             pairs = bipartite_pairs(tokens, score, r, bonus)
             if name == 'ToFu':

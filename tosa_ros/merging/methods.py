@@ -144,9 +144,6 @@ class ToSA(MergingMethod):
 
     Score of a pair: alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine of
     keys alone where either token has no depth. Equal spatial scores are told apart by semantics.
-    The pairs that merge are those of the highest score + energy * (mean spatial similarity of
-    their even token to all odd ones, 0 to those without depth; an even token without depth has
-    the mean of all): large surfaces first, small things last, as in PiToMe, but by geometry.
     Fusing is ToMe's; spatial tokens are fused along.
 
     alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
@@ -155,7 +152,10 @@ class ToSA(MergingMethod):
         paper's 27 relative levels), or 'auto': metric where there are depth in metres and
         intrinsics, else levels.
     length_scale_m: of the metric kernel, metres (see `spatial.metric`).
-    energy: 0 is the paper's method.
+    energy: with metric spatial tokens, the pairs that merge are those of the highest score +
+        energy * (mean spatial similarity of their even token to all odd ones, 0 to those without
+        depth; an even token without depth has the mean of all): large surfaces first, small
+        things last, as in PiToMe, but by geometry. 0 is the paper's order.
     """
 
     alpha: str | Sequence[float] = 'increase'
@@ -186,7 +186,9 @@ class ToSA(MergingMethod):
         if spatial is None:
             return match_bipartite(scores, r)
         near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
-        energy = near.mean(dim=-1).mul_(self.energy) if self.energy else None
+        energy = None
+        if self.energy and spatial.kind == 'metric':
+            energy = near.mean(dim=-1).mul_(self.energy)
         if known is not None:
             near = near.where(known, scores)
             if energy is not None:
