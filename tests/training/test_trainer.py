@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tosa_ros.errors import DataError, ModelError
+from tosa_ros.synthetic import QUESTION_TYPES
 from tosa_ros.training import checkpoint
 from tosa_ros.training.checkpoint import load_state, save_state
 from tosa_ros.training.embedded import saved_recipe
-from tosa_ros.training.loader import prefetched, sample_order
+from tosa_ros.training.loader import check_type_names, prefetched, sample_order
 from tosa_ros.training.recipe import Recipe
 from tosa_ros.training.shards import Source, open_shard, shard_path, write_shard
 
@@ -153,6 +154,13 @@ def test_shards_are_whole_and_rendered_once(data):
     assert shard.rgb.std() > 10
     assert shard.instances.max() < (shard.objects[..., 0] < 255).sum(1).max()
     assert not [p for p in (data / source.name).iterdir() if p.name.startswith('.')]
+
+
+def test_shards_with_questions_of_another_world_are_refused(data):
+    shard = open_shard(write_shard(data, Source('single', 'train', shard=8), 0))
+    check_type_names(shard, QUESTION_TYPES)
+    with pytest.raises(DataError, match=r"types \['colour'\].*delete the data cache"):
+        check_type_names(shard, tuple(t for t in QUESTION_TYPES if t != 'colour'))
 
 
 def test_bad_source_and_damaged_shard(tmp_path):

@@ -25,7 +25,6 @@ class Thresholds:
     distance_step_m: the grid of answers in metres; distance_tolerance_m: the largest distance
         between the truth and its grid value, so the answer is right to within it.
     max_count: the largest number that is an answer.
-    closer_gap_m: between the distances of two things from a third, for the nearer one.
     """
 
     min_pixels: int = 50
@@ -35,7 +34,6 @@ class Thresholds:
     distance_step_m: float = 1.0
     distance_tolerance_m: float = 0.3
     max_count: int = 5
-    closer_gap_m: float = 0.8
 
 
 THRESHOLDS = Thresholds()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tosa_ros.synthetic import questions
-from tosa_ros.synthetic.asking import THRESHOLDS, Seen
+from tosa_ros.synthetic.asking import Seen
 from tosa_ros.synthetic.phrases import Asked
 from tosa_ros.synthetic.questions import Maker, pairs, pick
 
@@ -17,13 +17,11 @@ class SeenEpisode(Seen):
     """An episode's scene graph; `clear` is what is visible enough in at least one frame.
 
     first_clear, first_glimpse: the first frame in which an object is visible enough, and
-    visible at all. clear_in: (frames, objects) bool, where an object is visible enough.
-    rooms: names of the rooms the camera was in, in that order.
+    visible at all. rooms: names of the rooms the camera was in, in that order.
     """
 
     first_clear: dict[int, int]
     first_glimpse: dict[int, int]
-    clear_in: np.ndarray
     rooms: tuple[str, ...]
 
 
@@ -47,46 +45,6 @@ def _which_room(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
     return Asked('which_room', thing.room, (thing.name,), (chosen,))
 
 
-def _same_room(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
-    if len(seen.rooms) < 2:
-        return None
-    wanted = bool(rng.integers(2))
-    pair = pick(
-        rng,
-        pairs(seen, lambda a, b: (seen.objects[a].room == seen.objects[b].room) == wanted),
-    )
-    if pair is None:
-        return None
-    names = tuple(seen.objects[i].name for i in pair)
-    return Asked('same_room', 'yes' if wanted else 'no', names, pair)
-
-
-def _closer_to(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
-    """Distances are between centres; one frame at least shows all three things well."""
-    anchor = pick(rng, list(seen.clear))
-    if anchor is None:
-        return None
-    beside = seen.clear_in[seen.clear_in[:, anchor]]
-    centres = {i: np.array(seen.objects[i].centre) for i in seen.clear}
-    away = {i: float(np.linalg.norm(c - centres[anchor])) for i, c in centres.items()}
-    pair = pick(
-        rng,
-        pairs(
-            seen,
-            lambda a, b: (
-                anchor not in (a, b)
-                and (beside[:, a] & beside[:, b]).any()
-                and away[b] - away[a] >= THRESHOLDS.closer_gap_m
-            ),
-        ),
-    )
-    if pair is None:
-        return None
-    shown = pair if rng.random() < 0.5 else pair[::-1]
-    names = tuple(seen.objects[i].name for i in (anchor, *shown))
-    return Asked('closer_to', seen.objects[pair[0]].name, names, (anchor, *pair))
-
-
 def _room_count(seen: SeenEpisode, rng: np.random.Generator) -> Asked | None:
     return Asked('room_count', str(len(seen.rooms)))
 
@@ -102,7 +60,5 @@ EPISODE_MAKERS: dict[str, Maker] = {
     'function': questions.function,
     'first_seen': _first_seen,
     'which_room': _which_room,
-    'same_room': _same_room,
-    'closer_to': _closer_to,
     'room_count': _room_count,
 }

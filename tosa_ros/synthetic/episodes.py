@@ -202,6 +202,5 @@ def _seen(
         ever,
         {i: int(clear[:, i].argmax()) for i in ever},
         {i: int(glimpsed[:, i].argmax()) for i in ever},
-        clear,
         rooms,
     )

@@ -37,8 +37,6 @@ EPISODE_CATEGORIES = {
     'function': 'functional reasoning',
     'first_seen': 'spatial understanding',
     'which_room': 'object localization',
-    'same_room': 'object localization',
-    'closer_to': 'spatial understanding',
     'room_count': 'spatial understanding',
 }
 QUESTION_TYPES = tuple(VIEW_CATEGORIES)
@@ -107,14 +105,6 @@ PHRASES = {
         'which floor does the room with the {0} have?',
         'what is the floor made of in the room with the {0}?',
     ),
-    'same_room': (
-        'are the {0} and the {1} in the same room?',
-        'does one room hold both the {0} and the {1}?',
-    ),
-    'closer_to': (
-        'which is closer to the {0}, the {1} or the {2}?',
-        'what stands nearer to the {0}, the {1} or the {2}?',
-    ),
     'room_count': (
         'how many rooms were visited?',
         'how many rooms did the camera see from inside?',
@@ -155,7 +145,6 @@ _YES_NO = ('yes', 'no')
 _OPTIONS = {
     'existence': _YES_NO,
     'function': _YES_NO,
-    'same_room': _YES_NO,
     'left_right': ('left', 'right'),
     'on_under': ('on', 'under'),
     'size': ('small', 'large'),
@@ -164,7 +153,7 @@ _OPTIONS = {
 
 
 def _named_options(asked: Asked) -> tuple[str, ...]:
-    return asked.names[-2:] if asked.answer in asked.names else ()
+    return asked.names if asked.answer in asked.names else ()
 
 
 def one(name: str) -> str:

@@ -110,6 +110,7 @@ class Reader:
     def _shard(self, number: int) -> tuple[Shard, list]:
         if number not in self._open:
             shard = wait_for_shard(self.cache, self.source, number)
+            check_type_names(shard, self.types)
             flat = [(text, answer) for asked in shard.questions for text, answer, _ in asked]
             if self.source.split == 'train':  # people do not always write a capital letter
                 flat = [(t.lower() if i % 4 == 3 else t, a) for i, (t, a) in enumerate(flat)]

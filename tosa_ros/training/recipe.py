@@ -14,7 +14,7 @@ from tosa_ros.training.shards import Source
 # Learned first: each is answered from one object, without comparing or counting.
 EASY = ('existence', 'colour', 'shape', 'size', 'floor', 'state', 'function')
 # Of walks only, and learned last.
-WALKED = ('first_seen', 'which_room', 'same_room', 'closer_to', 'room_count')
+WALKED = ('first_seen', 'which_room', 'room_count')
 
 
 @dataclass(frozen=True)
