@@ -10,6 +10,7 @@ the slope of log(time) over log(tokens): cost grows as tokens^p. peak_mib: memor
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import sys
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def language_model(args: argparse.Namespace) -> torch.nn.Module:
 
 def peak_mib(run: Callable[[], Any], device: str) -> float | None:
     """Memory at its highest during a run, above what there was before; None where unknown."""
-    gc.collect()
+    _give_back()
     if device.startswith('cuda'):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -143,6 +144,14 @@ def peak_mib(run: Callable[[], Any], device: str) -> float | None:
     with torch.inference_mode():
         run()
     return (_resident('VmHWM') - before) / 1024
+
+
+def _give_back() -> None:
+    """Hands freed memory back to the system; kept, it would hide what a run takes."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _resident(field: str) -> int:
