@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.data:
         raise DataError('--data: tinyworld takes none; choose with --split, --limit and --scenes')
-    pipeline = options.pipeline_from(args, options.method_from(_one(args, 'none', 1.0)))
+    methods = {(n, k): options.method_from(_one(args, n, k)) for n, k in _plan(args)}
+    pipeline = options.pipeline_from(args, next(iter(methods.values())))
     scenes = proof.scenes(
         args.split, args.limit, of=args.scenes, depth=args.depth, frames=args.frames
     )
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
         scenes = [proof.blinded(scene) for scene in scenes]
     questions = [question for scene in scenes for question in scene.questions]
     answered, runs = {}, []
-    for name, keep in _plan(args):
-        pipeline.merging = options.method_from(_one(args, name, keep))
+    for (name, keep), method in methods.items():
+        pipeline.merging = method
         sizes: list[int] = []
         shown = options.progress(scenes, len(scenes), f'{name} {keep:g}')
         answered[name, keep] = proof.answers(pipeline, shown, sizes.append)
