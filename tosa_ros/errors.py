@@ -6,6 +6,8 @@ and the fix; the command line prints that line and exits with code 2.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class TosaError(Exception):
     """Root of every error that `tosa_ros` raises on purpose."""
@@ -55,3 +57,12 @@ class MissingDependencyError(TosaError, ImportError):
             f'{why} needs the package {package}, which is not installed: '
             f"pip install 'tosa_ros[{extra}]'"
         )
+
+
+def is_missing_folder(path: str) -> bool:
+    """Whether a model's path is no folder, and cannot be a hub's owner/name either.
+
+    Told at once, as asking a hub for it takes a minute offline.
+    """
+    local = '/' not in path or path.startswith(('.', '/', '~'))
+    return local and not Path(path).is_dir()

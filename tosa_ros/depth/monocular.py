@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForDepthEstimation, DPTImageProces
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import logging
 
-from tosa_ros.errors import DepthError, TosaError
+from tosa_ros.errors import DepthError, TosaError, is_missing_folder
 from tosa_ros.frames import Frame
 
 SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
@@ -90,7 +90,7 @@ class MonocularDepth:
             DepthError: what cannot be found, read or used.
         """
         path = str(path_or_id)
-        if ('/' not in path or path.startswith(('.', '/', '~'))) and not Path(path).is_dir():
+        if is_missing_folder(path):
             raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
         what = f'depth model {path!r}'
         with _one_line_errors(f'{what} cannot be loaded'):

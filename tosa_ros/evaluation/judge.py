@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tosa_ros.errors import ModelError, TosaError
+from tosa_ros.errors import ModelError, TosaError, is_missing_folder
 
 # OpenEQA's settings.
 DEFAULT_JUDGE = 'gpt-4-1106-preview'
@@ -134,8 +134,7 @@ class LocalJudge:
 
         text = str(path_or_id)
         self.name = Path(text).name
-        # A name like this cannot be a hub id; asking the hub for it takes a minute offline.
-        if ('/' not in text or text.startswith(('.', '/', '~'))) and not Path(text).is_dir():
+        if is_missing_folder(text):
             raise ModelError(f'judge: {text!r} is not a folder; give a checkpoint or hub id')
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, pool_depth
 from tosa_ros.spatial.surfaces import patch_normals
-from tosa_ros.spatial.tokens import LENGTH_SCALE_M, SpatialTokens
+from tosa_ros.spatial.tokens import SpatialTokens
 
+LENGTH_SCALE_M = 0.15
 # Distance along a surface, as a share of the same distance off it: what lies on one plane is alike
 # over metres, and yet nearer is more alike.
 ALONG = 0.05

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from tosa_ros.errors import SpatialError
 
-LENGTH_SCALE_M = 0.15
-
-
 # Levels are a grid and tie all the time: rounded, so that no platform's last bit decides.
 LEVEL_DECIMALS = 4
 

@@ -134,10 +134,8 @@ def probe_targets(
     side = log_depth.shape[-1] // 2
     by_frame = shown[..., opening:].unflatten(-1, (frames, side * side + 1))[..., :-1]
     in_frame = by_frame.sum(-1)
-    first, best = (
-        (in_frame > 0).float().argmax(-1, keepdim=True),
-        in_frame.argmax(-1, keepdim=True),
-    )
+    first = (in_frame > 0).float().argmax(-1, keepdim=True)
+    best = in_frame.argmax(-1, keepdim=True)
     at_best = by_frame.gather(-2, best[..., None].expand(*best.shape, side * side)).squeeze(-2)
     place = _places(at_best.float(), best.squeeze(-1), log_depth, known, frames)
     seen = (in_frame > 0).any(-1, keepdim=True)

@@ -52,7 +52,8 @@ class Trainer:
 
     Args:
         out: where state and log go. cache: where shards are.
-        attributes: the world's shapes, colours, sizes and states. types: the question types.
+        attributes: the world's shapes, colours, sizes, states and floors.
+        types: the question types.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from transformers.models.llava_onevision.modeling_llava_onevision import (
 )
 from transformers.utils import cached_file, logging
 
-from tosa_ros.errors import ModelError
+from tosa_ros.errors import ModelError, is_missing_folder
 from tosa_ros.vlm.families import Family, family_of
 
 PROJECTORS = {
@@ -57,7 +57,7 @@ class Checkpoint:
     def open(cls, path: str | Path) -> Checkpoint:
         """Reads the configuration alone. Raises ModelError for a folder or id without one."""
         path = str(path)
-        if ('/' not in path or path.startswith(('.', '/', '~'))) and not Path(path).is_dir():
+        if is_missing_folder(path):
             raise ModelError(
                 f'model: {path!r} is not a folder; give a checkpoint folder or hub id'
             )
