@@ -12,21 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tosa_ros.merging import ToMe
+from tosa_ros.merging import MergingMethod, ToMe
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision import Adapter, adapter_for
 
 
-def cut(model: nn.Module, keep: float) -> None:
-    """As many tokens a layer as merging leaves, by cutting off the last ones: what merging would
-    take if it cost nothing."""
+def cut(model: nn.Module, method: MergingMethod) -> None:
+    """As many tokens a layer as the method leaves, by cutting off the last ones: what merging
+    would take if it cost nothing."""
     adapter = adapter_for(model)
 
     def forward(layer: nn.Module, x: Tensor, remove: int) -> Tensor:
         x = adapter.attend(layer, x, None)
         return adapter.feed(layer, x[:, : x.shape[1] - remove])
 
-    _into_layers(adapter, keep, forward)
+    _into_layers(adapter, method, forward)
 
 
 def plain_tome(model: nn.Module, keep: float) -> None:
@@ -46,7 +46,7 @@ def plain_tome(model: nn.Module, keep: float) -> None:
         x, state['size'], _ = _merge(x, state['size'], None, scores, remove, adapter.protected)
         return adapter.feed(layer, x)
 
-    _into_layers(adapter, keep, forward)
+    _into_layers(adapter, ToMe(keep=keep, merge_at='every'), forward)
 
 
 def published_tosa(model: nn.Module, keep: float, spatial: SpatialTokens) -> None:
@@ -73,7 +73,7 @@ def published_tosa(model: nn.Module, keep: float, spatial: SpatialTokens) -> Non
         )
         return adapter.feed(layer, x)
 
-    _into_layers(adapter, keep, forward)
+    _into_layers(adapter, ToMe(keep=keep, merge_at='every'), forward)
 
 
 def _merge(
@@ -117,9 +117,9 @@ def _heads(attention: nn.Module, x: Tensor) -> list[Tensor]:
     ]
 
 
-def _into_layers(adapter: Adapter, keep: float, forward: Callable) -> None:
+def _into_layers(adapter: Adapter, method: MergingMethod, forward: Callable) -> None:
     side = adapter.model.config.image_size // adapter.model.config.patch_size
-    plan = ToMe(keep=keep).removals(side**2, len(adapter.layers))
+    plan = method.removals(side**2, len(adapter.layers))
     for layer, remove in zip(adapter.layers, plan, strict=True):
 
         def replaced(x: Tensor, *_: Any, layer: nn.Module = layer, r: int = remove, **__: Any):

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     methods = {'unmerged': NoMerging()}
     for keep in args.keeps:
         methods[f'tosa {keep:g}'] = ToSA(keep=keep)
-        methods[f'tosa-every-3 {keep:g}'] = ToSA(keep=keep, merge_at=3)
+        methods[f'tosa-every {keep:g}'] = ToSA(keep=keep, merge_at='every')
     with tempfile.TemporaryDirectory() as folder:
         path = args.model or write_checkpoint(Path(folder) / 'model', size=args.size, dtype=dtype)
         pipeline = VqaPipeline.from_pretrained(path, device=args.device, dtype=dtype)

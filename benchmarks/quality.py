@@ -35,7 +35,6 @@ KEEPS = (0.75, 0.5, 0.25, 0.1)
 OTHERS = ('tome', 'tofu', 'pitome')
 ANSWERED_BY = ('depth', 'merging', 'spatial', 'synthetic', 'vision', 'vlm')
 DEPTHS = ('sensor', 'noisy', 'monocular')
-MERGE_AT = (1, 2, 3)
 ALPHAS = ('increase', 'uniform', 'decrease', 'spatial')
 LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 'tosa': 'ToSA'}
 
@@ -53,7 +52,7 @@ class Run:
     scenes: str = 'views'
     blind: bool = False
     energy: float | None = None
-    merge_at: int = 1
+    merge_at: str = 'few'
 
     def merging(self) -> MergingMethod:
         more: dict[str, Any] = {'merge_at': self.merge_at}
@@ -81,8 +80,8 @@ def plan() -> Iterator[Run]:
         yield Run('tosa', keep, depth=depth, spatial='levels')
     for keep, spatial, alpha in itertools.product((0.25, 0.1), ('metric', 'levels'), ALPHAS):
         yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
-    for method, at, keep in itertools.product(('tosa', 'tome'), MERGE_AT, (0.25, 0.1)):
-        yield Run(method, keep, split='val', merge_at=at)
+    for method, keep in itertools.product(('tosa', 'tome'), (0.5, 0.25, 0.1)):
+        yield Run(method, keep, merge_at='every')
     yield from (Run('tosa', keep, split='val', energy=0.0) for keep in (0.25, 0.1))
 
 
@@ -260,16 +259,14 @@ def by_alpha(asker: Asker) -> list[dict[str, Any]]:
 
 
 def by_merges(asker: Asker) -> list[dict[str, Any]]:
-    return [
-        {'merge_at': at}
-        | {
-            f'{LABELS[method]} {keep:g}': share(
-                described(asker, Run(method, keep, split='val', merge_at=at))
-            )
-            for keep, method in itertools.product((0.25, 0.1), ('tosa', 'tome'))
-        }
-        for at in MERGE_AT
-    ]
+    rows = []
+    for keep, at in itertools.product((0.5, 0.25, 0.1), ('few', 'every')):
+        found = {m: described(asker, Run(m, keep, merge_at=at)) for m in ('tosa', 'tome')}
+        rows.append(
+            {'keep': keep, 'merge_at': at, 'GFLOPs': f'{found["tosa"]["gflops"]:.2f}'}
+            | {LABELS[method]: share(one) for method, one in found.items()}
+        )
+    return rows
 
 
 def _on_val(asker: Asker, method: str, **settings: Any) -> dict[str, str]:

@@ -22,11 +22,22 @@ from benchmarks.baselines import cut, plain_tome, published_tosa
 from benchmarks.measuring import alternate, parser, ratio, report, setup
 from benchmarks.towers import NAMES, pixels, spatial, tower, twin
 from tosa_ros.evaluation.arithmetic import flops
-from tosa_ros.merging import MergingMethod, ToMe, ToSA
+from tosa_ros.merging import METHODS as MERGING
+from tosa_ros.merging import ToMe, ToSA
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
-METHODS = ('cut', 'plain-tome', 'published-tosa', 'tome', 'tosa', 'tosa-every-2', 'tosa-every-3')
+# Each with the free one that removes as many tokens in the same layers.
+METHODS = {
+    'cut': 'cut',
+    'tome': 'cut',
+    'tosa': 'cut',
+    'cut-every': 'cut-every',
+    'plain-tome': 'cut-every',
+    'published-tosa': 'cut-every',
+    'tome-every': 'cut-every',
+    'tosa-every': 'cut-every',
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +82,7 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
     for key in runs:
         method, keep = key
         done = work.get((method.removesuffix(', compiled'), keep))
-        free = ('cut', keep)
+        free = (METHODS.get(method), keep)
         rows.append(
             {
                 'tower': name,
@@ -82,7 +93,7 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
                 'ms': median(times[key]),
                 'speedup': ratio(times, (UNMERGED, 1.0), key),
                 'bound': work[UNMERGED, 1.0] / done,
-                'overhead': ratio(times, key, free) - 1 if keep < 1 and free in times else None,
+                'overhead': ratio(times, key, free) - 1 if free in times else None,
             }
         )
     return rows
@@ -90,19 +101,17 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
 
 def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) -> Callable:
     """One call of the tower with this way of merging put into it."""
-    ours: dict[str, MergingMethod] = {
-        'tome': ToMe(keep=keep),
-        'tosa': ToSA(keep=keep),
-        'tosa-every-2': ToSA(keep=keep, merge_at=2),
-        'tosa-every-3': ToSA(keep=keep, merge_at=3),
-    }
-    if method in ours:
-        handle = merge_tokens(model, ours[method])
+    way, every, _ = method.partition('-every')
+    settings = {'keep': keep, 'merge_at': 'every' if every else 'few'}
+    if way in MERGING:
+        handle = merge_tokens(model, MERGING[way](**settings))
         return lambda: handle(pixel_values=image, spatial=places)
-    if method == 'published-tosa':
-        published_tosa(model, keep, spatial(model, len(image), 'levels'))
+    if way == 'cut':
+        cut(model, ToMe(**settings))
+    elif way == 'plain-tome':
+        plain_tome(model, keep)
     else:
-        {'cut': cut, 'plain-tome': plain_tome}[method](model, keep)
+        published_tosa(model, keep, spatial(model, len(image), 'levels'))
     return lambda: model(pixel_values=image)
 
 

@@ -160,7 +160,10 @@ MISTAKES = {
     'keep too large': (['-q', 'x', 'FRAME d.png 1000', '--keep', '1.5'], 'keep: 1.5; wanted'),
     'keep zero': (['-q', 'x', 'FRAME d.png 1000', '--keep', '0'], 'keep: 0.0; wanted'),
     'odd alpha': (['-q', 'x', 'FRAME d.png 1000', '--alpha', 'up'], "alpha: 'up'; wanted one of"),
-    'merging nowhere': (['-q', 'x', 'FRAME d.png 1000', '--merge-at', '0'], 'merge_at: 0; wanted'),
+    'merging backwards': (
+        ['-q', 'x', 'FRAME d.png 1000', '--merge-at', '4,2'],
+        'merge_at: (4, 2); wanted one of few, every, or a rising list',
+    ),
     'huge question': (['-q', 'x' * 100_000, 'FRAME d.png 1000'], '100,000 characters; at most'),
     'empty question': (['-q', ' ', 'FRAME d.png 1000'], 'wanted some words'),
     'no such model': (

@@ -63,7 +63,7 @@ def place(tmp_path, monkeypatch):
         ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'annotations'"),
         ('eval tinyworld-views --data test:none', 'SPLIT:COUNT'),
         ('eval tinyworld --method none --method tosa --keep 2', 'keep: 2.0; wanted a fraction'),
-        ('eval tinyworld --merge-at 0', 'merge_at: 0; wanted n >= 1'),
+        ('eval tinyworld --merge-at often', "merge_at: 'often'; wanted one of few, every"),
         ('compare gone', 'holds no scores.json'),
         ('compare run', 'nothing is scored there'),
         ('replay gone --questions good.json --offline --out o', 'gone: no such bag'),

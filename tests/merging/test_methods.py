@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from reference import merging as slow
@@ -19,6 +21,7 @@ from tosa_ros.merging import (
     merge_layer,
     unmerge,
 )
+from tosa_ros.merging.matching import Sides
 from tosa_ros.spatial import PatchGrid, level_tokens, metric_tokens
 
 MERGERS = [ToMe, ToFu, PiToMe, ToSA]
@@ -70,12 +73,11 @@ def check_same(tokens, state, expected, patches):
 
 
 @pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('merge_at', ['few', 'every', (0,), (1, 2)])
 @pytest.mark.parametrize('keep', [0.1, 0.25, 0.6])
-@pytest.mark.parametrize(
-    'method', [ToMe, ToFu, PiToMe, lambda keep: ToFu(keep=keep, prune_layers=1)]
-)
-def test_semantic_methods_equal_the_reference(method, keep, seed):
-    method = method(keep=keep)
+@pytest.mark.parametrize('method', [ToMe, ToFu, PiToMe, partial(ToFu, prune_layers=1)])
+def test_semantic_methods_equal_the_reference(method, keep, merge_at, seed):
+    method = method(keep=keep, merge_at=merge_at)
     x, to_key, update = random_layers(seed, 1, 23, 4)
     tokens, state = run(method, x, to_key, update)
     check_same(tokens[0], state, run_slow(method, x[0], to_key, update), 23)
@@ -93,8 +95,9 @@ def scene(seed, holes=True):
 @pytest.mark.parametrize('alpha', ['increase', 'uniform', 'decrease', 'spatial', [0.1, 0.9, 0.4]])
 @pytest.mark.parametrize('kind', ['levels', 'metric'])
 @pytest.mark.parametrize(('keep', 'energy'), [(0.2, 0.5), (0.5, 0.5), (0.2, 0.0)])
-def test_tosa_equals_the_reference(kind, alpha, keep, energy):
-    method = ToSA(keep=keep, alpha=alpha, spatial=kind, energy=energy)
+@pytest.mark.parametrize('merge_at', ['few', 'every', (1,)])
+def test_tosa_equals_the_reference(kind, alpha, merge_at, keep, energy):
+    method = ToSA(keep=keep, merge_at=merge_at, alpha=alpha, spatial=kind, energy=energy)
     depth, grid = scene(3)
     if kind == 'metric':
         spatial = metric_tokens(depth, CAMERA, grid)
@@ -228,27 +231,39 @@ def test_r_schedules(r, expected):
     assert ToMe(r=r).removals(40, 4) == expected
 
 
-@pytest.mark.parametrize('merge_at', [2, 3, 5, 100, (0,), (2, 6, 9), [1, 4, 7, 10]])
+@pytest.mark.parametrize(
+    ('keep', 'layers', 'merging'),
+    [(0.25, 12, 3), (0.25, 26, 3), (0.1, 12, 5), (0.5, 12, 2), (0.61, 12, 1), (0.1, 3, 2)],
+)
+def test_few_merges_take_equal_shares_and_meet_keep(keep, layers, merging):
+    tokens = 1000
+    plan = ToMe(keep=keep).removals(tokens, layers)
+    assert sum(plan) == tokens - round(tokens * keep)
+    assert sum(r > 0 for r in plan) == merging
+    for r in filter(None, plan):
+        assert r / tokens == pytest.approx(1 - keep ** (1 / merging), abs=0.005)
+        tokens -= r
+
+
+def test_every_layer_removes_as_many():
+    assert ToMe(keep=0.1, merge_at='every').removals(80, 6) == [12] * 6
+
+
+@pytest.mark.parametrize('merge_at', [(0,), (2, 6, 9), [1, 4, 7, 10]])
 @pytest.mark.parametrize('keep', [0.1, 0.25, 0.9])
-def test_fewer_larger_merges_keep_as_many_at_the_same_cost(keep, merge_at):
+def test_layers_that_merge_may_be_named(keep, merge_at):
     plan = ToMe(keep=keep, merge_at=merge_at).removals(256, 12)
-    every = ToMe(keep=keep).removals(256, 12)
-    assert sum(plan) == sum(every)
-    merging = [layer for layer, r in enumerate(plan) if r]
-    if isinstance(merge_at, int):
-        assert len(merging) == max(1, round(12 / merge_at))
-    else:
-        assert merging == list(merge_at)
-    if merge_at in (3, [1, 4, 7, 10]):
-        left = [sum((layer + 1) * r for layer, r in enumerate(p)) for p in (plan, every)]
-        assert left[0] == pytest.approx(left[1], abs=12)
+    assert sum(plan) == 256 - round(256 * keep)
+    assert [layer for layer, r in enumerate(plan) if r] == list(merge_at)
 
 
-def test_larger_merges_equal_the_reference():
-    method = ToMe(keep=0.1, merge_at=3)
-    x, to_key, update = random_layers(3, 1, 31, 6)
-    tokens, state = run(method, x, to_key, update)
-    check_same(tokens[0], state, run_slow(method, x[0], to_key, update), 31)
+@pytest.mark.parametrize(('r', 'targets'), [(1, 30), (19, 30), (20, 20), (30, 15), (59, 1)])
+def test_the_more_must_go_the_fewer_targets(r, targets):
+    """Of 60 tokens: half are targets, or half of those that stay."""
+    a, b = Sides(60, r, torch.device('cpu')).of(torch.arange(60.0).view(1, 60, 1))
+    assert b.shape[1] == targets
+    assert sorted([*a.flatten().tolist(), *b.flatten().tolist()]) == list(range(60))
+    assert a.shape[1] >= r
 
 
 @pytest.mark.parametrize(
@@ -261,10 +276,11 @@ def test_larger_merges_equal_the_reference():
         (lambda: ToMe(keep=0.5, r=3), 'leave one out'),
         (lambda: ToMe(r=-1), 'r: -1'),
         (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
-        (lambda: ToMe(merge_at=0), 'merge_at: 0; wanted n >= 1'),
+        (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of few, every'),
         (lambda: ToMe(merge_at=[4, 2]), 'a rising list of layers'),
         (lambda: ToMe(merge_at=[]), 'a rising list of layers'),
-        (lambda: ToMe(r=3, merge_at=2), 'are both given'),
+        (lambda: ToMe(merge_at='some'), "merge_at: 'some'; wanted one of few"),
+        (lambda: ToMe(r=3, merge_at='every'), 'are both given'),
         (lambda: ToMe(merge_at=[3, 9]).removals(9, 9), 'layer 9 of an encoder whose layers'),
         (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),
         (lambda: ToSA(alpha=[0.1, 2]), 'weights of the semantic score'),

@@ -59,12 +59,21 @@ def spatial_similarity(kind, these, those, length_scale_m=0.15):
     return 1 / (1 + total / (len(these) * len(those)) / length_scale_m**2)
 
 
+def sides(tokens, r):
+    """Positions that may go, and targets: every second one, or so few that they are half of the
+    tokens that stay."""
+    step = max(2, math.floor(2 * tokens / (tokens - r)))
+    targets = [i for i in range(tokens) if (i + 1) % min(step, tokens) == 0]
+    return [i for i in range(tokens) if i not in targets], targets
+
+
 def bipartite_pairs(tokens, score, r, bonus=None):
-    """[(removed, target)]: even tokens pick the best odd one; the r strongest pairs."""
+    """[(removed, target)]: those that may go pick the best target; the r strongest pairs."""
     edges = []
-    for i, a in enumerate(range(0, len(tokens), 2)):
+    goers, targets = sides(len(tokens), r)
+    for i, a in enumerate(goers):
         best = None
-        for b in range(1, len(tokens), 2):
+        for b in targets:
             s = score(tokens[a], tokens[b])
             if best is None or s > best[0]:
                 best = (s, b)
@@ -73,17 +82,18 @@ def bipartite_pairs(tokens, score, r, bonus=None):
     return [(a, b) for _, a, b in edges[:r]]
 
 
-def spatial_energies(kind, tokens):
-    """Of even tokens: mean similarity to the odd ones, 0 to those without a place."""
+def spatial_energies(kind, tokens, r):
+    """Of those that may go: mean similarity to the targets, 0 to those without a place."""
     energies = []
-    for a in tokens[::2]:
+    goers, targets = ([tokens[i] for i in side] for side in sides(len(tokens), r))
+    for a in goers:
         near = 0.0
-        for b in tokens[1::2]:
+        for b in targets:
             if a['places'] and b['places']:
                 near += spatial_similarity(kind, a['places'], b['places'])
-        energies.append(near / len(tokens[1::2]))
+        energies.append(near / len(targets))
     mean = sum(energies) / len(energies)
-    return [e if t['places'] else mean for e, t in zip(energies, tokens[::2], strict=True)]
+    return [e if t['places'] else mean for e, t in zip(energies, goers, strict=True)]
 
 
 def energy_pairs(tokens, r, margin):
@@ -93,11 +103,14 @@ def energy_pairs(tokens, r, margin):
     energies = [
         sum(elu(cosine(t['key'], u['key']) - margin) for u in tokens) / len(tokens) for t in tokens
     ]
-    order = sorted(range(len(tokens)), key=lambda i: (-energies[i], i))[: 2 * r]
+    order = sorted(range(len(tokens)), key=lambda i: (-energies[i], i))
+    goers, targets = order[: 2 * r : 2], order[1 : 2 * r : 2]
+    if 2 * r > len(tokens):
+        goers, targets = ([order[i] for i in side] for side in sides(len(tokens), r))
     pairs = []
-    for a in order[::2]:
+    for a in goers[:r]:
         best = None
-        for b in order[1::2]:
+        for b in targets:
             s = cosine(tokens[a]['key'], tokens[b]['key'])
             if best is None or s > best[0]:
                 best = (s, b)
@@ -136,39 +149,35 @@ def layer(tokens, keys, method, remove, index, layers, kind=None):
     """One layer's merge of `remove` tokens; keys: a vector a token."""
     for token, key in zip(tokens, keys, strict=True):
         token['key'] = list(key)
-    while remove > 0:
-        r = min(remove, len(tokens) // 2)
-        name = type(method).__name__
-        how = 'average'
-        if name == 'PiToMe':
-            pairs = energy_pairs(tokens, r, method.margin * (1 - index / layers))
-        else:
-            alpha = 1.0
-            if name == 'ToSA' and kind is not None:
-                depth = index / max(layers - 1, 1)
-                named = {'increase': depth, 'uniform': 0.5, 'decrease': 1 - depth, 'spatial': 0.0}
-                alpha = (
-                    named[method.alpha] if isinstance(method.alpha, str) else method.alpha[index]
-                )
+    if not remove:
+        return tokens
+    name = type(method).__name__
+    how = 'average'
+    if name == 'PiToMe':
+        pairs = energy_pairs(tokens, remove, method.margin * (1 - index / layers))
+    else:
+        alpha = 1.0
+        if name == 'ToSA' and kind is not None:
+            depth = index / max(layers - 1, 1)
+            named = {'increase': depth, 'uniform': 0.5, 'decrease': 1 - depth, 'spatial': 0.0}
+            alpha = named[method.alpha] if isinstance(method.alpha, str) else method.alpha[index]
 
-            def score(a, b, alpha=alpha):
-                s = cosine(a['key'], b['key'])
-                if alpha == 1.0 or not a['places'] or not b['places']:
-                    return s
-                near = spatial_similarity(kind, a['places'], b['places'])
-                alpha = max(alpha, 1e-5)
-                return alpha * s + (1 - alpha) * near
+        def score(a, b):
+            s = cosine(a['key'], b['key'])
+            if alpha == 1.0 or not a['places'] or not b['places']:
+                return s
+            near = spatial_similarity(kind, a['places'], b['places'])
+            weight = max(alpha, 1e-5)
+            return weight * s + (1 - weight) * near
 
-            bonus = None
-            if name == 'ToSA' and kind == 'metric':
-                bonus = [method.energy * e for e in spatial_energies(kind, tokens)]
-            pairs = bipartite_pairs(tokens, score, r, bonus)
-            if name == 'ToFu':
-                prune = layers // 2 if method.prune_layers is None else method.prune_layers
-                how = 'prune' if index < prune else 'mlerp'
-        tokens = apply(tokens, pairs, how)
-        remove -= r
-    return tokens
+        bonus = None
+        if name == 'ToSA' and kind == 'metric':
+            bonus = [method.energy * e for e in spatial_energies(kind, tokens, remove)]
+        pairs = bipartite_pairs(tokens, score, remove, bonus)
+        if name == 'ToFu':
+            prune = layers // 2 if method.prune_layers is None else method.prune_layers
+            how = 'prune' if index < prune else 'mlerp'
+    return apply(tokens, pairs, how)
 
 
 def raster(tokens):

@@ -40,7 +40,7 @@ def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
     from tosa_ros.merging import ToSA
     from tosa_ros.vlm import VisionEncoder
 
-    vision(keep=0.5, alpha='uniform', merge_at=2)
+    vision(keep=0.5, alpha='uniform', merge_at='every')
     message = bench.next(
         'visual_tokens',
         lambda: bench.see(stamp_s=8.5),
@@ -54,7 +54,7 @@ def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
         intrinsics=Intrinsics(120.0, 120.0, 79.5, 59.5, 160, 120),
         stamp=8.5,
     )
-    method = ToSA(keep=0.5, alpha='uniform', merge_at=2)
+    method = ToSA(keep=0.5, alpha='uniform', merge_at='every')
     [wanted] = VisionEncoder.from_pretrained(checkpoint, merging=method).encode([frame])
     assert len(got) == 18
     np.testing.assert_array_equal(got.embeddings.numpy(), wanted.embeddings.numpy())

@@ -25,6 +25,10 @@ NAN = float('nan')
 CAMERA = torch.tensor([30.0, 32.0, 14.5, 9.5])
 
 
+def similarity(tokens, a=slice(None), b=slice(None)):
+    return tokens.similarity(tokens.features[:, a], tokens.features[:, b])
+
+
 def overlap(a0, a1, b0, b1):
     return max(0.0, min(a1, b1) - max(a0, b0))
 
@@ -96,8 +100,7 @@ def test_metric_points_are_backprojected_and_missing_ones_are_nan():
     u, v = 24.5, 14.5
     expected = [(u - 14.5) / 30 * 2, (v - 9.5) / 32 * 2, 2.0]
     assert tokens.points[0, 5].tolist() == pytest.approx(expected, rel=1e-5)
-    _, known = tokens.similarity(slice(0, None, 2), slice(1, None, 2))
-    assert known.tolist() == [[[False] * 3, [True] * 3, [True] * 3]]
+    assert tokens.known.tolist() == [[[0], [1], [1], [1], [1], [1]]]
 
 
 def plane_depth(normal, offset, height, width):
@@ -143,7 +146,7 @@ def test_one_surface_is_alike_over_metres_and_another_is_not():
     depth = torch.where((floor > 0) & (floor < wall), floor, wall)
     camera = torch.tensor([30.0, 32.0, 14.5, 9.5])
     tokens = metric_tokens(depth, camera, PatchGrid.over(8, 6, 30, 40))
-    s, _ = tokens.similarity(slice(None), slice(None))
+    s = similarity(tokens)
     points = tokens.points[0]
     near, far, on_wall = 42, 24, 2
     on_floor = [i for i in (near, far) if abs(float(points[i] @ torch.tensor(FLOOR)) - 1.2) < 0.02]
@@ -160,7 +163,7 @@ def test_similarity_falls_with_the_squares_of_both_distances_off_the_planes():
     depth[0, 1] = 1.5
     camera = torch.tensor([1e6, 1e6, 0.5, 0.0])
     tokens = metric_tokens(depth, camera, PatchGrid.over(1, 2, 2, 1), length_scale_m=0.5)
-    near, _ = tokens.similarity(slice(0, 1), slice(1, 2))
+    near = similarity(tokens, slice(0, 1), slice(1, 2))
     # Either lies one length scale off the other's plane.
     assert float(near) == pytest.approx(1 / (3 + 0.05**2), rel=1e-4)
 
@@ -169,10 +172,10 @@ def test_a_merged_tokens_similarity_is_of_mean_squares_over_pairs_of_patches():
     g = torch.Generator().manual_seed(0)
     depth = torch.rand(20, 30, generator=g) * 3 + 30  # far away, where float32 has less to give
     tokens = metric_tokens(depth, CAMERA, PatchGrid.over(2, 3, 30, 20))
-    all_pairs, _ = tokens.similarity(slice(0, 2), slice(2, 6))
+    all_pairs = similarity(tokens, slice(0, 2), slice(2, 6))
     merged = torch.stack([tokens.features[:, :2].mean(1), tokens.features[:, 2:].mean(1)], dim=1)
     two = tokens.with_tokens(merged, torch.tensor([[2.0, 4.0]]))
-    found, _ = two.similarity(slice(0, 1), slice(1, 2))
+    found = similarity(two, slice(0, 1), slice(1, 2))
     assert float(1 / found) == pytest.approx(float((1 / all_pairs).mean()), rel=1e-3)
 
 
@@ -182,9 +185,7 @@ def test_similarity_does_not_depend_on_how_far_away_the_world_is_put():
     normals = torch.nn.functional.normalize(torch.randn(40, 3, generator=g), dim=-1)
     near, far = (surface_codes(points + shift, normals, 0.15) for shift in (0.0, 100.0))
     near, far = (
-        SpatialTokens('metric', codes[None], torch.ones(1, 40), complete=True).similarity(
-            slice(None), slice(None)
-        )[0]
+        similarity(SpatialTokens('metric', codes[None], torch.ones(1, 40)))
         for codes in (near, far)
     )
     torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
@@ -207,8 +208,8 @@ def test_level_codes_are_row_column_and_floor_of_the_level():
 
 def test_levels_kernel_depends_on_differences_only():
     tokens = level_tokens(torch.zeros(6, 6), PatchGrid.over(6, 6, 6, 6))
-    s, known = tokens.similarity(slice(None), slice(None))
-    assert known is None
+    s = similarity(tokens)
+    assert tokens.known.all()
     assert float(s[0, 0, 7]) == pytest.approx(float(s[0, 14, 21]), abs=1e-5)
     assert float(s[0, 0, 1]) > float(s[0, 0, 2]) > float(s[0, 0, 4])
 
@@ -228,7 +229,7 @@ def test_stacked_images_keep_their_own_tokens():
     one = metric_tokens(torch.full((20, 30), 1.0), CAMERA, grid)
     none = metric_tokens(torch.full((20, 30), NAN), CAMERA, grid)
     both = stack([one, none])
-    assert both.features.shape == (2, 6, 20)
+    assert both.features.shape == (2, 6, 30)
     assert both.weight.tolist() == [[1.0] * 6, [0.0] * 6]
     with pytest.raises(SpatialError, match='kinds'):
         stack([one, level_tokens(torch.ones(20, 30), grid)])

@@ -175,6 +175,14 @@ def test_remove_gives_the_encoder_back(named):
     assert not any('forward' in vars(module) for module in model.modules())
 
 
+def mean_keys(model, heard):
+    """Keys averaged over heads, from (T, heads * head_dim) or timm's (heads, T, head_dim)."""
+    if heard.ndim == 3:
+        return heard.mean(dim=0)
+    heads = model.config.num_attention_heads
+    return heard.view(len(heard), heads, -1).mean(dim=1)
+
+
 def slow_encoder(model, adapter, x, method, places):
     """One image through the encoder, layer by layer, with explicit softmax and slow merging."""
     protected, layers = adapter.protected, adapter.layers
@@ -188,7 +196,7 @@ def slow_encoder(model, adapter, x, method, places):
         bias = size.log().expand(1, 1, len(size), len(size))
         rows = adapter.attend(layer, rows, bias)[0]
         tap.remove()
-        keys = heard[0][0].mean(dim=1)[protected:]
+        keys = mean_keys(model, heard[0][0])[protected:]
         head = rows[:protected]
         for token, row in zip(tokens, rows[protected:].tolist(), strict=True):
             token['x'] = row

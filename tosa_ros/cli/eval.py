@@ -170,8 +170,8 @@ def methods_from(args: argparse.Namespace) -> dict[str, MergingMethod]:
             parts = [name] if name == 'none' else [name, f'{keep:g}']
             if name == 'tosa':
                 parts += [part for part in (args.alpha, args.spatial) if part]
-            if name != 'none' and args.merge_at != 1:
-                parts.append(f'every-{args.merge_at}')
+            if name != 'none' and args.merge_at != 'few':
+                parts.append(f'at-{args.merge_at}')
             methods['-'.join(parts)] = options.method_from(one)
     return methods
 

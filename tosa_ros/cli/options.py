@@ -60,7 +60,10 @@ def add_merging_settings(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument('--spatial', help="ToSA's spatial tokens: auto, metric, levels")
     group.add_argument(
-        '--merge-at', type=int, default=1, metavar='N', help='merge in every N-th layer only (1)'
+        '--merge-at',
+        default='few',
+        metavar='L',
+        help='layers that merge: few, every, or numbers as 2,6,12 (few)',
     )
 
 
@@ -80,7 +83,12 @@ def method_from(args: argparse.Namespace, name: str | None = None) -> MergingMet
         return METHODS[name]()
     extra = {'alpha': args.alpha, 'spatial': args.spatial} if name == 'tosa' else {}
     extra = {k: v for k, v in extra.items() if v is not None}
-    return METHODS[name](keep=args.keep, merge_at=args.merge_at, **extra)
+    return METHODS[name](keep=args.keep, merge_at=_merge_at(args.merge_at), **extra)
+
+
+def _merge_at(text: str) -> str | tuple[int, ...]:
+    numbers = text.split(',')
+    return tuple(map(int, numbers)) if all(n.strip().isdecimal() for n in numbers) else text
 
 
 def dtype_from(args: argparse.Namespace) -> Any:

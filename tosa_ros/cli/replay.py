@@ -33,7 +33,7 @@ MODEL_OPTIONS = {
     'keep': None,
     'alpha': None,
     'spatial': None,
-    'merge_at': 1,
+    'merge_at': 'few',
     'frames': 12,
     'max_new_tokens': 64,
     'depth_model': None,

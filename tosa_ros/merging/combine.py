@@ -48,9 +48,10 @@ def average(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
 
     share (B, r, 1) float32: the part of its group's size that each removed token has.
     """
-    # Differences from the target: equal tokens fuse without rounding.
-    moved = take(x, groups.removed).sub_(take(x, groups.target)) * share.to(x.dtype)
-    return add_rows(take(x, groups.kept), groups.into, moved)
+    # Differences from the target: equal tokens fuse without rounding. Summed in float32, as a
+    # group may be large and would be rounded once for every token of it.
+    moved = torch.sub(take(x, groups.removed).float(), take(x, groups.target)).mul_(share)
+    return add_rows(take(x, groups.kept).float(), groups.into, moved).to(x.dtype)
 
 
 def mlerp(x: Tensor, share: Tensor, groups: Groups) -> Tensor:

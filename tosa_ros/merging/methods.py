@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, alternate_cosine, match_bipartite, match_energy
+from tosa_ros.merging.matching import Match, Sides, cosine, match_bipartite, match_energy
 from tosa_ros.merging.schedule import (
     MergeAt,
     RemovalSpec,
@@ -38,9 +38,8 @@ class MergingMethod:
     keep: fraction of the patch tokens left at the end, in (0, 1], met to within one token
         whatever the encoder's depth. The default is 0.25.
     r: tokens to remove a layer instead (see `schedule.removals`).
-    merge_at: n merges in every n-th layer, more tokens at a time, which costs less time; a list
-        names the layers, 0 the first. The number of tokens left, and the average over layers,
-        stay the same.
+    merge_at: which layers merge: 'few' of them, more tokens at a time, which costs less time;
+        'every' one, as in the papers; or a list of layers, 0 the first. As many tokens are left.
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
     """
@@ -48,7 +47,7 @@ class MergingMethod:
     keep: float | None = None
     r: RemovalSpec | None = None
     proportional: bool = True
-    merge_at: MergeAt = 1
+    merge_at: MergeAt = 'few'
 
     # Whether `match` looks at spatial tokens; if not, they are not carried along.
     spatial_aware: ClassVar[bool] = False
@@ -57,13 +56,13 @@ class MergingMethod:
         if self.r is not None and self.keep is not None:
             raise MergingError(f'keep={self.keep} and r={self.r} are both given: leave one out')
         check_merge_at(self.merge_at)
-        if not isinstance(self.merge_at, int):
+        if not isinstance(self.merge_at, str):
             object.__setattr__(self, 'merge_at', tuple(self.merge_at))
         if self.r is not None:
             check_r(self.r)
-            if self.merge_at != 1:
+            if self.merge_at != 'few':
                 raise MergingError(
-                    f'merge_at={self.merge_at} and r={self.r} are both given: a list for r says '
+                    f'merge_at={self.merge_at!r} and r={self.r} are both given: a list for r says '
                     'which layers merge'
                 )
         elif self.keep is None:
@@ -113,7 +112,8 @@ class ToMe(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        return match_bipartite(alternate_cosine(keys), r)
+        sides = Sides(keys.shape[1], r, keys.device)
+        return match_bipartite(cosine(keys, sides), sides, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,19 +182,19 @@ class ToSA(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        scores = alternate_cosine(keys)
+        sides = Sides(keys.shape[1], r, keys.device)
+        scores = cosine(keys, sides)
         if spatial is None:
-            return match_bipartite(scores, r)
-        near, known = spatial.similarity(slice(0, None, 2), slice(1, None, 2))
+            return match_bipartite(scores, sides, r)
+        near = spatial.similarity(*sides.of(spatial.features))
+        a_known, b_known = sides.of(spatial.known)
         energy = None
         if self.energy and spatial.kind == 'metric':
-            energy = near.mean(dim=-1).mul_(self.energy)
-        if known is not None:
-            near = near.where(known, scores)
-            if energy is not None:
-                energy = energy.where(energy != 0, energy.mean(dim=-1, keepdim=True))
+            energy = torch.bmm(near, b_known * (self.energy / b_known.shape[1])).mul_(a_known)
+            energy = energy.mean(dim=1, keepdim=True).lerp(energy, a_known).squeeze(2)
         alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-        return match_bipartite(torch.lerp(scores, near, 1 - alpha), r, energy)
+        both_known = torch.mul(a_known * (1 - alpha), b_known.mT)
+        return match_bipartite(torch.lerp(scores, near, both_known), sides, r, energy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,21 @@ so shapes are static and nothing here synchronises with a device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from tosa_ros.errors import MergingError
 
 RemovalSpec = int | Sequence[int] | tuple[int, float]
-MergeAt = int | Sequence[int]
+MergeAt = str | Sequence[int]
 
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
+MERGE_AT = ('few', 'every')
+# 'few': the most that one merge takes of the tokens, and the share of the layers, from the first,
+# over which merges are spread.
+TAKES = 0.4
+SPREAD = 0.9
 
 
 def check_keep(keep: float) -> None:
@@ -26,46 +32,50 @@ def check_keep(keep: float) -> None:
 
 
 def removals(
-    tokens: int, layers: int, keep: float | None, r: RemovalSpec | None, merge_at: MergeAt = 1
+    tokens: int,
+    layers: int,
+    keep: float | None,
+    r: RemovalSpec | None,
+    merge_at: MergeAt = 'few',
 ) -> list[int]:
     """Patch tokens to remove in each of `layers` layers.
 
-    With `keep`, round(keep * tokens), and at least one, are left, and the layers share the work
-    evenly. `merge_at` n lets every n-th layer do it for n; as it is the middle one of its n, the
-    layers read as many tokens on average. A list of layers does the same for any layers: each
-    removes what its neighbours, halfway to the next of the list, would have.
+    With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
+    removes as many. 'few': as few merges as can be of which none takes more than TAKES of the
+    tokens, spread evenly. A list: the layers that merge. In the last two, every merge takes the
+    same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
-    most half of what it has, as one bipartite matching can.
+    most half of what it has, as in the papers.
     """
-    if r is None:
-        target = max(1, round(keep * tokens))
-        plan, done = [0] * layers, 0
-        for layer, end in _shares(layers, merge_at):
-            now = round((tokens - target) * end / layers)
-            plan[layer], done = now - done, now
+    if r is not None:
+        plan = []
+        for count in _expand(r, layers):
+            plan.append(min(count, tokens // 2))
+            tokens -= plan[-1]
         return plan
-    wanted = _expand(r, layers)
-    plan = []
-    for count in wanted:
-        plan.append(min(count, tokens // 2))
-        tokens -= plan[-1]
+    target = max(1, round(keep * tokens))
+    if merge_at == 'every':
+        left = [tokens - round((tokens - target) * n / layers) for n in range(layers + 1)]
+        return [a - b for a, b in pairwise(left)]
+    at = _few(target / tokens, layers) if merge_at == 'few' else merge_at
+    if at and at[-1] >= layers:
+        raise MergingError(
+            f'merge_at: layer {at[-1]} of an encoder whose layers are 0..{layers - 1}'
+        )
+    plan = [0] * layers
+    for done, layer in enumerate(at, start=1):
+        plan[layer] = tokens - round(tokens * (target / tokens) ** (1 / (len(at) - done + 1)))
+        tokens -= plan[layer]
     return plan
 
 
-def _shares(layers: int, merge_at: MergeAt) -> list[tuple[int, float]]:
-    """(layer, up to where in 0..layers it does the work of the layers around it)."""
-    if isinstance(merge_at, int):
-        first = min((merge_at - 1) // 2, layers - 1)
-        at = range(first, layers, merge_at)
-        ends = [merge_at * (i + 1) for i in range(len(at) - 1)]
-        return list(zip(at, [*ends, layers], strict=True))
-    if merge_at[-1] >= layers:
-        raise MergingError(
-            f'merge_at: layer {merge_at[-1]} of an encoder whose layers are 0..{layers - 1}'
-        )
-    ends = [(here + following + 1) / 2 for here, following in pairwise(merge_at)]
-    return list(zip(merge_at, [*ends, layers], strict=True))
+def _few(keep: float, layers: int) -> list[int]:
+    """Layers that merge; with few layers, fewer merges that take more."""
+    room = max(1, int(SPREAD * layers))
+    # Rounded first: 0.36 is two merges that take 0.4, whatever its logarithm's last bit.
+    merges = min(math.ceil(round(math.log(keep) / math.log(1 - TAKES), 6)), room)
+    return [int((i + 0.5) * SPREAD * layers / merges) for i in range(merges)]
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:
@@ -99,13 +109,17 @@ def check_r(r: RemovalSpec) -> None:
 
 
 def check_merge_at(merge_at: MergeAt) -> None:
-    """Raises MergingError unless merge_at is a step >= 1 or a rising list of layers."""
-    layers = [merge_at - 1] if isinstance(merge_at, int) else list(merge_at)
-    whole = all(isinstance(n, int) and n >= 0 for n in layers)
-    if not layers or not whole or any(a >= b for a, b in pairwise(layers)):
+    """Raises MergingError unless merge_at names a schedule or is a rising list of layers."""
+    if isinstance(merge_at, str):
+        good = merge_at in MERGE_AT
+    else:
+        layers = list(merge_at) if isinstance(merge_at, Sequence) else []
+        good = bool(layers) and all(isinstance(n, int) and n >= 0 for n in layers)
+        good = good and all(a < b for a, b in pairwise(layers))
+    if not good:
         raise MergingError(
-            f'merge_at: {merge_at!r}; wanted n >= 1, to merge in every n-th layer, or a '
-            'rising list of layers, 0 the first'
+            f'merge_at: {merge_at!r}; wanted one of {", ".join(MERGE_AT)}, or a rising list of '
+            'layers, 0 the first'
         )
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.combine import Groups, average
+from tosa_ros.merging.combine import Groups
 from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
 from tosa_ros.merging.rows import flat, take
@@ -22,11 +22,12 @@ class MergeState:
     """Bookkeeping of a batch of B images of N patches, of which T tokens are left.
 
     sums (B, protected + T, C) float32: sums over each token's patches, so that merging is adding:
-        patches (1 for a class token); with spatial tokens, also patches that have a place, and
-        their features.
+        patches (1 for a class token); with points, also patches that have one, and their x, y, z;
+        with spatial tokens to match by, also patches that have a place, and their features.
     source (B, N) int64: which row of the encoder's tokens each patch went to; -1 where pruned.
-    places: the spatial tokens before any merge, or None.
+    places: the spatial tokens to match by before any merge, or None.
     protected: class tokens at the front of the encoder's tokens, which never merge.
+    points: whether sums hold points.
     pruned: whether any source may be -1.
     """
 
@@ -34,21 +35,31 @@ class MergeState:
     source: Tensor
     places: object | None = None
     protected: int = 0
+    points: bool = False
     pruned: bool = False
 
     @classmethod
-    def start(cls, x: Tensor, protected: int = 0, spatial: object | None = None) -> MergeState:
-        """State before any merge of tokens x (B, protected + N, D)."""
+    def start(
+        cls, x: Tensor, protected: int = 0, spatial: object | None = None, match: bool = True
+    ) -> MergeState:
+        """State before any merge of tokens x (B, protected + N, D).
+
+        spatial: spatial tokens of the N patches; match: whether to match by them, or only to tell
+        where the merged tokens are.
+        """
         batch, tokens = x.shape[:2]
         sums = torch.ones(batch, tokens, 1, dtype=torch.float32, device=x.device)
-        if spatial is not None:
-            weight = spatial.weight.unsqueeze(-1)
-            places = [weight, spatial.features * weight]
-            if protected:
-                places = [F.pad(column, (0, 0, protected, 0)) for column in places]
-            sums = torch.cat([sums, *places], dim=-1)
+        points = spatial is not None and spatial.points is not None
+        columns = []
+        if points:
+            columns += [spatial.points.narrow(2, 2, 1).isfinite(), spatial.points.nan_to_num(0.0)]
+        if spatial is not None and match:
+            columns += [spatial.weight.unsqueeze(2), spatial.features]
+        if columns and protected:
+            columns = [F.pad(column, (0, 0, protected, 0)) for column in columns]
+        sums = torch.cat([sums, *columns], dim=2) if columns else sums
         source = torch.arange(protected, tokens, device=x.device).expand(batch, -1)
-        return cls(sums, source, spatial, protected)
+        return cls(sums, source, spatial if match else None, protected, points)
 
     @property
     def size(self) -> Tensor:
@@ -60,12 +71,22 @@ class MergeState:
         """Spatial tokens (`spatial.SpatialTokens`) of the T patch tokens, or None."""
         if self.places is None:
             return None
-        sums = self.sums[:, self.protected :] if self.protected else self.sums
-        weight = sums.narrow(2, 1, 1)
-        features = sums.narrow(2, 2, sums.shape[2] - 2)
-        if not self.places.complete:
-            weight = weight.clamp(min=1)
-        return self.places.with_tokens(features / weight, sums.select(2, 1))
+        sums = self._patch_sums()
+        first = 5 if self.points else 1
+        weight = sums.narrow(2, first, 1)
+        features = sums.narrow(2, first + 1, sums.shape[2] - first - 1)
+        return self.places.with_tokens(features / weight.clamp(min=1), weight.squeeze(2))
+
+    @property
+    def xyz(self) -> Tensor | None:
+        """Mean known point of the T patch tokens in metres, NaN where none is known (B, T, 3)."""
+        if not self.points:
+            return None
+        known, points = self._patch_sums().narrow(2, 1, 4).split([1, 3], dim=2)
+        return points / known
+
+    def _patch_sums(self) -> Tensor:
+        return self.sums[:, self.protected :] if self.protected else self.sums
 
     def bias(self, dtype: torch.dtype) -> Tensor:
         """Proportional attention: log(size) for the key columns, (B, 1, 1, protected + T).
@@ -85,7 +106,7 @@ class MergeState:
             source = slot.gather(1, self.source.clamp(min=0)).where(self.source >= 0, -1)
         else:
             source = slot.gather(1, self.source)
-        return MergeState(sums, source, self.places, self.protected, self.pruned or prunes)
+        return replace(self, sums=sums, source=source, pruned=self.pruned or prunes)
 
     def in_raster_order(self, x: Tensor) -> tuple[Tensor, MergeState]:
         """Tokens and state sorted by the first patch that each token stands for."""
@@ -118,31 +139,25 @@ def merge_layer(
 ) -> tuple[Tensor, MergeState]:
     """Removes `remove` patch tokens after a layer's attention.
 
-    x (B, protected + T, D); keys (B, protected + T, C), added or averaged over heads. One matching
-    can at most halve the tokens; where more must go, it is repeated with the fused keys.
+    x (B, protected + T, D); keys (B, protected + T, C), added or averaged over heads.
     """
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return merge_layer(method, x, keys, state, remove=remove, layer=layer, layers=layers)
+    if not remove:
+        return x, state
     prunes, protected = method.prunes(layer, layers), state.protected
-    while remove > 0:
-        tokens = x.shape[1]
-        now = min(remove, (tokens - protected) // 2)
-        patches = keys[:, protected:] if protected else keys
-        match = method.match(patches, now, layer=layer, layers=layers, spatial=state.spatial)
-        if protected:
-            match = Match(match.removed + protected, match.target + protected)
-        groups = Groups(match, tokens)
-        remove -= now
-        if prunes:
-            sums, x = take(state.sums, groups.kept), take(x, groups.kept)
-            keys = take(keys, groups.kept) if remove else keys
-        else:
-            sums, share = groups.total(state.sums)
-            x = method.fuse(x, share, groups)
-            keys = average(keys, share, groups) if remove else keys
-        state = state.after(groups, sums, prunes)
-    return x, state
+    patches = keys[:, protected:] if protected else keys
+    match = method.match(patches, remove, layer=layer, layers=layers, spatial=state.spatial)
+    if protected:
+        match = Match(match.removed + protected, match.target + protected)
+    groups = Groups(match, x.shape[1])
+    if prunes:
+        sums, x = take(state.sums, groups.kept), take(x, groups.kept)
+    else:
+        sums, share = groups.total(state.sums)
+        x = method.fuse(x, share, groups)
+    return x, state.after(groups, sums, prunes)
 
 
 def unmerge(tokens: Tensor, source: Tensor, fill: float = float('nan')) -> Tensor:

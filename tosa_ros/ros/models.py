@@ -59,7 +59,7 @@ def _say_embedded(node: Any, parameter: str) -> None:
     node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
 
 
-def merging_of(method: str, keep: float, alpha: str, merge_at: int) -> MergingMethod:
+def merging_of(method: str, keep: float, alpha: str, merge_at: str) -> MergingMethod:
     """The merging method of the parameters; each takes those of them that it has."""
     if method == 'none':
         return METHODS['none']()

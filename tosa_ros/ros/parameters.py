@@ -186,10 +186,9 @@ VISION_PARAMETERS = (
     ),
     Parameter(
         'merge_at',
-        1,
-        'Merge in every n-th layer only, more at a time: faster where the image encoder is small.',
-        low=1,
-        high=16,
+        'few',
+        'Layers that merge: few, more tokens at a time, which is faster; or every one.',
+        choices=('few', 'every'),
     ),
     Parameter(
         'use_depth',

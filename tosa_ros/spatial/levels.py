@@ -27,7 +27,7 @@ def level_tokens(
     codes = [index // grid.cols, index % grid.cols, levels]
     features = torch.cat([sinusoid(code) for code in codes], dim=-1)
     features = features.masked_fill(~known[:, None], 0.0)
-    return SpatialTokens('levels', features[None], known.float()[None], complete=bool(known.all()))
+    return SpatialTokens('levels', features[None], known.float()[None])
 
 
 def depth_levels(mean: Tensor) -> Tensor:

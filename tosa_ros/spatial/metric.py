@@ -6,9 +6,11 @@ metres, their similarity is 1 / (1 + (d^2 + d'^2 + (ALONG e)^2) / s^2), where e 
 they are: nearer is a little more alike. For merged tokens the bracket's squares are means over all
 pairs of patches, one of either token. It is never quite 0, so that far pairs still have an order.
 
-The squares are bilinear in second-degree monomials of a plane and of a point. So a patch has a
-code of 20 numbers, a token the mean of its patches' codes, and one product of codes gives the
-denominators of all pairs, exactly those means.
+The squares are bilinear in second-degree monomials of a plane and of a point, ten of either. So
+a patch has a code of monomials, a token the mean of its patches' codes, and one product gives the
+denominators of all pairs, exactly those means. A code is its plane's monomials, its point's, and
+its plane's again: read from the front on one side of the product and from the middle on the other,
+planes meet points and points meet planes.
 """
 
 from __future__ import annotations
@@ -44,13 +46,11 @@ def metric_tokens(
     known = mean.isfinite()
     normals = patch_normals(depth_m, camera, grid, points, min_valid)
     codes = surface_codes(points, normals, length_scale_m).masked_fill(~known[:, None], 0.0)
-    return SpatialTokens(
-        'metric', codes[None], known.float()[None], points[None], bool(known.all())
-    )
+    return SpatialTokens('metric', codes[None], known.float()[None], points[None])
 
 
 def surface_codes(points: Tensor, normals: Tensor, length_scale_m: float) -> Tensor:
-    """(N, 20) float32: of the plane, then of the point. points (N, 3) metres, normals (N, 3)."""
+    """(N, 30) float32: plane, point, plane. points (N, 3) metres, normals (N, 3)."""
     # Around their middle, numbers are small: float32 is enough.
     points = (points - points.nanmean(dim=0)) / length_scale_m
     place = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
@@ -62,4 +62,5 @@ def surface_codes(points: Tensor, normals: Tensor, length_scale_m: float) -> Ten
     square = points.square().sum(dim=-1, keepdim=True)
     along = torch.cat([ones, 0 * ones, -2 * points, square], dim=-1) * ALONG**2
     along[:, -1] += 1
-    return torch.cat([off + along / 2, place[:, FIRST] * place[:, SECOND]], dim=-1)
+    plane = off + along / 2
+    return torch.cat([plane, place[:, FIRST] * place[:, SECOND], plane], dim=-1)

@@ -19,41 +19,36 @@ class SpatialTokens:
     """Spatial tokens of B images.
 
     features (B, T, C) float32, a merged token's the mean of its patches': sinusoidal codes (kind
-        'levels', C = 72), or codes of surfaces (kind 'metric', C = 20, see `metric`). Rows of
+        'levels', C = 72), or codes of surfaces (kind 'metric', C = 30, see `metric`). Rows of
         weight 0 are zeros.
     weight (B, T) float32: how many patches with depth a token stands for; 0 = it has none and
         takes no part in the spatial score.
     points (B, N, 3) float32: every patch's point in metres, NaN where unknown; or None.
-    complete: whether every token has a place, known without looking at the weights.
     """
 
     kind: str
     features: Tensor
     weight: Tensor
     points: Tensor | None = None
-    complete: bool = False
 
-    def similarity(self, a: slice, b: slice) -> tuple[Tensor, Tensor | None]:
-        """Similarity of tokens a to tokens b (B, Ta, Tb) float32, and where both are known.
+    @property
+    def known(self) -> Tensor:
+        """(B, T, 1) float32: 1 for tokens that have a place, 0 for others."""
+        return self.weight.clamp(max=1).unsqueeze(2)
 
-        It is 0 where not. None for the second says everywhere.
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of rows a of the features to rows b: (B, Ta, C), (B, Tb, C) -> (B, Ta, Tb) float32.
 
-        levels: cosine of the codes. metric: whether they lie on one surface (see `metric`).
+        levels: cosine of the codes. metric: whether they lie on one surface (see `metric`). Any
+        number where either has no place.
         """
-        p, q = self.features[:, a], self.features[:, b]
         if self.kind == 'metric':
-            half = p.shape[2] // 2
-            far = torch.bmm(p.narrow(2, 0, half), q.narrow(2, half, half).mT)
-            far = torch.baddbmm(far, p.narrow(2, half, half), q.narrow(2, 0, half).mT)
-            # At least 1, or 0 where one is unknown, but for rounding.
-            known = None if self.complete else far > 0.5
-            near = far.clamp_(min=1).reciprocal_()
-            return (near, None) if known is None else (near.mul_(known), known)
-        near = torch.bmm(F.normalize(p, dim=-1), F.normalize(q, dim=-1).mT)
-        near = near.round_(decimals=LEVEL_DECIMALS)
-        if self.complete:
-            return near, None
-        return near, (self.weight[:, a, None] > 0) & (self.weight[:, None, b] > 0)
+            third = a.shape[2] // 3
+            far = torch.bmm(a.narrow(2, 0, 2 * third), b.narrow(2, third, 2 * third).mT)
+            # At least 1, but for rounding.
+            return far.clamp_(min=1).reciprocal_()
+        near = torch.bmm(F.normalize(a, dim=-1), F.normalize(b, dim=-1).mT)
+        return near.round_(decimals=LEVEL_DECIMALS)
 
     def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:
         """The same kind of tokens after a merge."""
@@ -88,5 +83,4 @@ def stack(tokens: list[SpatialTokens]) -> SpatialTokens:
         features=torch.cat([t.features for t in tokens]),
         weight=torch.cat([t.weight for t in tokens]),
         points=points,
-        complete=all(t.complete for t in tokens),
     )

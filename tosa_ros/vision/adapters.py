@@ -19,7 +19,7 @@ class Adapter:
     """A pre-norm transformer encoder seen as layers of attention and MLP.
 
     `attend` and `feed` are the layer's own two halves, residual and all; between them tokens
-    merge. `tap` calls back with the keys (B, T, heads, head_dim) of the layer's own projection.
+    merge. `tap` calls back with what the layer's key projection gave, and `keys` reads it.
     """
 
     names: tuple[str, ...] = ()
@@ -46,7 +46,11 @@ class Adapter:
 
     def tap(self, layer: nn.Module, listener: Callable[[Tensor], None]) -> Any:
         """Hooks the key projection; returns the hook's handle."""
-        return _tap_projection(layer.self_attn.k_proj, layer.self_attn.head_dim, listener)
+        return _tap(layer.self_attn.k_proj, listener)
+
+    def keys(self, layer: nn.Module, heard: Tensor) -> Tensor:
+        """Keys summed over heads, (B, T, head_dim): their directions are those of the mean."""
+        return heard.unflatten(-1, (-1, layer.self_attn.head_dim)).sum(dim=2)
 
 
 class Siglip(Adapter):
@@ -93,7 +97,10 @@ class Dinov2(Adapter):
         return layer.drop_path(layer.layer_scale2(layer.mlp(layer.norm2(x)))) + x
 
     def tap(self, layer: nn.Module, listener: Callable[[Tensor], None]) -> Any:
-        return _tap_projection(layer.attention.k_proj, layer.attention.head_dim, listener)
+        return _tap(layer.attention.k_proj, listener)
+
+    def keys(self, layer: nn.Module, heard: Tensor) -> Tensor:
+        return heard.unflatten(-1, (-1, layer.attention.head_dim)).sum(dim=2)
 
 
 class Timm(Adapter):
@@ -133,9 +140,10 @@ class Timm(Adapter):
 
     def tap(self, layer: nn.Module, listener: Callable[[Tensor], None]) -> Any:
         # k_norm is there (an identity where unused) and sees the keys as (B, heads, T, head_dim).
-        return layer.attn.k_norm.register_forward_hook(
-            lambda module, args, keys: listener(keys.transpose(1, 2))
-        )
+        return _tap(layer.attn.k_norm, listener)
+
+    def keys(self, layer: nn.Module, heard: Tensor) -> Tensor:
+        return heard.sum(dim=1)
 
 
 ADAPTERS = (Siglip, Siglip2, Clip, Dinov2, Timm)
@@ -173,9 +181,5 @@ def _inner(model: nn.Module) -> nn.Module:
     return getattr(model, 'vision_model', model)
 
 
-def _tap_projection(
-    projection: nn.Module, head_dim: int, listener: Callable[[Tensor], None]
-) -> Any:
-    return projection.register_forward_hook(
-        lambda module, args, keys: listener(keys.unflatten(-1, (-1, head_dim)))
-    )
+def _tap(projection: nn.Module, listener: Callable[[Tensor], None]) -> Any:
+    return projection.register_forward_hook(lambda module, args, keys: listener(keys))

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
-from tosa_ros.merging.rows import add_rows, flat
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.adapters import Adapter, adapter_for
 
@@ -86,7 +84,7 @@ class MergedEncoder:
             output = self.model(*args, **kwargs)
         finally:
             self._run.spatial = None
-        return self._result(spatial, output)
+        return self._result(output)
 
     def remove(self) -> None:
         """Gives the encoder back as it was."""
@@ -111,6 +109,9 @@ class MergedEncoder:
 
         def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if index == 0:
+                # Patches come as a transposed view of a convolution's output, and every sum of
+                # the residual stream would inherit that layout, which slows each of them down.
+                x = x.contiguous()
                 self._start(x)
             if run.merges:
                 _refuse_padding(args, kwargs)
@@ -130,18 +131,17 @@ class MergedEncoder:
         x = self.adapter.attend(layer, x, run.bias, **kwargs)
         remove = run.plan[index]
         if remove:
-            # Their sum over heads: as good as the mean, since only directions are compared.
             x, run.state = merge_layer(
                 self.method,
                 x,
-                run.keys.sum(dim=2),
+                self.adapter.keys(layer, run.heard),
                 run.state,
                 remove=remove,
                 layer=index,
                 layers=len(self._layers),
             )
             run.bias = run.state.bias(x.dtype) if self.method.proportional else None
-        run.keys = None
+        run.heard = None
         return self.adapter.feed(layer, x)
 
     def _start(self, x: Tensor) -> None:
@@ -157,22 +157,20 @@ class MergedEncoder:
         run.plan = self.method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
         run.bias = None
-        run.keys = None
-        run.state = MergeState.start(x, protected, spatial if self.method.spatial_aware else None)
+        run.heard = None
+        run.state = MergeState.start(x, protected, spatial, self.method.spatial_aware)
 
-    def _result(self, spatial: SpatialTokens | None, output: Any) -> MergedTokens:
+    def _result(self, output: Any) -> MergedTokens:
         run, protected = self._run, self.adapter.protected
         state, tokens = run.state, run.tokens
         run.state = run.tokens = run.bias = None
-        points = None if spatial is None or spatial.points is None else spatial.points
-        count = tokens.shape[1] - protected
         source = (state.source - protected).clamp(min=-1) if protected else state.source
         self.latest = MergedTokens(
             tokens=tokens[:, protected:],
             class_tokens=tokens[:, :protected],
             size=state.size[:, protected:],
             source=source,
-            xyz=None if points is None else mean_points(points, source, count),
+            xyz=state.xyz,
             output=output,
         )
         return self.latest
@@ -184,14 +182,14 @@ class _Run:
     spatial: SpatialTokens | None = None
     state: MergeState | None = None
     tokens: Tensor | None = None
-    keys: Tensor | None = None
+    heard: Tensor | None = None
     bias: Tensor | None = None
     plan: tuple[int, ...] | list[int] = ()
     merges = False
 
     def hear(self, keys: Tensor) -> None:
         if self.merges:
-            self.keys = keys
+            self.heard = keys
 
 
 def merge_tokens(model: nn.Module, method: MergingMethod) -> MergedEncoder:
@@ -201,18 +199,6 @@ def merge_tokens(model: nn.Module, method: MergingMethod) -> MergedEncoder:
     list. The tokens left after the last layer are round(keep * N) of N patches, in raster order.
     """
     return MergedEncoder(model, method)
-
-
-def mean_points(points: Tensor, source: Tensor, tokens: int) -> Tensor:
-    """Mean known point of each token: (B, N, 3) NaN unknown, source (B, N) -> (B, tokens, 3)."""
-    known = points.isfinite().all(dim=-1, keepdim=True)
-    rows = torch.cat([points.masked_fill(~known, 0.0), known.to(points.dtype)], dim=-1)
-    # Pruned patches count for a token behind the last.
-    sums = rows.new_zeros(len(points), tokens + 1, 4)
-    into = flat(source.where(source >= 0, tokens), tokens + 1)
-    sums = add_rows(sums, into, rows)[:, :tokens]
-    count = sums[..., 3:]
-    return sums[..., :3] / count.masked_fill(count == 0, float('nan'))
 
 
 def _refuse_padding(args: tuple, kwargs: dict) -> None:
