@@ -83,17 +83,17 @@ def bipartite_pairs(tokens, score, r, bonus=None):
 
 
 def spatial_energies(kind, tokens, r):
-    """Of those that may go: mean similarity to the targets, 0 to those without a place."""
+    """Of every token: mean similarity to the targets, 0 to those without a place."""
     energies = []
-    goers, targets = ([tokens[i] for i in side] for side in sides(len(tokens), r))
-    for a in goers:
+    goers, targets = sides(len(tokens), r)
+    for a in tokens:
         near = 0.0
         for b in targets:
-            if a['places'] and b['places']:
-                near += spatial_similarity(kind, a['places'], b['places'])
+            if a['places'] and tokens[b]['places']:
+                near += spatial_similarity(kind, a['places'], tokens[b]['places'])
         energies.append(near / len(targets))
     mean = sum(energies) / len(energies)
-    return [e if t['places'] else mean for e, t in zip(energies, goers, strict=True)]
+    return [energies[a] if tokens[a]['places'] else mean for a in goers]
 
 
 def energy_pairs(tokens, r, margin):

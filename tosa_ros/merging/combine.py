@@ -23,14 +23,13 @@ class Groups:
     """
 
     def __init__(self, match: Match, tokens: int) -> None:
-        removed, target = match
-        batch, r = removed.shape
-        stays = removed.new_ones(batch, tokens).scatter_(1, removed, 0)
-        kept = stays.argsort(dim=1, descending=True, stable=True).narrow(1, 0, tokens - r)
-        slot = stays.cumsum(dim=1).sub_(1)
+        removed, target, kept = match
+        left = kept.shape[1]
+        place = torch.arange(left, device=kept.device).expand_as(kept)
+        slot = kept.new_empty(len(kept), tokens).scatter_(1, kept, place)
         into = slot.gather(1, target)
         self.slot = slot.scatter_(1, removed, into)
-        self.kept, self.into = flat(kept, tokens), flat(into, tokens - r)
+        self.kept, self.into = flat(kept, tokens), flat(into, left)
         self.removed, self.target = flat(removed, tokens), flat(target, tokens)
 
     def total(self, sums: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,39 +18,24 @@ from tosa_ros.merging.rows import flat, take
 class Match(NamedTuple):
     """`removed[b, i]` is fused into (or, when pruning, represented by) `target[b, i]`.
 
-    Both are (B, r) int64 positions among the patch tokens of the layer. No token is both removed
-    and a target; several may share a target.
+    removed, target (B, r), kept (B, T - r): int64 positions among the T patch tokens of the layer.
+    No token is both removed and a target; several may share a target. kept: all that are not
+    removed, in rising order.
     """
 
     removed: Tensor
     target: Tensor
+    kept: Tensor
 
 
-class Sides:
-    """The two sides of a bipartite matching of T tokens, r of which go.
+def targets(tokens: int, r: int) -> slice:
+    """Which of T tokens are targets, where r go: the others may go, each into its best target.
 
-    Every `step`-th token is a target (B); any other (A) may go. The papers' step is 2: half and
-    half. Where a third or more must go, targets are fewer, half of the tokens that stay: else
-    nearly every A would have to go, and which of them are alike would hardly count.
+    Every second one, as in the papers; where a third or more must go, fewer, half of the tokens
+    that stay: else nearly every other would have to go, and what is alike would hardly count.
     """
-
-    def __init__(self, tokens: int, r: int, device: torch.device) -> None:
-        self.step = max(2, min(2 * tokens // (tokens - r), tokens))
-        self.b = slice(self.step - 1, None, self.step)
-        self.a: slice | Tensor = slice(0, None, 2)
-        if self.step > 2:
-            index = torch.arange(tokens - tokens // self.step, device=device)
-            self.a = index + index // (self.step - 1)
-
-    def of(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of x (B, T, C) of either side: (B, T - T // step, C), (B, T // step, C)."""
-        a = x[:, self.a] if self.step == 2 else x.index_select(1, self.a)
-        return a, x[:, self.b]
-
-    def match(self, a: Tensor, b: Tensor) -> Match:
-        """Match of the a-th of A and the b-th of B, (B, r) int64 both."""
-        removed = 2 * a if self.step == 2 else self.a.take(a)
-        return Match(removed, b * self.step + (self.step - 1))
+    step = max(2, min(2 * tokens // (tokens - r), tokens))
+    return slice(step - 1, None, step)
 
 
 def unit_rows(x: Tensor) -> Tensor:
@@ -59,42 +44,44 @@ def unit_rows(x: Tensor) -> Tensor:
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=1e-12)
 
 
-def cosine(keys: Tensor, sides: Sides) -> Tensor:
-    """Cosine similarity of A to B: keys (B, T, C) -> (B, |A|, |B|) float32."""
-    a, b = sides.of(unit_rows(keys))
-    return torch.bmm(a, b.mT)
+def cosine(keys: Tensor, to: slice) -> Tensor:
+    """Cosine similarity of all rows to some: keys (B, T, C) -> (B, T, K) float32."""
+    unit = unit_rows(keys)
+    return torch.bmm(unit, unit[:, to].mT)
 
 
-def match_bipartite(scores: Tensor, sides: Sides, r: int, bonus: Tensor | None = None) -> Match:
+def match_bipartite(scores: Tensor, to: slice, r: int, bonus: Tensor | None = None) -> Match:
     """Bipartite soft matching (ToMe, arXiv 2210.09461).
 
-    scores (B, |A|, |B|). Every A picks its best B (the first of equals); the r strongest pairs are
-    matched (the first of equals, in token order). bonus (B, |A|) is added to the strength of A's
-    pairs.
+    scores (B, T, K): of every token to the targets, which are the tokens `to`. All but the targets
+    pick their best one (the first of equals); the r strongest pairs are matched (the first of
+    equals, in token order). bonus (B, T) is added to the strength of a token's pairs.
     """
-    strength = scores.amax(dim=-1)
+    strength, best = scores.max(dim=2)
     strength = strength if bonus is None else strength.add_(bonus)
-    strongest = strength.argsort(dim=-1, descending=True, stable=True).narrow(1, 0, r)
-    # Finding the partner costs more than the rest, so only those that are used are found.
-    partner = take(scores, flat(strongest, scores.shape[1])).argmax(dim=-1)
-    return sides.match(strongest, partner)
+    strength[:, to] = float('-inf')
+    order = strength.argsort(dim=1, descending=True, stable=True)
+    removed, kept = order.narrow(1, 0, r), order.narrow(1, r, order.shape[1] - r)
+    target = best.gather(1, removed).mul_(to.step).add_(to.start)
+    return Match(removed, target, kept.sort(dim=1).values)
 
 
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:
     """PiToMe's matching: E_i = mean_j ELU(cos(k_i, k_j) - margin), high = redundant.
 
-    keys (B, T, C). The 2r tokens of highest energy, or all where there are fewer, are split by
-    falling energy into two sides, alternately but for where all are; the first r of A are matched
-    with their best B. The other tokens are protected.
+    keys (B, T, C). The 2r tokens of highest energy are split alternately, by falling energy; each
+    of one half goes into its best of the other, and all others are protected. Where there are
+    less than 2r, all tokens are split as by `targets`, and the first r of the others go.
     """
-    unit = unit_rows(keys)
     tokens = keys.shape[1]
+    unit = unit_rows(keys)
     energy = F.elu(torch.bmm(unit, unit.mT).sub_(margin), inplace=True).mean(dim=-1)
-    order = energy.argsort(dim=-1, descending=True, stable=True)
-    if 2 * r <= tokens:
-        a, b = order[:, : 2 * r : 2], order[:, 1 : 2 * r : 2]
-    else:
-        a, b = (side.squeeze(2) for side in Sides(tokens, r, keys.device).of(order.unsqueeze(2)))
-        a = a[:, :r]
+    order = energy.argsort(dim=1, descending=True, stable=True)
+    step = 2 if 2 * r <= tokens else targets(tokens, r).step
+    place = torch.arange(r, device=keys.device)
+    a = order.index_select(1, place + place // (step - 1))
+    b = order[:, step - 1 : min(2 * r, tokens) : step]
     scores = torch.bmm(take(unit, flat(a, tokens)), take(unit, flat(b, tokens)).mT)
-    return Match(removed=a, target=b.gather(1, scores.argmax(dim=-1)))
+    stays = torch.ones_like(order).scatter_(1, a, 0)
+    kept = stays.argsort(dim=1, descending=True, stable=True).narrow(1, 0, tokens - r)
+    return Match(a, b.gather(1, scores.argmax(dim=-1)), kept)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, Sides, cosine, match_bipartite, match_energy
+from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy, targets
 from tosa_ros.merging.schedule import (
     MergeAt,
     RemovalSpec,
@@ -112,8 +112,8 @@ class ToMe(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        sides = Sides(keys.shape[1], r, keys.device)
-        return match_bipartite(cosine(keys, sides), sides, r)
+        to = targets(keys.shape[1], r)
+        return match_bipartite(cosine(keys, to), to, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +153,8 @@ class ToSA(MergingMethod):
         intrinsics, else levels.
     length_scale_m: of the metric kernel, metres (see `spatial.metric`).
     energy: with metric spatial tokens, the pairs that merge are those of the highest score +
-        energy * (mean spatial similarity of their even token to all odd ones, 0 to those without
-        depth; an even token without depth has the mean of all): large surfaces first, small
+        energy * (mean spatial similarity of the token that goes to all targets, 0 to those
+        without depth; a token without depth has the mean of all): large surfaces first, small
         things last, as in PiToMe, but by geometry. 0 is the paper's order.
     """
 
@@ -182,19 +182,21 @@ class ToSA(MergingMethod):
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
-        sides = Sides(keys.shape[1], r, keys.device)
-        scores = cosine(keys, sides)
+        to = targets(keys.shape[1], r)
+        scores = cosine(keys, to)
         if spatial is None:
-            return match_bipartite(scores, sides, r)
-        near = spatial.similarity(*sides.of(spatial.features))
-        a_known, b_known = sides.of(spatial.known)
+            return match_bipartite(scores, to, r)
+        near, known = spatial.similarity(to), spatial.known
         energy = None
         if self.energy and spatial.kind == 'metric':
-            energy = torch.bmm(near, b_known * (self.energy / b_known.shape[1])).mul_(a_known)
-            energy = energy.mean(dim=1, keepdim=True).lerp(energy, a_known).squeeze(2)
+            energy = torch.bmm(near, known[:, to] * (self.energy / near.shape[2]))
+            # What has no place has the mean energy, to which it adds nothing itself.
+            mean = torch.bmm(known.mT, energy) / near.shape[1]
+            energy = torch.lerp(mean, energy, known).squeeze(2)
         alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-        both_known = torch.mul(a_known * (1 - alpha), b_known.mT)
-        return match_bipartite(torch.lerp(scores, near, both_known), sides, r, energy)
+        # Keys alone where either has no place.
+        weight = torch.mul(known * (1 - alpha), known[:, to].mT)
+        return match_bipartite(torch.lerp(scores, near, weight), to, r, energy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ MERGE_AT = ('few', 'every')
 # 'few': the most that one merge takes of the tokens, and the share of the layers, from the first,
 # over which merges are spread.
 TAKES = 0.4
-SPREAD = 0.9
+SPREAD = 0.85
 
 
 def check_keep(keep: float) -> None:

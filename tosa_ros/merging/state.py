@@ -150,7 +150,7 @@ def merge_layer(
     patches = keys[:, protected:] if protected else keys
     match = method.match(patches, remove, layer=layer, layers=layers, spatial=state.spatial)
     if protected:
-        match = Match(match.removed + protected, match.target + protected)
+        match = _behind(match, protected)
     groups = Groups(match, x.shape[1])
     if prunes:
         sums, x = take(state.sums, groups.kept), take(x, groups.kept)
@@ -158,6 +158,13 @@ def merge_layer(
         sums, share = groups.total(state.sums)
         x = method.fuse(x, share, groups)
     return x, state.after(groups, sums, prunes)
+
+
+def _behind(match: Match, protected: int) -> Match:
+    """The match as positions among all tokens, of which the first `protected` are kept."""
+    removed, target, kept = (places + protected for places in match)
+    first = torch.arange(protected, device=kept.device).expand(len(kept), -1)
+    return Match(removed, target, torch.cat([first, kept], dim=1))
 
 
 def unmerge(tokens: Tensor, source: Tensor, fill: float = float('nan')) -> Tensor:

@@ -36,12 +36,12 @@ class SpatialTokens:
         """(B, T, 1) float32: 1 for tokens that have a place, 0 for others."""
         return self.weight.clamp(max=1).unsqueeze(2)
 
-    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        """Of rows a of the features to rows b: (B, Ta, C), (B, Tb, C) -> (B, Ta, Tb) float32.
+    def similarity(self, to: slice) -> Tensor:
+        """Similarity of all T tokens to some, (B, T, K) float32; anything where one has no place.
 
-        levels: cosine of the codes. metric: whether they lie on one surface (see `metric`). Any
-        number where either has no place.
+        levels: cosine of the codes. metric: whether they lie on one surface (see `metric`).
         """
+        a, b = self.features, self.features[:, to]
         if self.kind == 'metric':
             third = a.shape[2] // 3
             far = torch.bmm(a.narrow(2, 0, 2 * third), b.narrow(2, third, 2 * third).mT)
