@@ -17,10 +17,7 @@ MergeAt = str | Sequence[int]
 
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
 MERGE_AT = ('few', 'every')
-# 'few': the most that one merge takes of the tokens, and the share of the layers, from the first,
-# over which merges are spread.
-TAKES = 0.4
-SPREAD = 0.85
+TAKES = 0.4  # 'few': the most that one merge takes of the tokens, where there are layers enough
 
 
 def check_keep(keep: float) -> None:
@@ -42,7 +39,7 @@ def removals(
 
     With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
     removes as many. 'few': as few merges as can be of which none takes more than TAKES of the
-    tokens, spread evenly. A list: the layers that merge. In the last two, every merge takes the
+    tokens, spread over the layers. A list: the layers that merge. In the last two, every merge takes the
     same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
@@ -71,11 +68,13 @@ def removals(
 
 
 def _few(keep: float, layers: int) -> list[int]:
-    """Layers that merge; with few layers, fewer merges that take more."""
-    room = max(1, int(SPREAD * layers))
+    """Layers that merge, spread evenly: half a step behind the first layer, a whole one before
+    the end. Never the first layer, whose keys have seen no other patch."""
     # Rounded first: 0.36 is two merges that take 0.4, whatever its logarithm's last bit.
-    merges = min(math.ceil(round(math.log(keep) / math.log(1 - TAKES), 6)), room)
-    return [int((i + 0.5) * SPREAD * layers / merges) for i in range(merges)]
+    wanted = math.ceil(round(math.log(keep) / math.log(1 - TAKES), 6))
+    merges = min(wanted, max(1, layers - 1))
+    step = layers / (merges + 0.5)
+    return [min(max(i + 1, int((i + 0.5) * step)), layers - 1) for i in range(merges)]
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:
