@@ -39,8 +39,8 @@ def removals(
 
     With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
     removes as many. 'few': as few merges as can be of which none takes more than TAKES of the
-    tokens, spread over the layers. A list: the layers that merge. In the last two, every merge takes the
-    same share of the tokens that are left.
+    tokens, spread over the layers. A list: the layers that merge. In the last two, every merge
+    takes the same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
     most half of what it has, as in the papers.
