@@ -55,7 +55,7 @@ class MergeState:
             columns += [spatial.points.narrow(2, 2, 1).isfinite(), spatial.points.nan_to_num(0.0)]
         if spatial is not None and match:
             columns += [spatial.weight.unsqueeze(2), spatial.features]
-        if columns and protected:
+        if protected:
             columns = [F.pad(column, (0, 0, protected, 0)) for column in columns]
         sums = torch.cat([sums, *columns], dim=2) if columns else sums
         source = torch.arange(protected, tokens, device=x.device).expand(batch, -1)

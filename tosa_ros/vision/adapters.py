@@ -44,13 +44,17 @@ class Adapter:
         """x + mlp(x)."""
         return x + layer.mlp(layer.layer_norm2(x))
 
+    def attention(self, layer: nn.Module) -> nn.Module:
+        """The layer's attention, which has `k_proj` and `head_dim`."""
+        return layer.self_attn
+
     def tap(self, layer: nn.Module, listener: Callable[[Tensor], None]) -> Any:
         """Hooks the key projection; returns the hook's handle."""
-        return _tap(layer.self_attn.k_proj, listener)
+        return _tap(self.attention(layer).k_proj, listener)
 
     def keys(self, layer: nn.Module, heard: Tensor) -> Tensor:
         """Keys summed over heads, (B, T, head_dim): their directions are those of the mean."""
-        return heard.unflatten(-1, (-1, layer.self_attn.head_dim)).sum(dim=2)
+        return heard.unflatten(-1, (-1, self.attention(layer).head_dim)).sum(dim=2)
 
 
 class Siglip(Adapter):
@@ -96,11 +100,8 @@ class Dinov2(Adapter):
     def feed(self, layer: nn.Module, x: Tensor) -> Tensor:
         return layer.drop_path(layer.layer_scale2(layer.mlp(layer.norm2(x)))) + x
 
-    def tap(self, layer: nn.Module, listener: Callable[[Tensor], None]) -> Any:
-        return _tap(layer.attention.k_proj, listener)
-
-    def keys(self, layer: nn.Module, heard: Tensor) -> Tensor:
-        return heard.unflatten(-1, (-1, layer.attention.head_dim)).sum(dim=2)
+    def attention(self, layer: nn.Module) -> nn.Module:
+        return layer.attention
 
 
 class Timm(Adapter):
