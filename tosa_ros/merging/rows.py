@@ -30,7 +30,7 @@ def add_rows(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     Values of one row add up. The result is the same on every run: `index_add_` is on a CPU; on a
     GPU it is not, and `index_put_`, which sorts the indices first, takes its place.
     """
-    if x.is_cuda:
+    if x.device.type != 'cpu':
         x.view(-1, x.shape[-1]).index_put_((rows,), values.flatten(0, 1), accumulate=True)
     elif len(x) == 1:
         x.index_add_(1, rows, values)

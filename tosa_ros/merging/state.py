@@ -94,7 +94,7 @@ class MergeState:
         float32 on a CPU, whose kernel takes it at no cost; of `dtype` on a GPU, which wants that.
         """
         log = self.size.log()
-        log = log.to(dtype) if log.is_cuda else log
+        log = log if log.device.type == 'cpu' else log.to(dtype)
         return log.view(len(log), 1, 1, -1)
 
     def after(self, groups: Groups, sums: Tensor, prunes: bool) -> MergeState:
