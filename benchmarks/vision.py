@@ -4,14 +4,14 @@
 
 speedup: unmerged time / this time, median over turns. bound: what it would be if time were
 arithmetic, FLOPs(unmerged) / FLOPs(this). overhead: time beyond a tower whose tokens are cut off
-instead of merged, as a share of that tower's time.
+instead of merged, as a share of that tower's time. Only contenders that merge in the same layers
+take turns: a robot runs one tower over and over, and its caches are warm.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import alternate, parser, ratio, report, setup
+from benchmarks.measuring import Run, alternate, parser, ratio, report, setup
 from benchmarks.towers import NAMES, pixels, spatial, tower, twin
 from tosa_ros.evaluation.arithmetic import flops
 from tosa_ros.merging import METHODS as MERGING
@@ -27,17 +27,15 @@ from tosa_ros.merging import ToMe, ToSA
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
-# Each with the free one that removes as many tokens in the same layers.
-METHODS = {
-    'cut': 'cut',
-    'tome': 'cut',
-    'tosa': 'cut',
-    'cut-every': 'cut-every',
-    'plain-tome': 'cut-every',
-    'published-tosa': 'cut-every',
-    'tome-every': 'cut-every',
-    'tosa-every': 'cut-every',
-}
+COMPILED = ', compiled'
+# What takes turns with the unmerged tower: what merges in the same layers, and first of each what
+# removes as many tokens there for nothing.
+GROUPS = (
+    ('cut', 'tome', 'tosa'),
+    ('cut-every', 'plain-tome', 'published-tosa', 'tome-every', 'tosa-every'),
+)
+METHODS = tuple(method for group in GROUPS for method in group)
+Runs = dict[tuple[str, float], Run]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,37 +67,41 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
     image = pixels(model, args.batch)
     places = spatial(model, args.batch)
 
-    def contender(method: str, keep: float) -> Callable[[], Any]:
+    def contender(method: str, keep: float) -> Run:
         return merged(twin(model), method, keep, image, places)
 
-    runs = {(UNMERGED, 1.0): lambda: model(pixel_values=image)}
-    runs |= {(m, keep): contender(m, keep) for keep in args.keeps for m in args.methods}
-    work = {key: flops(run) for key, run in runs.items()}
+    def row(key: tuple[str, float], ms: float, **figures: float | None) -> dict:
+        facts = {'tower': name, 'method': key[0], 'keep': key[1], 'dtype': dtype}
+        return {**facts, 'batch': args.batch, 'ms': ms, **figures}
+
+    def alone() -> Any:
+        return model(pixel_values=image)
+
+    groups: list[Runs] = [
+        {(method, keep): contender(method, keep) for method in group if method in args.methods}
+        for keep in args.keeps
+        for group in GROUPS
+    ]
     if args.compile:
-        runs |= compiled(model, args, image, places)
-    times = alternate(runs, args.repeats, args.device, args.seconds)
-    rows = []
-    for key in runs:
-        method, keep = key
-        done = work.get((method.removesuffix(', compiled'), keep))
-        free = (METHODS.get(method), keep)
-        rows.append(
-            {
-                'tower': name,
-                'method': method,
-                'keep': keep,
-                'dtype': dtype,
-                'batch': args.batch,
-                'ms': median(times[key]),
-                'speedup': ratio(times, (UNMERGED, 1.0), key),
-                'bound': work[UNMERGED, 1.0] / done,
-                'overhead': ratio(times, key, free) - 1 if free in times else None,
-            }
-        )
-    return rows
+        groups.append(compiled(model, args, image, places))
+    groups = [group for group in groups if group]
+    full, unmerged, rows = flops(alone), [], []
+    for group in groups:
+        runs = {(UNMERGED, 1.0): alone} | group
+        times = alternate(runs, args.repeats, args.device, args.seconds / len(groups))
+        unmerged += times[UNMERGED, 1.0]
+        free = next((key for key in group if key[0].startswith('cut')), None)
+        for key in group:
+            method = key[0].removesuffix(COMPILED)
+            work = full if method == UNMERGED else flops(contender(method, key[1]))
+            speedup = ratio(times, (UNMERGED, 1.0), key)
+            overhead = ratio(times, key, free) - 1 if free else None
+            figures = {'speedup': speedup, 'bound': full / work, 'overhead': overhead}
+            rows.append(row(key, median(times[key]), **figures))
+    return [row((UNMERGED, 1.0), median(unmerged), speedup=1.0, bound=1.0), *rows]
 
 
-def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) -> Callable:
+def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) -> Run:
     """One call of the tower with this way of merging put into it."""
     way, every, _ = method.partition('-every')
     settings = {'keep': keep, 'merge_at': 'every' if every else 'few'}
@@ -115,17 +117,17 @@ def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) 
     return lambda: model(pixel_values=image)
 
 
-def compiled(model: nn.Module, args: argparse.Namespace, image: Any, places: Any) -> dict:
+def compiled(model: nn.Module, args: argparse.Namespace, image: Any, places: Any) -> Runs:
     """Unmerged and ToSA under torch.compile, without graph breaks; with CUDA graphs on a GPU."""
     mode = 'reduce-overhead' if args.device.startswith('cuda') else None
     # Every handle is its own graph: more of them than the compiler expects of one model.
     torch._dynamo.config.recompile_limit = 64
     alone = torch.compile(twin(model), mode=mode, fullgraph=True)
-    runs = {(f'{UNMERGED}, compiled', 1.0): lambda: alone(pixel_values=image)}
+    runs = {(UNMERGED + COMPILED, 1.0): lambda: alone(pixel_values=image)}
     for keep in args.keeps:
         handle = merge_tokens(twin(model), ToSA(keep=keep))
         handle.model = torch.compile(handle.model, mode=mode, fullgraph=True)
-        runs['tosa, compiled', keep] = lambda handle=handle: handle(
+        runs['tosa' + COMPILED, keep] = lambda handle=handle: handle(
             pixel_values=image, spatial=places
         )
     return runs

@@ -1,7 +1,6 @@
 """Fusing matched tokens: size-weighted average, MLERP, and the positions both need.
 
-Second half of a merge. Only the rows that take part are computed; every other row is copied
-untouched.
+Second half of a merge. A token that nothing is fused into is multiplied by 1, and so unchanged.
 """
 
 from __future__ import annotations
@@ -10,61 +9,67 @@ import torch
 from torch import Tensor
 
 from tosa_ros.merging.matching import Match
-from tosa_ros.merging.rows import add_rows, flat, put_rows, take
+from tosa_ros.merging.rows import add_rows, flat, take
 
 
 class Groups:
     """A match of r among T tokens turned into positions.
 
-    kept (B * (T - r),): rows that stay, in their order.
-    removed (B * r,), target (B * r,): rows as in the match.
-    into (B * r,): the targets' rows after the merge.
-    slot (B, T): where each token's content is after the merge, within its sample.
+    order (B * T,): rows of those that stay, in their order, then of those that are removed.
+    goes (B * T,): the row after the merge of each in that order; into (B * r,): of the removed.
+    slot (B, T): the row of each token after the merge, within its sample. removed (B, r): the
+    match's.
+    left: how many stay, T - r.
     """
 
     def __init__(self, match: Match, tokens: int) -> None:
         removed, target, kept = match
-        left = kept.shape[1]
-        place = torch.arange(left, device=kept.device).expand_as(kept)
-        slot = kept.new_empty(len(kept), tokens).scatter_(1, kept, place)
-        into = slot.gather(1, target)
-        self.slot = slot.scatter_(1, removed, into)
-        self.kept, self.into = flat(kept, tokens), flat(into, left)
-        self.removed, self.target = flat(removed, tokens), flat(target, tokens)
+        order = torch.cat([kept, removed], dim=1)
+        place = order.argsort(dim=1)
+        into = place.gather(1, target)
+        self.left, self.removed = kept.shape[1], removed
+        stays = torch.arange(self.left, device=kept.device).expand_as(kept)
+        goes = torch.cat([stays, into], dim=1)
+        self.slot = goes.gather(1, place)
+        self.order, self.goes = flat(order, tokens), flat(goes, self.left)
+        self.into = flat(into, self.left)
+
+    def kept(self, x: Tensor) -> Tensor:
+        """Rows that stay, nothing fused: (B, T, C) -> (B, T - r, C)."""
+        return take(x, self.order).narrow(1, 0, self.left).contiguous()
+
+    def added(self, rows: Tensor) -> Tensor:
+        """Rows (B, T, C) in `order`, changed in place: those removed added to their targets'."""
+        removed = rows.narrow(1, self.left, rows.shape[1] - self.left)
+        return add_rows(rows.narrow(1, 0, self.left).contiguous(), self.into, removed)
 
     def total(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of each group's rows: (B, T, C) -> (B, T - r, C).
 
-        Also the share (B, r, 1) that each removed row has in its group's first column.
+        Also the share (B, T, 1) that each row, in `order`, has in its group's first column.
         """
-        moved = take(sums, self.removed)
-        total = add_rows(take(sums, self.kept), self.into, moved)
-        return total, moved.narrow(2, 0, 1) / take(total, self.into).narrow(2, 0, 1)
+        rows = take(sums, self.order)
+        own = rows.narrow(2, 0, 1).clone()
+        total = self.added(rows)
+        return total, own / take(total.narrow(2, 0, 1), self.goes)
 
 
 def average(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
     """Size-weighted average (ToMe): (B, T, D) -> (B, T - r, D).
 
-    share (B, r, 1) float32: the part of its group's size that each removed token has.
+    share (B, T, 1) float32: the part of its group's size that each token has, in `groups.order`.
     """
-    # Differences from the target: equal tokens fuse without rounding. Summed in float32, as a
-    # group may be large and would be rounded once for every token of it.
-    moved = torch.sub(take(x, groups.removed).float(), take(x, groups.target)).mul_(share)
-    return add_rows(take(x, groups.kept).float(), groups.into, moved).to(x.dtype)
+    # Summed in float32, as a group may be large and would be rounded once for every token of it.
+    return groups.added(take(x, groups.order).float().mul_(share)).to(x.dtype)
 
 
 def mlerp(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
     """MLERP (ToFu, arXiv 2312.01026): direction of the mean, the largest norm of the group.
 
-    (B, T, D), share (B, r, 1) -> (B, T - r, D). A mean of length zero stays zero.
+    (B, T, D), share (B, T, 1) -> (B, T - r, D). A mean of length zero stays zero.
     """
-    fused = average(x, share, groups)
-    mean = take(fused, groups.into).float()
-    norms = [
-        take(x, rows).float().norm(dim=-1).flatten() for rows in (groups.target, groups.removed)
-    ]
-    largest = mean.new_zeros(len(groups.kept)).scatter_(0, groups.into, norms[0])
-    largest.scatter_reduce_(0, groups.into, norms[1], 'amax')
+    mean = average(x, share, groups).float()
+    norms = take(x, groups.order).float().norm(dim=-1).flatten()
+    largest = norms.new_zeros(len(x) * groups.left).scatter_reduce_(0, groups.goes, norms, 'amax')
     length = mean.norm(dim=-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
-    scale = largest.gather(0, groups.into).view_as(length) / length
-    return put_rows(fused, groups.into, (mean * scale).to(x.dtype))
+    return (mean * (largest.view_as(length) / length)).to(x.dtype)

@@ -59,7 +59,7 @@ def match_bipartite(scores: Tensor, to: slice, r: int, bonus: Tensor | None = No
     """
     strength, best = scores.max(dim=2)
     strength = strength if bonus is None else strength.add_(bonus)
-    strength[:, to] = float('-inf')
+    strength[:, to].fill_(float('-inf'))
     order = strength.argsort(dim=1, descending=True, stable=True)
     removed, kept = order.narrow(1, 0, r), order.narrow(1, r, order.shape[1] - r)
     target = best.gather(1, removed).mul_(to.step).add_(to.start)

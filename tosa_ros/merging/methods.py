@@ -83,7 +83,7 @@ class MergingMethod:
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         """Tokens after the merge: (B, T, D) -> (B, T - r, D).
 
-        share (B, r, 1): the part of its group's size that each removed token has.
+        share (B, T, 1): the part of its group's size that each token has, in `groups.order`.
         """
         return average(x, share, groups)
 

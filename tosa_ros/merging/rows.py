@@ -37,9 +37,3 @@ def add_rows(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     else:
         x.view(-1, x.shape[-1]).index_add_(0, rows, values.flatten(0, 1))
     return x
-
-
-def put_rows(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
-    """x (B, T, D), contiguous, with values (B, K, D) written in place at its rows."""
-    x.view(-1, x.shape[-1]).index_copy_(0, rows, values.flatten(0, 1))
-    return x

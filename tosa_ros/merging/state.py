@@ -52,7 +52,8 @@ class MergeState:
         points = spatial is not None and spatial.points is not None
         columns = []
         if points:
-            columns += [spatial.points.narrow(2, 2, 1).isfinite(), spatial.points.nan_to_num(0.0)]
+            depth = spatial.points.narrow(2, 2, 1)
+            columns += [depth == depth, spatial.points.nan_to_num(0.0)]
         if spatial is not None and match:
             columns += [spatial.weight.unsqueeze(2), spatial.features]
         if protected:
@@ -101,7 +102,7 @@ class MergeState:
         """State after a merge of these groups; `sums` as they are then."""
         slot = groups.slot
         if prunes:
-            slot = slot.flatten().index_fill(0, groups.removed, -1).view_as(slot)
+            slot = slot.scatter(1, groups.removed, -1)
         if self.pruned:
             source = slot.gather(1, self.source.clamp(min=0)).where(self.source >= 0, -1)
         else:
@@ -120,8 +121,9 @@ class MergeState:
         if self.protected:
             first[:, : self.protected] = -1
         order = first.narrow(1, 0, tokens).argsort(dim=1, stable=True)
-        rank = torch.full_like(first, -1)
-        rank.scatter_(1, order, torch.arange(tokens, device=x.device).expand(batch, -1))
+        rank = order.argsort(dim=1)
+        if self.pruned:
+            rank = F.pad(rank, (0, 1), value=-1)
         rows = flat(order, tokens)
         source = rank.gather(1, slot)
         return take(x, rows), replace(self, sums=take(self.sums, rows), source=source)
@@ -153,7 +155,7 @@ def merge_layer(
         match = _behind(match, protected)
     groups = Groups(match, x.shape[1])
     if prunes:
-        sums, x = take(state.sums, groups.kept), take(x, groups.kept)
+        sums, x = groups.kept(state.sums), groups.kept(x)
     else:
         sums, share = groups.total(state.sums)
         x = method.fuse(x, share, groups)
