@@ -4,8 +4,8 @@
 
 speedup: unmerged time / this time, median over turns. bound: what it would be if time were
 arithmetic, FLOPs(unmerged) / FLOPs(this). overhead: time beyond a tower whose tokens are cut off
-instead of merged, as a share of that tower's time. Only contenders that merge in the same layers
-take turns: a robot runs one tower over and over, and its caches are warm.
+instead of merged, as a share of that tower's time. Contenders that merge in the same layers take
+turns.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import attention, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import MIN_TURNS, alternate, put_into, ratio, table
+from benchmarks.measuring import BRIEF_MS, MIN_TURNS, alternate, put_into, ratio, table
 from benchmarks.towers import pixels, spatial, tower, twin
 from tosa_ros.evaluation.arithmetic import flops
 from tosa_ros.merging import ToMe
@@ -42,8 +43,12 @@ def test_every_choice_of_attention_computes_the_same():
 def test_contenders_take_turns_and_ratios_are_within_a_turn():
     seen = []
     times = alternate({name: lambda name=name: seen.append(name) for name in 'abc'}, 3)
-    assert ''.join(seen) == 'abcabcbcacab'
+    # Two of each that do not count, then turns, in which the first of two does not.
+    assert ''.join(seen) == 'abcabc' + 'aabbcc' + 'bbccaa' + 'ccaabb'
     assert [len(t) for t in times.values()] == [3, 3, 3]
+    slow = {'a': lambda: (seen.append('s'), sleep(1.2e-3 * BRIEF_MS))}
+    assert len(alternate(slow, 1)['a']) == 1
+    assert seen.count('s') == 3
     timed = alternate({'a': lambda: None}, 50, seconds=0)
     assert len(timed['a']) == MIN_TURNS
     assert ratio({'x': [2, 8, 100], 'y': [1, 2, 100]}, 'x', 'y') == 2

@@ -233,7 +233,7 @@ def test_r_schedules(r, expected):
 
 @pytest.mark.parametrize(
     ('keep', 'layers', 'merging'),
-    [(0.25, 12, 3), (0.25, 26, 3), (0.1, 12, 5), (0.5, 12, 2), (0.61, 12, 1), (0.1, 3, 2)],
+    [(0.25, 12, 3), (0.25, 26, 3), (0.1, 12, 4), (0.5, 12, 2), (0.55, 12, 1), (0.1, 3, 2)],
 )
 def test_few_merges_take_equal_shares_and_meet_keep(keep, layers, merging):
     tokens = 1000

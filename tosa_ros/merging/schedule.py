@@ -17,7 +17,7 @@ MergeAt = str | Sequence[int]
 
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
 MERGE_AT = ('few', 'every')
-TAKES = 0.4  # 'few': the most that one merge takes of the tokens, where there are layers enough
+TAKES = 0.45  # 'few': the most that one merge takes of the tokens, where there are layers enough
 
 
 def check_keep(keep: float) -> None:
@@ -70,7 +70,7 @@ def removals(
 def _few(keep: float, layers: int) -> list[int]:
     """Layers that merge, spread evenly: half a step behind the first layer, a whole one before
     the end. Never the first layer, whose keys have seen no other patch."""
-    # Rounded first: 0.36 is two merges that take 0.4, whatever its logarithm's last bit.
+    # Rounded first: 0.55 is one merge that takes 0.45, whatever its logarithm's last bit.
     wanted = math.ceil(round(math.log(keep) / math.log(1 - TAKES), 6))
     merges = min(wanted, max(1, layers - 1))
     step = layers / (merges + 0.5)
