@@ -119,7 +119,7 @@ class MergeState:
         first = number.new_full((batch, tokens + 1), patches)
         first.scatter_reduce_(1, slot, number, 'amin')
         if self.protected:
-            first[:, : self.protected] = -1
+            first.narrow(1, 0, self.protected).fill_(-1)
         order = first.narrow(1, 0, tokens).argsort(dim=1, stable=True)
         rank = order.argsort(dim=1)
         if self.pruned:
