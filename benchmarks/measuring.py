@@ -100,6 +100,11 @@ def parser(doc: str, repeats: int) -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> None:
+    """Threads, clock and seed; ends with a message where there is no such device."""
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise SystemExit(f'--device {args.device}: {str(error).splitlines()[0]}') from error
     if args.cpu_time:
         clock.now = time.process_time
         args.threads = 1
@@ -109,7 +114,12 @@ def setup(args: argparse.Namespace) -> None:
 
 
 def report(name: str, args: argparse.Namespace, rows: list[dict], **extra: Any) -> None:
-    """Prints rows as --json or as a table, and writes what --out and --doc ask for."""
+    """Prints rows as --json or as a table, and writes what --out and --doc ask for.
+
+    Beside a CPU's table, `name`, a document may have one of another device, such as `name-cuda`.
+    """
+    device = torch.device(args.device).type
+    name = name if device == 'cpu' else f'{name}-{device}'
     where = machine() + (', processor time' if args.cpu_time else '')
     result = {'benchmark': name, 'machine': where, **extra, 'rows': rows}
     text = json.dumps(result, indent=1)

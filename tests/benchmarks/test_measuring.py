@@ -15,7 +15,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import attention, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
-from benchmarks.measuring import BRIEF_MS, MIN_TURNS, alternate, put_into, ratio, table
+from benchmarks.measuring import (
+    BRIEF_MS,
+    MIN_TURNS,
+    alternate,
+    parser,
+    put_into,
+    ratio,
+    report,
+    table,
+)
 from benchmarks.towers import pixels, spatial, tower, twin
 from tosa_ros.evaluation.arithmetic import flops
 from tosa_ros.merging import ToMe
@@ -68,6 +77,20 @@ def test_tables_have_a_column_for_every_key(tmp_path):
     assert document.read_text() == 'before <!-- t -->\nnew\n<!-- /t --> after'
     with pytest.raises(SystemExit, match='no place for other'):
         put_into(document, 'other', 'new')
+
+
+def test_another_device_has_tables_of_its_own(tmp_path):
+    document = tmp_path / 'doc.md'
+    document.write_text('<!-- t -->cpu<!-- /t --><!-- t-cuda --><!-- /t-cuda -->')
+    args = parser('doc', 1).parse_args(['--device', 'cuda:0', '--doc', str(document)])
+    report('t', args, [{'ms': 7}])
+    assert document.read_text().startswith('<!-- t -->cpu<!-- /t --><!-- t-cuda -->\n')
+    assert '| 7 |' in document.read_text()
+
+
+def test_a_device_that_is_not_there_is_said_in_a_line():
+    with pytest.raises(SystemExit, match=r'--device nothing: \S'):
+        vision.main(['--device', 'nothing'])
 
 
 @torch.inference_mode()
