@@ -160,13 +160,14 @@ def _cell(value: Any) -> str:
 
 
 def _timed(run: Run, device: str) -> float:
-    _wait(device)
+    wait(device)
     began = clock.now()
     run()
-    _wait(device)
+    wait(device)
     return 1e3 * (clock.now() - began)
 
 
-def _wait(device: str) -> None:
+def wait(device: str) -> None:
+    """Until a GPU has done what it was asked to."""
     if device.startswith('cuda'):
         torch.cuda.synchronize()

@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import attention, pipeline, scaling, vision
+from benchmarks import attention, overhead, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
 from benchmarks.measuring import (
     BRIEF_MS,
@@ -159,6 +159,20 @@ def test_vision_rows(capsys):
     assert 1.9 < rows['tosa']['bound'] < rows['cut']['bound'] < 2.2
     for every in ('tosa-every', 'plain-tome', 'published-tosa'):
         assert 1.6 < rows[every]['bound'] < 1.8
+
+
+def test_overhead_rows(capsys):
+    rows = rows_of(
+        capsys,
+        overhead.main,
+        *('--towers', 'small', '--dtypes', 'float32', '--keeps', '0.25', '1'),
+    )['rows']
+    some, none = rows
+    assert set(some) == {'tower', 'method', 'keep', 'dtype', 'batch', 'ms', 'share'}
+    # Where nothing merges, only beginning and end are counted.
+    assert 0 < 2 * none['ms'] < some['ms']
+    assert 0 < none['share'] < some['share'] < 1
+    assert overhead.encoder.merge_layer.__module__ == 'tosa_ros.merging.state'
 
 
 def test_pipeline_rows(capsys):
