@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-SENT = 30
+SENT = 24
 # Counts images until one says that it is the last, or none comes for long.
 LISTEN = """
 import rclpy, time
@@ -40,9 +40,9 @@ def test_best_effort_images_of_three_megabytes_arrive(bench, run_process):
     for number in range(SENT):
         image.encoding = 'last' if number == SENT - 1 else 'rgb8'
         mouth.publish(image)
-        time.sleep(1 / 15)
+        time.sleep(1 / 5)
     bench.wait(lambda: not ear.alive, lambda: mouth.publish(image))
     [line] = [line for line in ear.output.splitlines() if line.startswith('heard')]
-    # A busy machine loses some; without the profile all but the last are lost.
+    # A busy machine loses some, at five a second; without the profile all but the last are lost.
     assert int(line.split()[1]) > SENT / 4
     bench.node.destroy_publisher(mouth)
