@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-SENT = 24
+SENT = 30
 # Counts images until one says that it is the last, or none comes for long.
 LISTEN = """
 import rclpy, time
