@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 from array import array
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tosa_ros.ros import conversions
 
@@ -21,14 +23,27 @@ pytest.importorskip('rclpy')
 
 
 @pytest.fixture(scope='module')
-def graph(module_bench, spawn, checkpoint):
+def endless(checkpoint, tmp_path_factory):
+    """A copy of the checkpoint whose answers go on until max_new_tokens."""
+    path = tmp_path_factory.mktemp('model') / 'endless'
+    shutil.copytree(checkpoint, path)
+    weights = load_file(path / 'model.safetensors')
+    end = json.loads((path / 'config.json').read_text())['text_config']['eos_token_id']
+    # A logit of 0, where the greatest of 1,024 random ones is far above it.
+    weights['language_model.lm_head.weight'][end] = 0
+    save_file(weights, path / 'model.safetensors', metadata={'format': 'pt'})
+    return path
+
+
+@pytest.fixture(scope='module')
+def graph(module_bench, spawn, endless):
     """Both nodes, active, and the bench that knows them."""
     bench = module_bench
     bench.processes = {
         'vision_node': spawn(
-            'vision_node', model=checkpoint, max_rate='0.0', depth_timeout_s='0.5'
+            'vision_node', model=endless, max_rate='0.0', depth_timeout_s='0.5'
         ),
-        'qa_node': spawn('qa_node', model=checkpoint, max_new_tokens='6'),
+        'qa_node': spawn('qa_node', model=endless, max_new_tokens='6'),
     }
     bench.listen('visual_tokens')
     bench.wait(lambda: bench.state('vision_node').startswith('active'))
@@ -220,10 +235,14 @@ def test_a_long_answer_is_cancelled_and_disabling_rests_everything(graph):
     start, partials = len(graph.heard['answer']), len(graph.heard['answer/partial'])
     graph.ask('{"id": "long", "text": "what is there?"}')
     graph.ask('{"id": "next", "text": "what is there?"}')
+    # Refused at once, and so a sign that those before it have come.
+    graph.ask('{"id": "third", "text": ""}')
+    graph.wait(lambda: graph.answers(start, 'third'), graph.see)
     graph.wait(lambda: len(graph.heard['answer/partial']) > partials, graph.see)
     assert graph.call(Trigger, 'cancel', Trigger.Request()).message == '2 questions cancelled'
-    graph.wait(lambda: len(graph.answers(start)) == 2, graph.see)
-    assert {one['error'] for one in graph.answers(start)} == {'cancelled'}
+    graph.wait(lambda: len(graph.answers(start)) == 3, graph.see)
+    ends = {one['id']: one['error'] for one in graph.answers(start)[1:]}
+    assert ends == {'long': 'cancelled', 'next': 'cancelled'}
     lengthen(6)
 
     graph.stop_listening('visual_tokens')
@@ -280,9 +299,9 @@ def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
 
 
 @pytest.mark.parametrize('node', ['vision_node', 'qa_node'])
-def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, checkpoint, node):
+def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, endless, node):
     graph.processes[node].end(signal.SIGKILL)
-    graph.processes[node] = spawn(node, model=checkpoint)
+    graph.processes[node] = spawn(node, model=endless)
     start, told = len(graph.heard['visual_tokens']), len(graph.heard['/diagnostics'])
     graph.wait(lambda: graph.state(node, told).startswith('active'))
     again = iter(f'again{number}' for number in range(1000))
