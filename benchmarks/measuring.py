@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from tosa_ros.devices import checked_device
+from tosa_ros.errors import ModelError
 from tosa_ros.evaluation.files import write_text
 
 Run = Callable[[], Any]
@@ -46,7 +48,7 @@ def alternate(
     with torch.inference_mode():
         for run in runs.values():
             run()
-        brief = {name for name in names if _timed(runs[name], device) < BRIEF_MS}
+        brief = {name for name in names if timed(runs[name], device) < BRIEF_MS}
         for turn in range(repeats):
             if turn >= MIN_TURNS and clock.now() - start_s > seconds:
                 break
@@ -54,8 +56,17 @@ def alternate(
             for name in names[start:] + names[:start]:
                 if name in brief:
                     runs[name]()
-                times[name].append(_timed(runs[name], device))
+                times[name].append(timed(runs[name], device))
     return times
+
+
+def timed(run: Run, device: str) -> float:
+    """Milliseconds of one run."""
+    wait(device)
+    began = clock.now()
+    run()
+    wait(device)
+    return 1e3 * (clock.now() - began)
 
 
 def ratio(times: Mapping[Any, Sequence[float]], over: Any, under: Any) -> float:
@@ -102,9 +113,9 @@ def parser(doc: str, repeats: int) -> argparse.ArgumentParser:
 def setup(args: argparse.Namespace) -> None:
     """Threads, clock and seed; ends with a message where there is no such device."""
     try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        raise SystemExit(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+        checked_device(args.device)
+    except ModelError as error:
+        raise SystemExit(str(error)) from error
     if args.cpu_time:
         clock.now = time.process_time
         args.threads = 1
@@ -157,14 +168,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
     return str(value)
-
-
-def _timed(run: Run, device: str) -> float:
-    wait(device)
-    began = clock.now()
-    run()
-    wait(device)
-    return 1e3 * (clock.now() - began)
 
 
 def wait(device: str) -> None:

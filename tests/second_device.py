@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = 'elsewhere'
-# Operations that read values, and so wait for the device.
-READS = ('_local_scalar_dense', 'is_nonzero', 'nonzero', 'masked_select', 'equal', 'unique')
+# That an operation reads values torch tells by tags, but for these.
+TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+READS = ('aten.is_nonzero.default', 'aten.where.default')
 waits: list[str] = []
 
 
@@ -92,6 +93,16 @@ def _is_second(device: Any) -> bool:
     return device is not None and torch.device(device).type == NAME
 
 
+def _reads(op: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether an operation's result, or its shape, depends on values."""
+    name = op.overloadpacket.__name__
+    if name in ('index', 'index_put', 'index_put_'):
+        return any(x is not None and x.dtype == torch.bool for x in args[1])
+    if name == 'repeat_interleave' and any(isinstance(x, Tensor) for x in args[1:]):
+        return kwargs.get('output_size') is None
+    return str(op) in READS or not TAGS.isdisjoint(op.tags)
+
+
 def _run(op: Any, args: tuple, kwargs: dict) -> Any:
     leaves = tree_leaves((args, kwargs))
     tensors = [x for x in leaves if isinstance(x, Tensor)]
@@ -108,7 +119,7 @@ def _run(op: Any, args: tuple, kwargs: dict) -> Any:
         goes = _is_second(device)
     else:
         goes = isinstance(args[0], Elsewhere) if name == 'copy_' else bool(second)
-    if second and (name in READS or (moves and not goes)):
+    if second and (_reads(op, args, kwargs) or (moves and not goes)):
         waits.append(str(op))
 
     def inner(x: Any) -> Any:

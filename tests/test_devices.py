@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from samples import SMALL, frame
 from second_device import moved, second_device
 from torch.utils import backend_registration
 from transformers import CLIPVisionConfig, CLIPVisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from tosa_ros import Frame, Intrinsics, NoMerging, PiToMe, ToFu, ToMe, ToSA, VqaPipeline
+from tosa_ros import NoMerging, PiToMe, ToFu, ToMe, ToSA, VqaPipeline
 from tosa_ros.assets import embedded_model
+from tosa_ros.depth import MonocularDepth
+from tosa_ros.errors import ModelError
+from tosa_ros.evaluation.judge import LocalJudge
 from tosa_ros.spatial import PatchGrid, level_tokens, metric_tokens, stack
 from tosa_ros.vision import merge_tokens
-from tosa_ros.vlm import Answerer
-from tosa_ros.vlm.untrained import write_checkpoint
+from tosa_ros.vlm import Answerer, VisionEncoder
+from tosa_ros.vlm.untrained import random_vision_encoder, write_checkpoint
 
-pytestmark = pytest.mark.skipif(
+needs_second_device = pytest.mark.skipif(
     not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
     reason='this torch has no backends written in Python',
 )
@@ -29,27 +32,10 @@ METHODS = [
     ToSA(keep=0.3, merge_at='every'),
     ToSA(keep=0.3, proportional=False),
 ]
-SMALL = {
-    'hidden_size': 48,
-    'intermediate_size': 64,
-    'num_hidden_layers': 4,
-    'num_attention_heads': 4,
-    'image_size': 48,
-    'patch_size': 8,
-}
 
 
 def name(method):
     return f'{type(method).__name__} {method.merge_at} {method.proportional}'
-
-
-def frame(seed):
-    rng = np.random.default_rng(seed)
-    return Frame(
-        rng.integers(0, 256, (60, 80, 3), dtype=np.uint8),
-        depth_m=rng.uniform(1, 3, (60, 80)).astype(np.float32),
-        intrinsics=Intrinsics(60, 60, 40, 30, 80, 60),
-    )
 
 
 def spatial(kind, batch):
@@ -63,6 +49,50 @@ def spatial(kind, batch):
     return stack([metric_tokens(m, camera, grid) for m in maps])
 
 
+READS = {
+    'item': lambda x, i: x[0, 0].item(),
+    'float': lambda x, i: float(x[0, 0]),
+    'if': lambda x, i: 1 if x.sum() > 0 else 0,
+    'slice': lambda x, i: x[: i[0]],
+    'tolist': lambda x, i: x.tolist(),
+    'to': lambda x, i: x.to('cpu'),
+    'copy_': lambda x, i: torch.zeros(3, 4).copy_(x),
+    'equal': lambda x, i: torch.equal(x, x),
+    'nonzero': lambda x, i: x.nonzero(),
+    'where': lambda x, i: torch.where(x > 0),
+    'mask': lambda x, i: x[x > 0],
+    'write by mask': lambda x, i: x.__setitem__(x > 0, 1.0),
+    'masked_select': lambda x, i: x.masked_select(x > 0),
+    'unique': lambda x, i: x.unique(),
+    'unique rows': lambda x, i: x.unique(dim=0),
+    'bincount': lambda x, i: i.bincount(),
+    'repeat_interleave': lambda x, i: x.repeat_interleave(i, dim=0),
+}
+NO_READS = {
+    'where': lambda x, i: torch.where(x > 0, x, 0.0),
+    'index': lambda x, i: x[i],
+    'write by index': lambda x, i: x.__setitem__(i, 1.0),
+    'repeat_interleave': lambda x, i: x.repeat_interleave(i, dim=0, output_size=3),
+    'repeat': lambda x, i: x.repeat_interleave(2, dim=0),
+    'move there': lambda x, i: x + torch.arange(4).to('elsewhere'),
+}
+
+
+@needs_second_device
+@pytest.mark.parametrize(
+    ('run', 'count'),
+    [pytest.param(run, 1, id=name) for name, run in READS.items()]
+    + [pytest.param(run, 0, id=f'no read: {name}') for name, run in NO_READS.items()],
+)
+def test_the_second_device_notes_what_reads_values(run, count):
+    with second_device() as waits:
+        x, i = torch.randn(3, 4).to('elsewhere'), torch.tensor([1, 1, 1]).to('elsewhere')
+        assert waits == []
+        run(x, i)
+        assert len(waits) == count, waits
+
+
+@needs_second_device
 @pytest.mark.parametrize('batch', [1, 2])
 @pytest.mark.parametrize('kind', ['metric', 'levels'])
 @pytest.mark.parametrize('method', METHODS, ids=name)
@@ -97,6 +127,7 @@ def paths(tmp_path_factory):
     return {'embedded': embedded_model(), **made}
 
 
+@needs_second_device
 @pytest.mark.parametrize('model', ['embedded', 'llava', 'llava_next', 'llava_onevision'])
 @pytest.mark.parametrize('method', METHODS[:5], ids=name)
 def test_answers_are_the_same_on_another_device(paths, model, method):
@@ -118,3 +149,23 @@ def test_answers_are_the_same_on_another_device(paths, model, method):
         assert answers(pipeline) == want
         # The language model waits for each word, and for nothing else but its mask.
         assert waits.count('tolist') <= 3 * 5
+
+
+LOADERS = {
+    'pipeline': VqaPipeline.from_pretrained,
+    'encoder': VisionEncoder.from_pretrained,
+    'answerer': Answerer.from_pretrained,
+    'depth': MonocularDepth.from_pretrained,
+    'torch.hub': lambda path, device: MonocularDepth.from_hub(
+        path, 'entry', metric=True, device=device
+    ),
+    'judge': LocalJudge,
+    'tower': lambda path, device: random_vision_encoder('clip-l-336', device=device),
+}
+
+
+@pytest.mark.parametrize('device', ['cuda:77', 'warp'])
+@pytest.mark.parametrize('loader', LOADERS)
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(loader, device, tmp_path):
+    with pytest.raises(ModelError, match=f"device '{device}': not available here"):
+        LOADERS[loader](tmp_path / 'nothing', device=device)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from samples import frame
 
-from tosa_ros import Frame, Intrinsics, NoMerging, PiToMe, ToFu, ToMe, ToSA, VqaPipeline
+from tosa_ros import NoMerging, PiToMe, ToFu, ToMe, ToSA, VqaPipeline
 from tosa_ros.errors import FrameError, ModelError, QuestionError
 from tosa_ros.vlm.untrained import write_checkpoint
 
@@ -22,15 +23,6 @@ def path(tmp_path_factory):
 @pytest.fixture
 def pipeline(path):
     return VqaPipeline.from_pretrained(path, merging=ToSA(keep=0.25))
-
-
-def frame(seed=0, depth=True):
-    rng = np.random.default_rng(seed)
-    return Frame(
-        rng.integers(0, 256, (60, 80, 3), dtype=np.uint8),
-        depth_m=rng.uniform(1, 3, (60, 80)).astype(np.float32) if depth else None,
-        intrinsics=Intrinsics(60, 60, 40, 30, 80, 60),
-    )
 
 
 def count_passes(pipeline):

@@ -170,7 +170,10 @@ MISTAKES = {
         ['-q', 'x', 'FRAME d.png 1000', '--model', '/nowhere'],
         "'/nowhere' is not a folder",
     ),
-    'no such device': (['-q', 'x', 'FRAME d.png 1000', '--device', 'warp'], '--device warp'),
+    'no such device': (
+        ['-q', 'x', 'FRAME d.png 1000', '--device', 'warp'],
+        "device 'warp': not available here",
+    ),
     'picture nowhere': (
         ['-q', 'x', 'FRAME d.png 1000', '--overlay', '/nowhere/o.png'],
         '/nowhere/o.png: the picture cannot be written',

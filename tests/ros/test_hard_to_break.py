@@ -40,9 +40,7 @@ def graph(module_bench, spawn, endless):
     """Both nodes, active, and the bench that knows them."""
     bench = module_bench
     bench.processes = {
-        'vision_node': spawn(
-            'vision_node', model=endless, max_rate='0.0', depth_timeout_s='0.5'
-        ),
+        'vision_node': spawn('vision_node', model=endless, max_rate='0.0', depth_timeout_s='0.5'),
         'qa_node': spawn('qa_node', model=endless, max_new_tokens='6'),
     }
     bench.listen('visual_tokens')

@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference import merging as slow
 from reference.surfaces import surfaces
+from samples import SMALL
 from torch import nn
 from transformers import (
     CLIPVisionConfig,
@@ -27,14 +28,6 @@ from tosa_ros.merging import NoMerging, PiToMe, ToFu, ToMe, ToSA
 from tosa_ros.spatial import PatchGrid, metric_tokens, stack
 from tosa_ros.vision import merge_tokens
 
-SMALL = {
-    'hidden_size': 48,
-    'intermediate_size': 64,
-    'num_hidden_layers': 4,
-    'num_attention_heads': 4,
-    'image_size': 48,
-    'patch_size': 8,
-}
 DINO = {**{k: v for k, v in SMALL.items() if k != 'intermediate_size'}, 'mlp_ratio': 2}
 
 

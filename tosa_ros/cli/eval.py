@@ -190,7 +190,7 @@ def judging_from(args: argparse.Namespace) -> Judging | None:
         key = os.environ.get(args.judge_key_env)
         model = args.judge_model or DEFAULT_JUDGE
         return Judging(EndpointJudge(args.judge_url, model, api_key=key), prompts)
-    return Judging(LocalJudge(args.judge_model, options.checked_device(args)), prompts)
+    return Judging(LocalJudge(args.judge_model, args.device), prompts)
 
 
 def settings_from(
@@ -222,9 +222,7 @@ def _depth_estimator(args: argparse.Namespace) -> Any:
         return None
     from tosa_ros.depth import MonocularDepth
 
-    estimator = MonocularDepth.from_pretrained(
-        args.depth_model, device=options.checked_device(args)
-    )
+    estimator = MonocularDepth.from_pretrained(args.depth_model, device=args.device)
     return lambda frame: estimator.annotate(frame.without_depth())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.errors import FrameError, ModelError
+from tosa_ros.errors import FrameError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
     from tosa_ros.pipeline import VqaPipeline
 
     return VqaPipeline.from_pretrained(
-        model_path(args), merging=method, device=checked_device(args), dtype=dtype_from(args)
+        model_path(args), merging=method, device=args.device, dtype=dtype_from(args)
     )
 
 
@@ -115,18 +115,6 @@ def model_path(args: argparse.Namespace) -> str:
     path = embedded_model()
     print(f'tosa: {EMBEDDED_NOTE}', file=sys.stderr)
     return str(path)
-
-
-def checked_device(args: argparse.Namespace) -> str:
-    """--device. Raises ModelError for one that this machine does not have."""
-    import torch
-
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f'--device {args.device}: not available here ({reason})') from error
-    return args.device
 
 
 def frames_from(args: argparse.Namespace) -> list[Frame]:
@@ -146,7 +134,7 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
     if args.depth_model:
         from tosa_ros.depth import MonocularDepth
 
-        estimator = MonocularDepth.from_pretrained(args.depth_model, device=checked_device(args))
+        estimator = MonocularDepth.from_pretrained(args.depth_model, device=args.device)
         frames = [estimator.annotate(frame.without_depth()) for frame in frames]
     return frames
 

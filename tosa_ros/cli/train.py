@@ -48,10 +48,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
+    from tosa_ros.devices import checked_device
     from tosa_ros.training.embedded import default_folder
 
-    if args.device != 'cpu' and not torch.cuda.is_available():
-        raise ModelError(f'device: {args.device!r}; torch sees no GPU here, use --device cpu')
+    checked_device(args.device)
     if args.minutes <= 0:
         raise ModelError(f'minutes: {args.minutes:g}; wanted more than 0')
     if args.threads is not None:

@@ -64,7 +64,7 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
     from tosa_ros.merging import NoMerging
     from tosa_ros.vlm import VisionEncoder
 
-    device, dtype = options.checked_device(args), options.dtype_from(args)
+    device, dtype = args.device, options.dtype_from(args)
     if args.tower:
         from tosa_ros.vlm.untrained import random_vision_encoder
 

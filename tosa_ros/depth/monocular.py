@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForDepthEstimation, DPTImageProces
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import logging
 
+from tosa_ros.devices import checked_device
 from tosa_ros.errors import DepthError, TosaError, is_missing_folder
 from tosa_ros.frames import Frame
 
@@ -88,7 +89,9 @@ class MonocularDepth:
 
         Raises:
             DepthError: what cannot be found, read or used.
+            ModelError: there is no such device.
         """
+        device = checked_device(device)
         path = str(path_or_id)
         if is_missing_folder(path):
             raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
@@ -147,7 +150,9 @@ class MonocularDepth:
 
         Raises:
             DepthError: a reference that is not pinned, or what cannot be found or loaded.
+            ModelError: there is no such device.
         """
+        device = checked_device(device)
         repo = str(repo)
         if source == 'github' and not _PINNED.fullmatch(repo):
             raise DepthError(

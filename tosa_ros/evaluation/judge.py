@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, TosaError, is_missing_folder
 
 # OpenEQA's settings.
@@ -132,6 +133,7 @@ class LocalJudge:
     def __init__(self, path_or_id: str | Path, device: str = 'cpu') -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        device = checked_device(device)
         text = str(path_or_id)
         self.name = Path(text).name
         if is_missing_folder(text):

@@ -10,7 +10,6 @@ import torch
 from tosa_ros import assets
 from tosa_ros.assets import embedded_model
 from tosa_ros.depth import MonocularDepth
-from tosa_ros.errors import ModelError
 from tosa_ros.merging import METHODS, MergingMethod
 
 EMBEDDED_DEPTH = Path(assets.__file__).parent / 'tiny-depth-metric'
@@ -27,7 +26,7 @@ def load_half(half: Any, node: Any) -> Any:
         _say_embedded(node, 'model')
     return half.from_pretrained(
         model or embedded_model(),
-        device=_device(node),
+        device=node.value('device'),
         dtype=None if dtype == 'auto' else getattr(torch, dtype),
     )
 
@@ -42,17 +41,7 @@ def load_estimator(node: Any) -> MonocularDepth:
     if not model:
         _say_embedded(node, 'depth_model')
         model = EMBEDDED_DEPTH
-    return MonocularDepth.from_pretrained(model, device=_device(node))
-
-
-def _device(node: Any) -> str:
-    device = node.value('device')
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f'parameter device: {device!r} is not available: {reason}') from error
-    return device
+    return MonocularDepth.from_pretrained(model, device=node.value('device'))
 
 
 def _say_embedded(node: Any, parameter: str) -> None:

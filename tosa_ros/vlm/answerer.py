@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.prefix import PrefixCache, PromptRows, shared_rows
@@ -64,6 +65,7 @@ class Answerer:
 
         dtype: by default the checkpoint's own (bfloat16 for float16 checkpoints on a CPU).
         """
+        device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
         prompt = Prompt.of(checkpoint)
         return cls(checkpoint.language_half(device, dtype), prompt, checkpoint.newline())

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
 from tosa_ros.merging import NoMerging
 from tosa_ros.vlm.families import FAMILIES
@@ -255,6 +256,7 @@ def random_vision_encoder(
     """
     if tower not in TOWERS:
         raise ModelError(f'tower: {tower!r}; wanted one of {", ".join(TOWERS)}')
+    device = checked_device(device)
     kind, dims, mean, std = TOWERS[tower]
     extra = {'vision_use_head': False} if kind.startswith('siglip') else {}
     config = AutoConfig.for_model(kind, **dims, **extra)

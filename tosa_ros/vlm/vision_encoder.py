@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, SpatialError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, ToSA
@@ -60,6 +61,7 @@ class VisionEncoder:
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own (bfloat16 for
         float16 checkpoints on a CPU). Raises ModelError for what cannot be loaded.
         """
+        device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
         half = checkpoint.vision_half(device, dtype)
         return cls(half, ImageInput.of(checkpoint), merging or ToSA())
