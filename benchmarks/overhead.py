@@ -9,17 +9,17 @@ towers' times differ by. ms: median over runs. share: of the time of all the res
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import product
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from benchmarks.measuring import parser, report, setup, wait
+from benchmarks.measuring import parser, report, setup, timed
 from benchmarks.towers import NAMES, pixels, spatial, tower
 from tosa_ros.merging import METHODS, MergeState
 from tosa_ros.vision import MergedEncoder, encoder, merge_tokens
@@ -45,17 +45,15 @@ def main(argv: list[str] | None = None) -> int:
     args = options.parse_args(argv)
     setup(args)
     rows = []
-    for name in args.towers:
-        for dtype in args.dtypes:
-            model = tower(name, args.device, getattr(torch, dtype))
-            image, places = pixels(model, 1), spatial(model, 1)
-            for keep in args.keeps:
-                for method in args.methods:
-                    with merge_tokens(model, METHODS[method](keep=keep)) as merged:
-                        run = partial(merged, pixel_values=image, spatial=places)
-                        figures = measure(run, args.repeats, args.device)
-                    row = {'tower': name, 'method': method, 'keep': keep, 'dtype': dtype}
-                    rows.append({**row, 'batch': 1, **figures})
+    for name, dtype in product(args.towers, args.dtypes):
+        model = tower(name, args.device, getattr(torch, dtype))
+        image, places = pixels(model, 1), spatial(model, 1)
+        for keep, method in product(args.keeps, args.methods):
+            with merge_tokens(model, METHODS[method](keep=keep)) as merged:
+                run = partial(merged, pixel_values=image, spatial=places)
+                figures = measure(run, args.repeats, args.device)
+            row = {'tower': name, 'method': method, 'keep': keep, 'dtype': dtype}
+            rows.append({**row, 'batch': 1, **figures})
     report('overhead', args, rows)
     return 0
 
@@ -68,34 +66,28 @@ def measure(run: Callable[[], Any], repeats: int, device: str) -> dict[str, floa
     with inside(device) as spent:
         for _ in range(repeats):
             spent.clear()
-            start = time.perf_counter()
-            run()
-            wait(device)
-            total = time.perf_counter() - start
-            own.append(1e3 * sum(spent))
+            total = timed(run, device)
+            own.append(sum(spent))
             shares.append(sum(spent) / (total - sum(spent)))
     return {'ms': median(own), 'share': median(shares)}
 
 
 @contextmanager
 def inside(device: str) -> Iterator[list[float]]:
-    """Yields the seconds of every call of PARTS, as they come."""
+    """Yields the milliseconds of every call of PARTS, as they come."""
     spent: list[float] = []
 
-    def timed(part: Callable) -> Callable:
+    def watched(part: Callable) -> Callable:
         def call(*args: Any, **kwargs: Any) -> Any:
-            wait(device)
-            start = time.perf_counter()
-            result = part(*args, **kwargs)
-            wait(device)
-            spent.append(time.perf_counter() - start)
-            return result
+            results: list[Any] = []
+            spent.append(timed(lambda: results.append(part(*args, **kwargs)), device))
+            return results[0]
 
         return call
 
     with ExitStack() as stack:
         for owner, name in PARTS:
-            stack.enter_context(patch.object(owner, name, timed(getattr(owner, name))))
+            stack.enter_context(patch.object(owner, name, watched(getattr(owner, name))))
         yield spent
 
 

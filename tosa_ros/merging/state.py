@@ -53,6 +53,7 @@ class MergeState:
         columns = []
         if points:
             depth = spatial.points.narrow(2, 2, 1)
+            # NaN, where no point is known, is not equal to itself.
             columns += [depth == depth, spatial.points.nan_to_num(0.0)]
         if spatial is not None and match:
             columns += [spatial.weight.unsqueeze(2), spatial.features]
