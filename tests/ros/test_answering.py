@@ -43,6 +43,8 @@ def test_plain_text_and_json_are_questions():
         ('{"id": 1}', 'wanted JSON'),
         ('{"id": [1], "text": "a"}', 'wanted JSON'),
         ('{"text": 5}', 'wanted JSON'),
+        ('{"id": "a", "text": "hi \\ud800"}', r"character 4 is '\\ud800'"),
+        ('how many b\udce4lle?', r"character 11 is '\\udce4'"),
     ],
 )
 def test_what_is_no_question_is_refused_in_one_line(data, said):
@@ -57,6 +59,18 @@ def test_what_is_no_question_is_refused_in_one_line(data, said):
 def test_a_refusal_keeps_the_id():
     assert refusal('{"id": "a7", "text": ""}', 'no').id == 'a7'
     assert refusal('{"id": "a7", ', 'no').id == ''
+    assert refusal(json.dumps({'id': 'a7', 'text': 'x' * 9_000}), 'no').id == 'a7'
+
+
+def test_the_longest_question_may_be_escaped():
+    for character in ('語', '🪑'):
+        text = character * 4_000
+        assert parse_question(json.dumps({'id': 'a', 'text': text})) == Question('a', text)
+
+
+def test_a_reply_is_text_that_can_be_sent():
+    data = '{"id": "\\udfff", "text": "what?"}'
+    assert json.loads(Reply(parse_question(data).id, 'what?').to_json())['id'] == '?'
 
 
 @pytest.fixture(scope='module')
@@ -237,6 +251,30 @@ def test_what_the_model_refuses_is_told_and_the_desk_goes_on(desk, replies, seen
     first, second = replies.final(2)
     assert "'<image>'" in first.error
     assert second.error == ''
+
+
+def test_what_cannot_be_published_is_told_and_the_desk_goes_on(answerer, replies, seen):
+    errors = []
+
+    def publish(reply):
+        if reply.id == 'bad':
+            raise UnicodeError('cannot be sent')
+        replies(reply)
+
+    desk = AnswerDesk(
+        answerer,
+        FrameMemory(3, 1.0),
+        publish,
+        clock=lambda: 0.0,
+        on_error=errors.append,
+        max_new_tokens=2,
+    )
+    desk.memory.add(seen(1.0))
+    desk.ask(Question('bad', 'what is there?'))
+    desk.ask(Question('good', 'what is there?'))
+    assert [reply.id for reply in replies.final(1)] == ['good']
+    assert {str(error) for error in errors} == {'cannot be sent'}
+    assert desk.stop(30)
 
 
 def test_closing_in_the_middle_of_an_answer(answerer, replies, seen):

@@ -72,7 +72,7 @@ class AnswerDesk:
                 self._waiting.append(_Job(question))
                 self._wake.notify_all()
         if full:
-            self._refuse(question, f'busy: {self.max_waiting} questions are waiting; ask later')
+            self.refuse(question, f'busy: {self.max_waiting} questions are waiting; ask later')
 
     def clear(self, reason: str = 'cancelled') -> int:
         """Stops the answer being written and refuses those that wait; how many it ended."""
@@ -83,7 +83,7 @@ class AnswerDesk:
             if running is not None:
                 running.cancelled.set()
         for job in refused:
-            self._refuse(job.question, reason)
+            self.refuse(job.question, reason)
         return len(refused) + (running is not None)
 
     def wait_idle(self, timeout_s: float) -> bool:
@@ -100,7 +100,8 @@ class AnswerDesk:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _refuse(self, question: Question, reason: str) -> None:
+    def refuse(self, question: Question, reason: str) -> None:
+        """Replies that there is no answer, and why."""
         self._publish(Reply(question.id, question.text[:ECHOED_CHARACTERS], error=reason))
 
     def _run(self) -> None:
@@ -110,11 +111,18 @@ class AnswerDesk:
             except Exception as error:
                 if self._closed:
                     return  # Let go of in the middle: nobody is left to be told.
-                known = isinstance(error, TosaError)
-                reason = str(error) if known else f'{type(error).__name__}: {error}'
-                self._refuse(job.question, reason)
-                if not known:
-                    self._on_error(error)
+                self._failed(job, error)
+
+    def _failed(self, job: _Job, error: Exception) -> None:
+        """Tells whoever asked and, of what is no fault of theirs, the node. Raises nothing: the
+        next question is answered."""
+        known = isinstance(error, TosaError)
+        try:
+            self.refuse(job.question, str(error) if known else f'{type(error).__name__}: {error}')
+        except Exception as worse:
+            self._on_error(worse)
+        if not known:
+            self._on_error(error)
 
     def _next(self) -> _Job | None:
         with self._wake:
@@ -130,7 +138,7 @@ class AnswerDesk:
         oldest = self._clock() - self.max_age_s if self.max_age_s > 0 else -float('inf')
         frames = self.memory.frames(oldest, self.wait_s, stop)
         if not frames:
-            self._refuse(question, 'cancelled' if stop() else self._why_blind())
+            self.refuse(question, 'cancelled' if stop() else self._why_blind())
             return
         tokens = [seen.tokens for seen in frames]
         reply = Reply(

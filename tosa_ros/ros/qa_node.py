@@ -112,7 +112,7 @@ class QaNode(TosaNode):
             self._publish(refusal(message.data, str(error)))
             return
         if not self._enabled:
-            self._publish(refusal(message.data, 'qa_node is disabled; call its service enable'))
+            self._desk.refuse(question, 'qa_node is disabled; call its service enable')
             return
         self._desk.ask(question)
 

@@ -10,6 +10,8 @@ from tosa_ros.errors import QuestionError
 from tosa_ros.vlm.prompt import MAX_QUESTION_CHARACTERS, check_question
 
 ECHOED_CHARACTERS = 200
+# JSON may write a character as six or, beyond the first plane, twelve.
+MAX_JSON_CHARACTERS = 12 * MAX_QUESTION_CHARACTERS + 1000
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,18 @@ class Reply:
     done: bool = True
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """Text that UTF-8 can hold: halves of surrogate pairs are question marks in it."""
+        text = json.dumps(asdict(self), ensure_ascii=False)
+        return text.encode(errors='replace').decode()
 
 
 def parse_question(data: str) -> Question:
     """A question from plain text or JSON {"id", "text"}; without an id it is given one.
 
     Raises:
-        QuestionError: JSON that does not parse or has no text; no words; too many.
+        QuestionError: JSON that does not parse or has no text; no words; too many; no UTF-8.
     """
-    if len(data) > 2 * MAX_QUESTION_CHARACTERS:
+    if len(data) > MAX_JSON_CHARACTERS:
         raise QuestionError(
             f'question: {len(data):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are read'
         )
@@ -78,7 +82,7 @@ def parse_question(data: str) -> Question:
 def refusal(data: str, reason: str) -> Reply:
     """The reply to a question that could not even be parsed; its id is kept where it has one."""
     try:
-        name = str(json.loads(data[: 2 * MAX_QUESTION_CHARACTERS])['id'])[:100]
+        name = str(json.loads(data)['id'])[:100]
     except (ValueError, RecursionError, KeyError, TypeError):
         name = ''
     return Reply(name, data[:ECHOED_CHARACTERS], error=reason)

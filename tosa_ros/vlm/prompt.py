@@ -71,6 +71,13 @@ def check_question(question: str) -> None:
         raise QuestionError(
             f'question: {len(question):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are read'
         )
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise QuestionError(
+            f'question: character {error.start + 1} is {question[error.start]!a}, which is no '
+            'character of its own; wanted text in UTF-8'
+        ) from error
 
 
 def _template_file(path: str) -> str | None:
