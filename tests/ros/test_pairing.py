@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tosa_ros.ros.pairing import Pair, Pairing
+from tosa_ros.ros.pairing import BUFFERED_IMAGES, Pair, Pairing
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -67,6 +67,42 @@ def test_depth_that_comes_back_just_after_its_colour_is_met_again():
     assert (30, None) in met
     assert (31, None) in met
     assert [pair for pair in met if pair and pair.colour > 31] == [(i, i) for i in range(32, 60)]
+
+
+def test_colour_slower_than_the_timeout_waits_for_its_own_depth():
+    pairing = Pairing(0.02, 1.0)
+    for index in range(5):
+        now, stamp = 2.0 * index, 2000 * index * MS
+        assert pairing.add_colour(stamp, index, now) is None
+        assert pairing.trouble(now) == ''
+        assert pairing.add_depth(stamp, index, now + 0.5) == (index, index)
+        assert pairing.trouble(now + 1.9) == ''
+
+
+def test_slow_colour_without_depth_goes_alone():
+    pairing = Pairing(0.02, 1.0)
+    assert [pairing.add_colour(2000 * i * MS, i, 2.0 * i) for i in range(4)] == [
+        None, (1, None), (2, None), (3, None),
+    ]  # fmt: skip
+    assert 'no depth for 1 s' in pairing.trouble(6.0)
+    # Depth is back after its colour, and the next colour waits for it.
+    assert pairing.add_depth(6000 * MS, 3, 6.1) is None
+    assert pairing.add_colour(8000 * MS, 4, 8.0) is None
+    assert pairing.add_depth(8000 * MS, 4, 8.1) == (4, 4)
+
+
+def test_depth_of_three_seconds_is_waited_for_where_the_timeout_says_so():
+    pairing, rate, met = Pairing(0.0, 10.0), 30, []
+    stamps = [index * S // rate for index in range(20 * rate)]
+    seen = 0
+    for index, stamp in enumerate(stamps):
+        met.append(pairing.add_colour(stamp, stamp, index / rate))
+        if index == seen + 3 * rate:
+            met.append(pairing.add_depth(stamps[seen], stamps[seen], index / rate))
+            seen = index
+    pairs = [pair for pair in met if pair]
+    assert len(pairs) == 6
+    assert all(pair.colour == pair.depth for pair in pairs)
 
 
 def test_depth_with_foreign_stamps_does_not_silence_colour():
@@ -138,4 +174,4 @@ def test_memory_is_bounded_and_frames_go_out_in_order(events):
             last = pair.colour
             if pair.depth is not None:
                 assert abs(pair.depth - pair.colour) <= 0.02 * S
-        assert all(len(images) <= 60 for images in pairing._images.values())
+        assert all(len(images) <= BUFFERED_IMAGES for images in pairing._images.values())

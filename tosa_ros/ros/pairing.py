@@ -7,9 +7,10 @@ not at all. The newest pair wins, older images are forgotten.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-BUFFERED_IMAGES = 60
+BUFFERED_IMAGES = 300  # 10 s at 30 Hz, where depth_timeout_s is as long.
 JUMP_BACK_S = 1.0
 
 
@@ -23,7 +24,8 @@ class Pair(NamedTuple):
 class Pairing:
     """Matches colour with the depth nearest in stamp, at most `slop_s` away.
 
-    With no match for `timeout_s` (by a monotonic clock, `now`), colour goes alone. A stamp more
+    Colour waits for its depth for `timeout_s` (by a monotonic clock, `now`) without a match; then
+    it goes alone, and so do those after it, at once, until depth matches again. A stamp more
     than a second older than its predecessor means that time was set back (a bag that
     loops, a simulation restarted), and everything remembered is forgotten.
     """
@@ -36,16 +38,17 @@ class Pairing:
         }
         self._newest_ns: dict[str, int] = {}
         self._emitted_ns: int | None = None
-        self._waiting_since: float | None = None
+        self._waiting_since = 0.0
+        self._given_up = False
         self._depth_came: float | None = None
         self._alone: deque[tuple[int, float]] = deque(maxlen=BUFFERED_IMAGES)
 
     def add_colour(self, stamp_ns: int, item: Any, now: float) -> Pair | None:
         """Takes a colour image; gives the frame that is now complete, if any."""
-        if self._waiting_since is None:
+        if not self._images['colour'] and not self._given_up:
             self._waiting_since = now
         self._insert('colour', stamp_ns, item)
-        return self._complete(now)
+        return self._complete(now, lambda colour_ns: colour_ns == stamp_ns)
 
     def add_depth(self, stamp_ns: int, item: Any, now: float) -> Pair | None:
         """Takes a depth image; gives the frame that is now complete, if any."""
@@ -54,8 +57,8 @@ class Pairing:
         late = (stamp for stamp, went in self._alone if self._fresh(went, now))
         if any(self._match(stamp, stamp_ns) for stamp in late):
             # Depth is back: its colour went alone a moment ago, the next one waits for it.
-            self._waiting_since = now
-        return self._complete(now)
+            self._waiting_since, self._given_up = now, False
+        return self._complete(now, lambda colour_ns: self._match(colour_ns, stamp_ns))
 
     def trouble(self, now: float) -> str:
         """Why colour goes without depth, in one line; empty while depth is found or awaited."""
@@ -70,7 +73,8 @@ class Pairing:
         )
 
     def _overdue(self, now: float) -> bool:
-        return self._waiting_since is not None and not self._fresh(self._waiting_since, now)
+        waits = self._given_up or bool(self._images['colour'])
+        return waits and not self._fresh(self._waiting_since, now)
 
     def _fresh(self, when: float, now: float) -> bool:
         return now - when <= self.timeout_s
@@ -101,19 +105,24 @@ class Pairing:
         for images in self._images.values():
             images.clear()
 
-    def _complete(self, now: float) -> Pair | None:
+    def _complete(self, now: float, concerned: Callable[[int], bool]) -> Pair | None:
+        """The newest pair there is now, of the colour stamps that the new image concerns."""
+        if not self.use_depth and self._images['colour']:
+            stamp_ns, colour = self._images['colour'][-1]
+            return self._emit(stamp_ns, Pair(colour, None))
         for stamp_ns, colour in reversed(self._images['colour']):
-            if not self.use_depth:
-                return self._emit(stamp_ns, Pair(colour, None))
+            if not concerned(stamp_ns):
+                continue
             depth = min(
                 self._images['depth'], key=lambda one: abs(one[0] - stamp_ns), default=None
             )
             if depth is not None and self._match(stamp_ns, depth[0]):
-                self._waiting_since = now
+                self._waiting_since, self._given_up = now, False
                 return self._emit(stamp_ns, Pair(colour, depth[1]))
         if self._images['colour'] and self._overdue(now):
             stamp_ns, colour = self._images['colour'][-1]
             self._alone.append((stamp_ns, now))
+            self._given_up = True
             return self._emit(stamp_ns, Pair(colour, None))
         return None
 
