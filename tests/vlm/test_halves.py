@@ -110,6 +110,35 @@ def test_the_patch_grid_lies_where_the_tower_looks(checkpoints, size):
                 assert int(light.argmax()) == row * side + col
 
 
+@pytest.mark.parametrize('image_size', [48, 52])
+@pytest.mark.parametrize('fit', ['stretch', 'crop', 'pad'])
+@pytest.mark.parametrize('size', [(200, 120), (120, 200)])
+def test_patches_lie_where_their_pixels_come_from(fit, size, image_size):
+    """Also where patches do not divide the input, as 14 does not divide SigLIP's 384."""
+    settings = {'image_mean': [0.5] * 3, 'image_std': [0.5] * 3, 'resample': 2}
+    image_input = ImageInput(settings, fit, image_size, 8)
+    width, height = size
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    rgb = np.stack([u, v, np.full_like(u, 255)], axis=2).astype(np.uint8)
+    seen = 127.5 * (image_input.pixels(rgb) + 1)
+    # The tower's patches: a convolution of stride 8, which leaves out what is beyond the last.
+    means = torch.nn.functional.avg_pool2d(seen, 8).flatten(1).T
+    inside = means[:, 2] > 254
+    assert inside.sum() >= 12
+    centres = torch.as_tensor(image_input.grid(width, height).centres, dtype=torch.float32)
+    torch.testing.assert_close(means[inside, :2], centres[inside] - 0.5, atol=1.5, rtol=0)
+
+
+def test_a_number_as_size_is_the_shortest_edge():
+    given = {'image_mean': [0.5] * 3, 'image_std': [0.5] * 3, 'resample': 3, 'crop_size': 48}
+    rgb = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    old, new = (
+        ImageInput({**given, 'size': size}, 'crop', 48, 8).pixels(rgb)
+        for size in (56, {'shortest_edge': 56})
+    )
+    assert torch.equal(old, new)
+
+
 @pytest.mark.parametrize('method', [ToMe, ToFu, ToSA, PiToMe])
 def test_merged_tokens_describe_themselves(checkpoint, make_frame, method):
     frames = [make_frame(0), make_frame(1, depth=None), make_frame(2, 64, 64)]

@@ -29,7 +29,9 @@ class ImageInput:
         self.patch_size = patch_size
         pixel = {key: settings[key] for key in PIXEL_SETTINGS if settings.get(key) is not None}
         if self.fit == 'crop':
-            size: dict[str, int] = settings.get('size') or {'shortest_edge': image_size}
+            size = settings.get('size') or image_size
+            # A number, in files of old, is the shortest edge.
+            size = {'shortest_edge': size} if isinstance(size, int) else size
             self._shortest = size.get('shortest_edge', image_size)
             size = {'shortest_edge': self._shortest}
         else:
@@ -70,8 +72,15 @@ class ImageInput:
         return out['pixel_values'][0].to(torch.float32)
 
     def grid(self, width: int, height: int) -> PatchGrid:
-        """The tower's patches over a width x height image."""
-        return PatchGrid(self.side, self.side, *self._box(width, height), width, height)
+        """The tower's patches over a width x height image.
+
+        Where patches do not divide the input (27 of 14 pixels in 384), the last pixels on the
+        right and at the bottom are in none: the tower's convolution leaves them out.
+        """
+        left, top, right, bottom = self._box(width, height)
+        seen = self.side * self.patch_size / self.image_size
+        right, bottom = left + seen * (right - left), top + seen * (bottom - top)
+        return PatchGrid(self.side, self.side, left, top, right, bottom, width, height)
 
     def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
         if self.fit == 'stretch':
