@@ -48,6 +48,7 @@ setup(
         (f'share/{NAME}/config', glob('config/*')),
     ],
     install_requires=[
+        'jinja2>=3.1',
         'numpy>=1.24',
         'pillow>=10',
         'safetensors>=0.4.3',

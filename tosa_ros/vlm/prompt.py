@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
@@ -28,7 +29,8 @@ class Prompt:
     def of(cls, checkpoint: Checkpoint) -> Prompt:
         with one_line_errors(checkpoint.path):
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-        template = tokenizer.chat_template or _template_file(checkpoint.path)
+            # The tokenizer's own may be the language model's, which knows of no images.
+            template = _template_file(checkpoint.path) or tokenizer.chat_template
         return cls(
             tokenizer, template or checkpoint.family.template, checkpoint.config.image_token_id
         )
@@ -47,13 +49,22 @@ class Prompt:
             )
         content: list[dict[str, Any]] = [{'type': 'image'} for _ in range(images)]
         content.append({'type': 'text', 'text': question.strip()})
-        text = self.tokenizer.apply_chat_template(
-            [{'role': 'user', 'content': content}],
-            chat_template=self.template,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        ids = self.tokenizer(text)['input_ids']
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [{'role': 'user', 'content': content}],
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise ModelError(
+                f'chat template: {error}; wanted one for text and images, such as the '
+                "chat_template.json of the model's original checkpoint"
+            ) from error
+        # As transformers' processors do: some templates write the first token themselves.
+        first = self.tokenizer.bos_token
+        begun = first is not None and text.startswith(first)
+        ids = self.tokenizer(text, add_special_tokens=not begun)['input_ids']
         found = ids.count(self.image_token_id)
         if found != images:
             raise ModelError(
