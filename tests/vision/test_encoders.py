@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from reference import merging as slow
@@ -304,12 +306,50 @@ def test_hidden_states_are_recorded_with_their_lengths():
     assert torch.equal(result.output.hidden_states[-1], result.tokens)
 
 
-def test_gradients_flow_through_merging():
+@pytest.mark.parametrize('method', [ToMe, ToFu, PiToMe, ToSA])
+def test_gradients_flow_through_merging(method):
     torch.manual_seed(0)
     model = SiglipVisionModel(SiglipVisionConfig(**SMALL)).eval()
-    with merge_tokens(model, ToSA(keep=0.3)) as merged:
+    with merge_tokens(model, method(keep=0.3)) as merged:
         merged(pixels('siglip')['pixel_values'], spatial=spatial()).tokens.sum().backward()
     assert model.encoder.layers[0].self_attn.v_proj.weight.grad.abs().sum() > 0
+
+
+def test_the_encoder_itself_leaves_its_tokens_in_latest(named):
+    name, model = named
+    with merge_tokens(model, ToMe(keep=0.3)) as merged, torch.no_grad():
+        want = merged(**pixels(name))
+        merged.latest = None
+        model(**pixels(name))
+        assert torch.equal(merged.latest.tokens, want.tokens)
+        assert merged.latest.output is None
+
+
+def test_a_deep_copy_runs_its_own_layers(named):
+    name, model = named
+    merged = merge_tokens(model, ToMe(keep=0.3))
+    merged(**pixels(name)).tokens.sum().backward()
+    twin = copy.deepcopy(model)._tosa_merged
+    with torch.no_grad():
+        want = merged(**pixels(name)).tokens
+        for parameter in model.parameters():
+            parameter.zero_()
+        assert torch.equal(twin(**pixels(name)).tokens, want)
+        merged(**pixels(name))
+        twin.remove()
+        assert not hasattr(twin.model, '_tosa_merged')
+        assert merged.latest.tokens.shape[1] == 11
+
+
+def test_a_method_set_in_the_middle_of_a_run_holds_for_the_next(named):
+    name, model = named
+    with merge_tokens(model, ToMe(keep=0.3)) as merged, torch.no_grad():
+        want = merged(**pixels(name)).tokens
+        middle = merged.adapter.layers[1]
+        hook = middle.register_forward_hook(lambda *_: setattr(merged, 'method', NoMerging()))
+        assert torch.equal(merged(**pixels(name)).tokens, want)
+        hook.remove()
+        assert merged(**pixels(name)).tokens.shape[1] == 36
 
 
 @torch.no_grad()

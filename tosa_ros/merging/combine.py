@@ -71,5 +71,5 @@ def mlerp(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
     mean = average(x, share, groups).float()
     norms = take(x, groups.order).float().norm(dim=-1).flatten()
     largest = norms.new_zeros(len(x) * groups.left).scatter_reduce_(0, groups.goes, norms, 'amax')
-    length = mean.norm(dim=-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
+    length = mean.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     return (mean * (largest.view_as(length) / length)).to(x.dtype)

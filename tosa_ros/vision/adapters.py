@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch.nn as nn
@@ -183,4 +184,11 @@ def _inner(model: nn.Module) -> nn.Module:
 
 
 def _tap(projection: nn.Module, listener: Callable[[Tensor], None]) -> Any:
-    return projection.register_forward_hook(lambda module, args, keys: listener(keys))
+    # Not a closure: a deep copy of the encoder must hear its own keys.
+    return projection.register_forward_hook(partial(_pass_on, listener))
+
+
+def _pass_on(
+    listener: Callable[[Tensor], None], module: nn.Module, args: Any, keys: Tensor
+) -> None:
+    listener(keys)

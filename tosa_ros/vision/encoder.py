@@ -7,7 +7,8 @@ instances, and `remove` puts it back. Weights are neither copied nor touched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch.nn as nn
@@ -70,7 +71,7 @@ class MergedEncoder:
         self._taps = [self.adapter.tap(layer, self._run.hear) for layer in self._layers]
         self._originals = [layer.forward for layer in self._layers]
         for index, layer in enumerate(self._layers):
-            layer.forward = self._merging_forward(index, layer, layer.forward)
+            layer.forward = partial(self._forward, index, layer.forward)
         model._tosa_merged = self
 
     def __call__(self, *args: Any, spatial: SpatialTokens | None = None, **kwargs: Any) -> Any:
@@ -84,7 +85,8 @@ class MergedEncoder:
             output = self.model(*args, **kwargs)
         finally:
             self._run.spatial = None
-        return self._result(output)
+        self.latest = replace(self.latest, output=output)
+        return self.latest
 
     def remove(self) -> None:
         """Gives the encoder back as it was."""
@@ -104,27 +106,30 @@ class MergedEncoder:
     def __exit__(self, *exc: object) -> None:
         self.remove()
 
-    def _merging_forward(self, index: int, layer: nn.Module, original: Callable) -> Callable:
-        run, last = self._run, len(self._layers) - 1
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies have no latest tokens: with gradients, those cannot be copied.
+        return {**self.__dict__, 'latest': None}
 
-        def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            if index == 0:
-                # Patches come as a transposed view of a convolution's output, and every sum of
-                # the residual stream would inherit that layout, which slows each of them down.
-                x = x.contiguous()
-                self._start(x)
+    def _forward(
+        self, index: int, original: Callable, x: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """What layer `index` runs; a method, so that a deep copy runs its own layers."""
+        run = self._run
+        if index == 0:
+            # Patches come as a transposed view of a convolution's output, and every sum of
+            # the residual stream would inherit that layout, which slows each of them down.
+            x = x.contiguous()
+            self._start(x)
+        if run.merges:
+            _refuse_padding(args, kwargs)
+            x = self._merging_layer(index, self._layers[index], x, kwargs)
+        else:
+            x = original(x, *args, **kwargs)
+        if index == len(self._layers) - 1:
             if run.merges:
-                _refuse_padding(args, kwargs)
-                x = self._merging_layer(index, layer, x, kwargs)
-            else:
-                x = original(x, *args, **kwargs)
-            if index == last:
-                if run.merges:
-                    x, run.state = run.state.in_raster_order(x)
-                run.tokens = x
-            return x
-
-        return forward
+                x, run.state = run.state.in_raster_order(x)
+            self.latest = self._result(x)
+        return x
 
     def _merging_layer(self, index: int, layer: nn.Module, x: Tensor, kwargs: dict) -> Tensor:
         run = self._run
@@ -132,7 +137,7 @@ class MergedEncoder:
         remove = run.plan[index]
         if remove:
             x, run.state = merge_layer(
-                self.method,
+                run.method,
                 x,
                 self.adapter.keys(layer, run.heard),
                 run.state,
@@ -140,7 +145,7 @@ class MergedEncoder:
                 layer=index,
                 layers=len(self._layers),
             )
-            run.bias = run.state.bias(x.dtype) if self.method.proportional else None
+            run.bias = run.state.bias(x.dtype) if run.method.proportional else None
         run.heard = None
         return self.adapter.feed(layer, x)
 
@@ -154,34 +159,33 @@ class MergedEncoder:
                 f'{spatial.weight.shape[1]} patches, but the encoder sees {x.shape[0]} images of '
                 f'{patches}; make them on its patch grid'
             )
-        run.plan = self.method.removals(patches, len(self._layers))
+        # Another thread may set the method meanwhile: one run has one.
+        run.method = method = self.method
+        run.plan = method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
         run.bias = None
         run.heard = None
-        run.state = MergeState.start(x, protected, spatial, self.method.spatial_aware)
+        run.state = MergeState.start(x, protected, spatial, method.spatial_aware)
 
-    def _result(self, output: Any) -> MergedTokens:
-        run, protected = self._run, self.adapter.protected
-        state, tokens = run.state, run.tokens
-        run.state = run.tokens = run.bias = None
-        source = (state.source - protected).clamp(min=-1) if protected else state.source
-        self.latest = MergedTokens(
-            tokens=tokens[:, protected:],
-            class_tokens=tokens[:, :protected],
+    def _result(self, x: Tensor) -> MergedTokens:
+        """What is left after the last layer, x (B, protected + T', D)."""
+        run, protected, state = self._run, self.adapter.protected, self._run.state
+        run.state = run.bias = None
+        return MergedTokens(
+            tokens=x[:, protected:],
+            class_tokens=x[:, :protected],
             size=state.size[:, protected:],
-            source=source,
+            source=(state.source - protected).clamp(min=-1) if protected else state.source,
             xyz=state.xyz,
-            output=output,
         )
-        return self.latest
 
 
 class _Run:
     """What one forward pass carries from layer to layer."""
 
+    method: MergingMethod | None = None
     spatial: SpatialTokens | None = None
     state: MergeState | None = None
-    tokens: Tensor | None = None
     heard: Tensor | None = None
     bias: Tensor | None = None
     plan: tuple[int, ...] | list[int] = ()

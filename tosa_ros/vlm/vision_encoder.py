@@ -83,10 +83,10 @@ class VisionEncoder:
         return encoded
 
     def _encode_batch(self, frames: Sequence[Frame]) -> list[VisualTokens]:
-        parameter = next(self.half.parameters())
+        parameter, method = next(self.half.parameters()), self.merging
         grids = [self.image_input.grid(f.width, f.height) for f in frames]
         pixels = torch.stack([self.image_input.pixels(f.rgb) for f in frames])
-        kinds = [spatial_kind(f, self.merging) for f in frames]
+        kinds = [spatial_kind(f, method) for f in frames]
         # One batch has one kind of spatial tokens: frames of another kind go in a batch of theirs.
         if len(set(kinds) - {'none'}) > 1:
             return [tokens for frame in frames for tokens in self._encode_batch([frame])]
@@ -94,10 +94,7 @@ class VisionEncoder:
         spatial = None
         if kind != 'none':
             spatial = stack(
-                [
-                    spatial_tokens(f, g, kind, self.merging)
-                    for f, g in zip(frames, grids, strict=True)
-                ]
+                [spatial_tokens(f, g, kind, method) for f, g in zip(frames, grids, strict=True)]
             ).to(parameter.device)
         merged = self.tower(
             pixel_values=pixels.to(parameter.device, parameter.dtype), spatial=spatial
