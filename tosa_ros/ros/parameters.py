@@ -207,8 +207,8 @@ VISION_PARAMETERS = (
         'depth_timeout_s',
         1.0,
         'With no depth for this long, seconds, frames go on without it: tokens merge by '
-        'appearance alone, which visual_tokens, answers and diagnostics then say. Colour images of '
-        'this long are kept, 300 at most.',
+        'appearance alone, which visual_tokens, answers and diagnostics then say. So long colour '
+        'waits, of which 300 images at most are kept.',
         low=0.05,
         high=3600.0,
     ),
