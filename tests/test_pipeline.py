@@ -130,6 +130,7 @@ def test_bfloat16_answers(path):
 
 def test_no_requests_no_answers(pipeline):
     assert pipeline.answer_batch([]) == []
+    assert pipeline.answerer.answer_batch([]) == []
 
 
 def test_what_cannot_be_asked_costs_no_vision(pipeline):

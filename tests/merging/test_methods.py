@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from reference import merging as slow
@@ -273,6 +274,7 @@ def test_the_more_must_go_the_fewer_targets(r, expected):
         (lambda: ToMe(keep='half'), "keep: 'half'"),
         (lambda: ToMe(keep=0.5, r=3), 'leave one out'),
         (lambda: ToMe(r=-1), 'r: -1'),
+        (lambda: ToMe(r=3.5), 'r: 3.5'),
         (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
         (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of few, every'),
         (lambda: ToMe(merge_at=[4, 2]), 'a rising list of layers'),
@@ -297,3 +299,8 @@ def test_bad_settings_name_the_value_and_the_fix(make, message):
 def test_the_names_on_the_command_line():
     assert sorted(METHODS) == ['none', 'pitome', 'tofu', 'tome', 'tosa']
     assert METHODS['tosa']() == ToSA(keep=0.25)
+
+
+def test_numbers_may_be_numpys():
+    assert ToMe(r=np.int64(4)).removals(36, 3) == ToMe(r=4).removals(36, 3)
+    assert ToMe(keep=np.float32(0.5)).removals(36, 3) == ToMe(keep=0.5).removals(36, 3)

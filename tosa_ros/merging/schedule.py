@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral, Real
 
 from tosa_ros.errors import MergingError
 
@@ -22,7 +23,7 @@ TAKES = 0.45  # 'few': the most that one merge takes of the tokens, where there 
 
 def check_keep(keep: float) -> None:
     """Raises MergingError unless 0 < keep <= 1."""
-    if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
+    if not isinstance(keep, Real) or isinstance(keep, bool) or not 0 < keep <= 1:
         raise MergingError(
             f'keep: {keep!r}; wanted a fraction of tokens to keep, above 0 and at most 1'
         )
@@ -78,7 +79,7 @@ def _few(keep: float, layers: int) -> list[int]:
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:
-    if isinstance(r, int):
+    if isinstance(r, Integral):
         return [r] * layers
     if is_inflected(r):
         mean, inflect = r
@@ -98,9 +99,9 @@ def check_r(r: RemovalSpec) -> None:
         numbers, inflect = [r[0]], r[1]
         good = -1 <= inflect <= 1
     else:
-        numbers = [r] if isinstance(r, int) else list(r)
+        numbers = list(r) if isinstance(r, Sequence) else [r]
         good = True
-    if not good or not all(isinstance(n, int) and n >= 0 for n in numbers):
+    if not good or not all(isinstance(n, Integral) and n >= 0 for n in numbers):
         raise MergingError(
             f'r: {r!r}; wanted tokens to remove a layer: a number >= 0, a list of them, or '
             '(r, inflect) with inflect a float in -1..1'
@@ -113,7 +114,7 @@ def check_merge_at(merge_at: MergeAt) -> None:
         good = merge_at in MERGE_AT
     else:
         layers = list(merge_at) if isinstance(merge_at, Sequence) else []
-        good = bool(layers) and all(isinstance(n, int) and n >= 0 for n in layers)
+        good = bool(layers) and all(isinstance(n, Integral) and n >= 0 for n in layers)
         good = good and all(a < b for a, b in pairwise(layers))
     if not good:
         raise MergingError(

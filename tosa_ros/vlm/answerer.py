@@ -136,6 +136,8 @@ class Answerer:
         max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     ) -> list[Generation]:
         """Answers several questions in one padded batch. Times are the batch's."""
+        if not requests:
+            return []
         prompts = [self._checked(*request, max_new_tokens) for request in requests]
         decoding = self._decode(prompts, max_new_tokens)
         start = time.perf_counter()
