@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -66,6 +68,13 @@ def command_of(pid):
         return stream.read()
 
 
+def runs(pid):
+    try:
+        return command_of(pid) != ''  # A zombie has none.
+    except FileNotFoundError:
+        return False
+
+
 def test_three_processes_a_camera_and_a_question(bench, tosa, checkpoint):
     """Up, asked, one node killed, asked again, Ctrl-C."""
     camera = tosa('camera', '--size', 64, '--frames', 4)
@@ -92,6 +101,55 @@ def test_three_processes_a_camera_and_a_question(bench, tosa, checkpoint):
     assert not any(os.path.exists(f'/proc/{pid}') for pid in nodes)
     for process in (up, camera):
         assert 'Traceback' not in process.output
+
+
+@pytest.mark.parametrize('how', [signal.SIGHUP, signal.SIGKILL])
+def test_nodes_end_with_tosa_up_when_its_terminal_is_closed_or_it_is_killed(
+    bench, checkpoint, how
+):
+    terminal, inside = pty.openpty()
+    os.set_blocking(terminal, False)
+    words = ['up', '--model', str(checkpoint), '--depth-source', 'none']
+    up = subprocess.Popen(
+        ['env', '--default-signal=HUP', *TOSA, *words], stdout=inside, stderr=inside
+    )
+    os.close(inside)
+
+    def read():
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 10_000)
+
+    nodes = []
+    try:
+        for name in ('vision_node', 'qa_node'):
+            bench.wait(lambda name=name: bench.state(name).startswith('active'), read)
+        nodes = children(up.pid)
+        assert len(nodes) == 2
+        os.close(terminal)
+        up.send_signal(how)
+        bench.wait(lambda: not any(map(runs, nodes)))
+        up.wait(40)
+    finally:
+        for pid in filter(runs, [up.pid, *nodes]):
+            os.kill(pid, signal.SIGKILL)
+        up.wait()
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    code = (
+        'import os, signal\n'
+        'signal.signal(signal.SIGHUP, signal.{})\n'
+        'from tosa_ros.ros.ending import Ending, leave_at_once_if_told\n'
+        'leave_at_once_if_told()\n'
+        'ending = Ending()\n'
+        'os.kill(os.getpid(), signal.SIGHUP)\n'
+        'print(ending.asked)\n'
+    )
+    for before, asked in (('SIG_DFL', 'True\n'), ('SIG_IGN', 'False\n')):
+        done = subprocess.run(
+            [sys.executable, '-c', code.format(before)], capture_output=True, text=True
+        )
+        assert done.stdout == asked
 
 
 def test_one_process_in_a_namespace_and_colour_alone(bench, tosa, checkpoint, walk):

@@ -123,4 +123,5 @@ def _watcher(graph: Graph) -> Watcher:
 
 
 def _say(line: str) -> None:
-    print(f'tosa up: {line}', flush=True)
+    with contextlib.suppress(OSError):  # The graph outlives its terminal until it is told to end.
+        print(f'tosa up: {line}', flush=True)

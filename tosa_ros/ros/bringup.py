@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import RosError
+from tosa_ros.ros.ending import STARTED_BY
 from tosa_ros.ros.share import shared_file
 from tosa_ros.ros.transport import profile_environment, remove_dead_segments
 
@@ -154,10 +155,11 @@ class Processes:
         remove_dead_segments()
 
     def _start(self, node: str) -> None:
+        given = {**profile_environment(), **quiet_threads(), STARTED_BY: str(os.getpid())}
         # In a session of its own: Ctrl-C reaches a node once, from here.
         self._running[node] = subprocess.Popen(
             self._graph.command(node),
-            env={**os.environ, **profile_environment(), **quiet_threads()},
+            env={**os.environ, **given},
             start_new_session=True,
         )
 

@@ -1,4 +1,4 @@
-"""How a process of the graph is told to end: SIGINT and SIGTERM, at any moment of its life.
+"""How a process of the graph is told to end, by SIGINT, SIGTERM or SIGHUP, at any moment.
 
 rclpy's own handlers end the context under threads that still publish, and Python's interrupt
 whatever line is being run; here what runs is finished first, and only loading is cut short.
@@ -6,13 +6,16 @@ whatever line is being run; here what runs is finished first, and only loading i
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STARTED_BY = 'TOSA_STARTED_BY'  # The environment variable with the id of the process above.
+_PR_SET_PDEATHSIG = 1
 # How long an executor waits before it looks whether it was told to end.
 LOOK_S = 0.2
 
@@ -28,8 +31,7 @@ class Ending:
     def __init__(self, interrupt: Callable[[], bool] = lambda: False) -> None:
         self.asked = False
         self._interrupt = interrupt
-        for number in SIGNALS:  # SIGINT too: a shell's background jobs ignore it.
-            signal.signal(number, self._told)
+        _on_signals(self._told)
 
     def spin(self, *nodes: Any, until: Callable[[], object] = lambda: False) -> None:
         """Runs the nodes' callbacks in this thread until a signal came or `until` gives true.
@@ -55,14 +57,31 @@ class Ending:
 
 def leave_at_once_if_told() -> None:
     """Until an Ending takes over: while modules are imported there is nothing to clean up."""
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: leave(0))
+    _on_signals(lambda *_: leave(0))
+
+
+def end_with_starter() -> None:
+    """Told to end, too, when the process named by STARTED_BY dies, even if killed (Linux)."""
+    starter = os.environ.get(STARTED_BY)
+    if starter and sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if str(os.getppid()) != starter:  # It died before that.
+            leave(0)
 
 
 def leave(code: int) -> NoReturn:
     """Ends the process now. Python's own exit takes seconds to take torch's modules apart, and
     crashes threads of torch that still run.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # A terminal that was closed.
+            stream.flush()
     os._exit(code)
+
+
+def _on_signals(handler: Callable[..., None]) -> None:
+    # SIGINT even where it is ignored, as by a shell's background jobs.
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+        signal.signal(signal.SIGHUP, handler)

@@ -268,7 +268,7 @@ class TosaNode(LifecycleNode):
 
 
 def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) -> int:
-    """Spins a node until SIGINT or SIGTERM; the `main` of the three nodes.
+    """Spins a node until it is told to end; the `main` of the three nodes.
 
     Returns:
         0, or 2 where a parameter cannot be (told on stderr in one line).
