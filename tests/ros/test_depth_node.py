@@ -70,7 +70,7 @@ def test_compressed_depth_next_to_the_remapped_topic(bench, depth_node):
 
 
 def test_registration_to_the_colour_camera(bench, depth_node):
-    depth_node(register=True, extrinsic=[0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    depth_node(register=True, rectified=True, extrinsic=[0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     half = K.scaled(80, 60)
 
     def pump():
@@ -80,6 +80,8 @@ def test_registration_to_the_colour_camera(bench, depth_node):
         ):
             info = conversions.camera_info_message(k, bench.header())
             info.header.frame_id = frame_id
+            if name == 'camera_info':
+                info.k = [0.0] * 9  # P holds.
             bench.mouth(name).publish(info)
         bench.mouth('sensor_depth').publish(raw_depth(bench))
 

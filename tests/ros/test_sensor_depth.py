@@ -60,6 +60,36 @@ def test_depth_is_moved_to_the_colour_camera():
     np.testing.assert_allclose(depth[rows, cols], 2.0)
 
 
+def test_a_calibration_of_another_size_is_scaled_and_of_another_view_refused():
+    reader = SensorReader(depth_to_colour=np.eye(4))
+    pixels = np.full((48, 64), np.nan, np.float32)
+    pixels[20:24, 30:34] = 2.0
+    message = conversions.image_message(pixels, '32FC1', header())
+    reader.camera_info('camera_info', conversions.camera_info_message(K, header()))
+    double = conversions.camera_info_message(K.scaled(128, 96), header())
+    reader.camera_info('depth_camera_info', double)
+    np.testing.assert_array_equal(reader.read(message)[0], pixels)
+    wide = Intrinsics(640.0, 640.0, 639.5, 359.5, 1280, 720)
+    reader.camera_info('depth_camera_info', conversions.camera_info_message(wide, header()))
+    with pytest.raises(RosError, match='is for 1280x720 pixels, but depth has 64x48; remap'):
+        reader.read(message)
+
+
+@pytest.mark.parametrize(('rectified', 'cols'), [(False, (20, 43)), (True, (26, 37))])
+def test_depth_is_moved_to_the_rectified_image_by_p(rectified, cols):
+    reader = SensorReader(depth_to_colour=np.eye(4), rectified=rectified)
+    pixels = np.full((48, 64), np.nan, np.float32)
+    pixels[:, 20:44] = 2.0
+    for name in ('camera_info', 'depth_camera_info'):
+        info = conversions.camera_info_message(K, header())
+        # The depth camera's own P never holds: its image is as K has it.
+        info.p[0], info.p[5] = 50.0, 50.0
+        reader.camera_info(name, info)
+    depth, _ = reader.read(conversions.image_message(pixels, '32FC1', header()))
+    found = np.nonzero(np.isfinite(depth))[1]
+    assert (found.min(), found.max()) == cols
+
+
 def test_an_uncalibrated_camera_cannot_register():
     reader = SensorReader(depth_to_colour=np.eye(4))
     info = conversions.camera_info_message(K, header())

@@ -45,7 +45,8 @@ class DepthNode(TosaNode):
             self._estimator.estimate(np.zeros((64, 64, 3), np.uint8))
         else:
             moved = self._extrinsic() if self.value('register') else None
-            self._reader = SensorReader(depth_to_colour=moved)
+            rectified = self.value('rectified')
+            self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
             self.on_parameters({})
         self._depth = self.publisher('depth' if kind == 'metres' else 'relative_depth')
 

@@ -91,7 +91,7 @@ class FrameBuilder:
             self._report('camera_info', note)
         if camera is None or (camera.width, camera.height) == (width, height):
             return camera
-        if not _same_aspect(camera.width, camera.height, width, height):
+        if not same_aspect(camera.width, camera.height, width, height):
             self._report(
                 'camera_info',
                 f'camera_info: for {camera.width}x{camera.height} pixels, but the image has '
@@ -116,7 +116,7 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
             raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
         raw = _MILLIMETRES.from_array(raw)
     if raw.shape != (height, width):
-        if not _same_aspect(raw.shape[1], raw.shape[0], width, height):
+        if not same_aspect(raw.shape[1], raw.shape[0], width, height):
             raise RosError(
                 f'depth: {raw.shape[1]}x{raw.shape[0]} pixels for a {width}x{height} image; use '
                 "the driver's aligned depth, or depth_node with register: true"
@@ -146,5 +146,6 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
     return depth
 
 
-def _same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
+def same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
+    """Whether images of these sizes can be of the same view."""
     return abs(width * other_height / (height * other_width) - 1) <= ASPECT_TOLERANCE

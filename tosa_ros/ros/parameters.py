@@ -155,6 +155,13 @@ DEPTH_PARAMETERS = (
         read_only=True,
     ),
     Parameter(
+        'rectified',
+        False,
+        'The colour image is rectified, so that register takes P of camera_info, not K: the same '
+        "value as vision_node's.",
+        read_only=True,
+    ),
+    Parameter(
         'depth_model',
         '',
         'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
@@ -207,8 +214,8 @@ VISION_PARAMETERS = (
         'depth_timeout_s',
         1.0,
         'With no depth for this long, seconds, frames go on without it: tokens merge by '
-        'appearance alone, which visual_tokens, answers and diagnostics then say. So long colour '
-        'waits, of which 300 images at most are kept.',
+        'appearance alone, which visual_tokens, answers and diagnostics then say. Colour images '
+        'of this long are kept, 300 at most.',
         low=0.05,
         high=3600.0,
     ),

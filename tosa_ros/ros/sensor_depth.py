@@ -10,6 +10,7 @@ from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
 from tosa_ros.ros.conversions import camera_from_info, depth_from_message
+from tosa_ros.ros.frame_builder import same_aspect
 
 
 class SensorReader:
@@ -18,6 +19,7 @@ class SensorReader:
     scale: raw units per metre of 16UC1. min_m, max_m: what is nearer or farther is no depth.
     depth_to_colour: (4, 4), the depth camera's pose in the colour camera's frame, to register
         depth to colour by the two cameras' calibrations; None leaves it where it is.
+    rectified: the colour image is, so that P of its calibration holds.
     """
 
     def __init__(
@@ -26,9 +28,10 @@ class SensorReader:
         min_m: float = 0.0,
         max_m: float = float('inf'),
         depth_to_colour: np.ndarray | None = None,
+        rectified: bool = False,
     ) -> None:
         self.scale, self.min_m, self.max_m = scale, min_m, max_m
-        self._depth_to_colour = depth_to_colour
+        self._depth_to_colour, self._rectified = depth_to_colour, rectified
         self._cameras: dict[str, Any] = {}
 
     def camera_info(self, name: str, message: Any) -> None:
@@ -39,8 +42,8 @@ class SensorReader:
         """Depth (H, W) float32 metres, NaN where there is none, and the camera frame it is in.
 
         Raises:
-            RosError: depth that cannot be read, or a calibration that is missing.
-            DepthError: depth of another size than its calibration.
+            RosError: depth that cannot be read, or a calibration that is missing or of another
+                view than the depth image.
         """
         raw = depth_from_message(message)
         if raw.dtype == np.uint16:
@@ -52,8 +55,15 @@ class SensorReader:
         if self._depth_to_colour is None:
             return depth, message.header.frame_id
         depth_camera = self._camera('depth_camera_info')
-        if (depth_camera.width, depth_camera.height) != (depth.shape[1], depth.shape[0]):
-            depth_camera = depth_camera.scaled(depth.shape[1], depth.shape[0])
+        height, width = depth.shape
+        if (depth_camera.width, depth_camera.height) != (width, height):
+            if not same_aspect(depth_camera.width, depth_camera.height, width, height):
+                raise RosError(
+                    f'register: depth_camera_info is for {depth_camera.width}x'
+                    f'{depth_camera.height} pixels, but depth has {width}x{height}; remap '
+                    'depth_camera_info to the calibration of this depth image'
+                )
+            depth_camera = depth_camera.scaled(width, height)
         colour_camera = self._camera('camera_info')
         registered = register_depth(depth, depth_camera, colour_camera, self._depth_to_colour)
         return registered, self._cameras['camera_info'].header.frame_id
@@ -62,7 +72,8 @@ class SensorReader:
         if name not in self._cameras:
             raise RosError(f'register: no {name} came yet, so depth cannot be moved to colour')
         # Distortion is not undone: depth images come rectified, or with next to none.
-        camera = camera_from_info(self._cameras[name])
+        rectified = self._rectified and name == 'camera_info'
+        camera = camera_from_info(self._cameras[name], rectified)
         if camera.intrinsics is None:
             raise RosError(f'register: {name}: {camera.note}')
         return camera.intrinsics
