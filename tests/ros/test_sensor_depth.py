@@ -39,6 +39,17 @@ def test_what_is_too_near_or_too_far_is_no_depth():
     np.testing.assert_array_equal(np.isfinite(depth), [[False, True, True] + [False] * 5])
 
 
+def test_other_units_are_refused_before_all_of_it_is_too_far():
+    reader = SensorReader(min_m=0.1, max_m=20.0)
+    millimetres = np.full((48, 64), 2000.0, np.float32)
+    with pytest.raises(RosError, match=r'its median is 2000 m, .* in other units'):
+        reader.read(conversions.image_message(millimetres, '32FC1', header()))
+    for nothing in (np.nan, np.inf, 0.0, 30.0):
+        pixels = np.full((48, 64), nothing, np.float32)
+        depth, _ = reader.read(conversions.image_message(pixels, '32FC1', header()))
+        assert np.isnan(depth).all()
+
+
 def test_depth_is_moved_to_the_colour_camera():
     shift = np.eye(4)
     shift[0, 3] = 0.2  # the depth camera stands 0.2 m to the right of the colour camera

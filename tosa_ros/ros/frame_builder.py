@@ -136,14 +136,22 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
                 '(depth in metres belongs on the topic depth)'
             )
         return depth
-    median = float(np.nanmedian(depth))
+    check_units(depth)
+    return depth
+
+
+def check_units(depth_m: np.ndarray) -> None:
+    """Raises RosError if depth, NaN where there is none, can hardly be in metres."""
+    valid = depth_m[~np.isnan(depth_m)]
+    if not valid.size:
+        return
+    median = float(np.median(valid))
     low, high = PLAUSIBLE_MEDIAN_DEPTH_M
     if not low <= median <= high:
         raise RosError(
             f'depth: its median is {median:.4g} m, outside {low} to {high} m; is it in other '
             'units (32FC1 is in metres, 16UC1 in millimetres)?'
         )
-    return depth
 
 
 def same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:

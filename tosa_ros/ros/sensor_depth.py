@@ -10,7 +10,7 @@ from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
 from tosa_ros.ros.conversions import camera_from_info, depth_from_message
-from tosa_ros.ros.frame_builder import same_aspect
+from tosa_ros.ros.frame_builder import check_units, same_aspect
 
 
 class SensorReader:
@@ -42,14 +42,15 @@ class SensorReader:
         """Depth (H, W) float32 metres, NaN where there is none, and the camera frame it is in.
 
         Raises:
-            RosError: depth that cannot be read, or a calibration that is missing or of another
-                view than the depth image.
+            RosError: depth that cannot be read or is not in the units that it should be in, or a
+                calibration that is missing or of another view than the depth image.
         """
         raw = depth_from_message(message)
         if raw.dtype == np.uint16:
             depth = SensorDepth(scale=self.scale).from_array(raw)
         else:
             depth = SensorDepth.from_metres(raw)
+        check_units(depth)  # Before limits make nothing of it.
         with np.errstate(invalid='ignore'):
             depth[(depth < self.min_m) | (depth > self.max_m)] = np.nan
         if self._depth_to_colour is None:
