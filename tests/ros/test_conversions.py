@@ -163,6 +163,17 @@ def test_compressed_images_are_decoded(stated):
     np.testing.assert_array_equal(conversions.rgb_from_message(message), RGB)
 
 
+def test_compressed_16_bit_grey_is_seen_as_raw_mono16_is():
+    grey = np.array([[0, 255, 256], [30_000, 65_000, 65_535]], np.uint16)
+    stream = io.BytesIO()
+    PilImage.fromarray(grey).save(stream, 'PNG')
+    message = sensor_msgs.CompressedImage(format='mono16; png compressed')
+    message.data = array('B', stream.getvalue())
+    seen = conversions.rgb_from_message(message)
+    assert seen.dtype == np.uint8
+    np.testing.assert_array_equal(seen, conversions.rgb_from_message(image(grey, 'mono16')))
+
+
 def test_jpeg_is_close_and_stated_rgb_order_is_honoured():
     flat = np.full((16, 16, 3), (200, 30, 60), np.uint8)
     message = conversions.compressed_image_message(flat, std_msgs.Header())

@@ -275,6 +275,9 @@ def _rgb_from_compressed(message: Any) -> np.ndarray:
     if 'compressedDepth' in message.format:
         raise RosError(f'image: format {_short(message.format)} is depth, not colour')
     picture = _decoded(message.data, f'image: format {_short(message.format)}')
+    if picture.mode.startswith('I'):  # 16-bit grey, which convert() would clip to white.
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     rgb = np.asarray(picture.convert('RGB'))
     # Some publishers hand RGB to an encoder that wants BGR, and say so after 'compressed'.
     swapped = message.format.rstrip().endswith('compressed rgb8')
