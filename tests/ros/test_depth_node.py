@@ -55,6 +55,17 @@ def test_nothing_is_subscribed_to_while_nobody_listens(bench, depth_node):
     assert node.active
 
 
+def test_a_camera_on_its_own_output_is_refused_unless_the_node_is_in_a_namespace(
+    bench, depth_node
+):
+    remapped = ['--ros-args', '-r', 'sensor_depth:=/depth']
+    depth_node(options={'cli_args': remapped})
+    bench.wait(lambda: '/depth is both' in bench.health().get('depth_node', (0, ''))[1])
+    assert bench.state('depth_node') == 'unconfigured'
+    depth_node(options={'cli_args': remapped, 'namespace': 'robot'})
+    bench.wait(lambda: bench.state('robot/depth_node').startswith('active'))
+
+
 def test_compressed_depth_next_to_the_remapped_topic(bench, depth_node):
     from sensor_msgs.msg import CompressedImage
 

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from tosa_ros.errors import RosError
 from tosa_ros.ros.conversions import image_message, pose_from_message, rgb_from_message
 from tosa_ros.ros.diagnostics import model_name
+from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.sensor_depth import SensorReader
 
@@ -48,7 +49,14 @@ class DepthNode(TosaNode):
             rectified = self.value('rectified')
             self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
             self.on_parameters({})
-        self._depth = self.publisher('depth' if kind == 'metres' else 'relative_depth')
+        output = 'depth' if kind == 'metres' else 'relative_depth'
+        topic = resolved_name(self, output)
+        if topic == resolved_name(self, self._input()):
+            raise RosError(
+                f'{topic} is both {self._input()}, which depth_node reads, and {output}, which it '
+                "writes; start the nodes in a namespace, or give the camera's topic another name"
+            )
+        self._depth = self.publisher(output)
 
     def release(self) -> None:
         self._reader = self._estimator = None
@@ -56,13 +64,8 @@ class DepthNode(TosaNode):
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         if not self.demanded():
             return {}
-        if self._reader is None:
-            compressed = self.value('image_transport') == 'compressed'
-            return {'image/compressed' if compressed else 'image': self._image_came}
-        compressed = self.value('depth_transport') == 'compressedDepth'
-        name = 'sensor_depth/compressedDepth' if compressed else 'sensor_depth'
-        inputs: dict[str, Callable[[Any], None]] = {name: self._image_came}
-        if self.value('register'):
+        inputs: dict[str, Callable[[Any], None]] = {self._input(): self._image_came}
+        if self._reader is not None and self.value('register'):
             for info in ('camera_info', 'depth_camera_info'):
                 inputs[info] = partial(self._reader.camera_info, info)
         return inputs
@@ -76,6 +79,14 @@ class DepthNode(TosaNode):
     def status(self) -> dict[str, str]:
         sensor = self.value('source') == 'sensor'
         return {'model': 'sensor' if sensor else model_name(self.value('depth_model'))}
+
+    def _input(self) -> str:
+        """The name of the topic that it makes depth of."""
+        if self._reader is None:
+            compressed = self.value('image_transport') == 'compressed'
+            return 'image/compressed' if compressed else 'image'
+        compressed = self.value('depth_transport') == 'compressedDepth'
+        return 'sensor_depth/compressedDepth' if compressed else 'sensor_depth'
 
     def _extrinsic(self) -> np.ndarray:
         pose, numbers = Pose(), list(self.value('extrinsic'))
