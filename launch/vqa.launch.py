@@ -14,14 +14,22 @@ from tosa_ros.ros.share import shared_file
 from tosa_ros.ros.transport import profile_environment
 
 CAMERA = '/camera/camera'
-BOOLEANS = ('true', 'false')
+OPTIONAL = {'': None, 'true': True, 'false': False}
 # name: (default, what it is, the values it may have)
 ARGUMENTS = {
     'namespace': ('', 'Namespace of the nodes and of their relative topics.', None),
-    'use_sim_time': ('false', 'Time comes from /clock (a bag, a simulation).', BOOLEANS),
+    'use_sim_time': (
+        '',
+        'Time comes from /clock (a bag, a simulation); empty: the file decides.',
+        tuple(OPTIONAL),
+    ),
     'params_file': (str(shared_file('config/vqa.yaml')), 'Parameters of the nodes.', None),
     'log_level': ('info', 'Severity from which on the nodes log.', None),
-    'autostart': ('true', 'Off, a lifecycle manager configures and activates.', BOOLEANS),
+    'autostart': (
+        '',
+        'Off, a lifecycle manager configures and activates; empty: the file decides.',
+        tuple(OPTIONAL),
+    ),
     'image_topic': (f'{CAMERA}/color/image_raw', 'Colour.', None),
     'depth_topic': (
         f'{CAMERA}/aligned_depth_to_color/image_raw',
@@ -29,11 +37,15 @@ ARGUMENTS = {
         None,
     ),
     'camera_info_topic': (f'{CAMERA}/color/camera_info', "The colour camera's.", None),
-    'depth_source': ('sensor', 'Where depth comes from.', DEPTH_SOURCES),
+    'depth_source': (
+        '',
+        'Where depth comes from; none: no depth_node; empty: the file decides.',
+        ('', *DEPTH_SOURCES),
+    ),
     'model': ('', 'Checkpoint folder or Hugging Face name; empty: the file decides.', None),
     'device': ('', 'cpu, cuda, cuda:1 ...; empty: the file decides.', None),
     'keep': ('', 'Fraction of the image tokens kept; empty: the file decides.', None),
-    'use_rviz': ('false', 'Start RViz too, with what there is to see.', BOOLEANS),
+    'use_rviz': ('false', 'Start RViz too, with what there is to see.', ('true', 'false')),
 }
 
 
@@ -55,12 +67,12 @@ def start(context: LaunchContext) -> list[Node]:
         image_topic=given['image_topic'],
         depth_topic=given['depth_topic'],
         camera_info_topic=given['camera_info_topic'],
-        depth_source=given['depth_source'],
+        depth_source=given['depth_source'] or None,
         model=given['model'] or None,
         device=given['device'] or None,
         keep=float(given['keep']) if given['keep'] else None,
-        use_sim_time=given['use_sim_time'] == 'true',
-        autostart=given['autostart'] == 'true',
+        use_sim_time=OPTIONAL[given['use_sim_time']],
+        autostart=OPTIONAL[given['autostart']],
         log_level=given['log_level'],
     )
     nodes = [
@@ -68,7 +80,7 @@ def start(context: LaunchContext) -> list[Node]:
             package='tosa_ros',
             executable=name,
             namespace=graph.namespace,
-            parameters=[graph.params_file, graph.parameters(name)],
+            parameters=[some for some in (graph.params_file, graph.parameters(name)) if some],
             remappings=graph.remappings(),
             arguments=['--ros-args', '--log-level', graph.log_level],
             output='screen',
@@ -85,7 +97,7 @@ def start(context: LaunchContext) -> list[Node]:
                 executable='rviz2',
                 namespace=graph.namespace,
                 arguments=['-d', str(shared_file('config/vqa.rviz'))],
-                parameters=[{'use_sim_time': graph.use_sim_time}],
+                parameters=[{'use_sim_time': bool(graph.use_sim_time)}],
                 remappings=graph.remappings(),
             )
         )

@@ -21,7 +21,7 @@ def test_what_is_not_chosen_is_left_to_the_file():
     graph = Graph()
     assert graph.nodes == ('depth_node', 'vision_node', 'qa_node')
     assert graph.remappings() == []
-    assert graph.parameters('qa_node') == {'use_sim_time': False, 'autostart': True}
+    assert [graph.parameters(node) for node in graph.nodes] == [{}, {}, {}]
     assert graph.arguments()[:3] == [
         '--ros-args',
         '--params-file',
@@ -39,7 +39,10 @@ def test_choices_reach_the_nodes_that_they_concern():
     assert (qa['model'], qa['device'], 'keep' in qa) == ('7', 'cuda', False)
     assert 'image:=/cam/image' in graph.command('vision_node')
     assert 'model:="7"' in graph.command('qa_node')
-    assert Graph(depth_source='monocular').parameters('depth_node')['source'] == 'monocular'
+    monocular = Graph(depth_source='monocular', autostart=False, use_sim_time=True)
+    chosen = {'use_sim_time': True, 'autostart': False}
+    assert monocular.parameters('depth_node') == {'source': 'monocular', **chosen}
+    assert monocular.parameters('vision_node') == {'use_depth': True, **chosen}
 
 
 @pytest.mark.parametrize(
@@ -66,16 +69,18 @@ def test_one_parameter_file_serves_every_namespace(ros, tmp_path, namespace):
     file = tmp_path / 'mine.yaml'
     file.write_text(
         '/**/vision_node:\n  ros__parameters:\n    keep: 1\n    alpha: uniform\n'
+        '    autostart: false\n    use_depth: false\n    use_sim_time: true\n'
         '/**/qa_node:\n  ros__parameters:\n    frames: 8\n'
     )
-    graph = Graph(params_file=str(file), namespace=namespace, model='7', autostart=False)
+    graph = Graph(params_file=str(file), namespace=namespace, model='7')
     context = Context()
     words = graph.command('vision_node')
     ros.init(args=words[words.index('--ros-args') :], context=context)
     node = VisionNode(context=context)
     assert node.get_namespace() == f'/{namespace}'
     assert [node.value(name) for name in ('keep', 'alpha', 'model')] == [1.0, 'uniform', '7']
-    assert not node.value('autostart')
+    chosen = [node.value(name) for name in ('autostart', 'use_depth', 'use_sim_time')]
+    assert chosen == [False, False, True]
     node.destroy_node()
     ros.shutdown(context=context)
 

@@ -30,11 +30,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--image-topic', metavar='TOPIC', help='colour (image)')
     parser.add_argument('--depth-topic', metavar='TOPIC', help="the sensor's depth (sensor_depth)")
     parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
-    parser.add_argument('--depth-source', choices=DEPTH_SOURCES, default='sensor', help='(sensor)')
+    parser.add_argument('--depth-source', choices=DEPTH_SOURCES, help="(the file's)")
     parser.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...')
     parser.add_argument('--keep', type=float, help='fraction of the image tokens kept')
-    parser.add_argument('--use-sim-time', action='store_true', help='time comes from /clock')
+    parser.add_argument(
+        '--use-sim-time', action='store_true', default=None, help='time comes from /clock'
+    )
     parser.add_argument('--log-level', choices=LOG_LEVELS, default='info')
     parser.add_argument(
         '--single-process',

@@ -40,16 +40,16 @@ class Graph:
     image_topic: str | None = None
     depth_topic: str | None = None
     camera_info_topic: str | None = None
-    depth_source: str = 'sensor'
+    depth_source: str | None = None
     model: str | None = None
     device: str | None = None
     keep: float | None = None
-    use_sim_time: bool = False
-    autostart: bool = True
+    use_sim_time: bool | None = None
+    autostart: bool | None = None
     log_level: str = 'info'
 
     def __post_init__(self) -> None:
-        if self.depth_source not in DEPTH_SOURCES:
+        if self.depth_source not in (None, *DEPTH_SOURCES):
             raise RosError(
                 f'depth_source: {self.depth_source!r}; wanted one of {", ".join(DEPTH_SOURCES)}'
             )
@@ -80,7 +80,7 @@ class Graph:
             given['model'] = self.model
         if node == 'vision_node':
             given['keep'] = self.keep
-            given['use_depth'] = self.depth_source != 'none'
+            given['use_depth'] = self.depth_source and self.depth_source != 'none'
         given['device'] = self.device
         return {name: value for name, value in given.items() if value is not None}
 
