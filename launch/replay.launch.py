@@ -48,6 +48,8 @@ def generate_launch_description() -> LaunchDescription:
 def play(context: LaunchContext) -> list[ExecuteProcess | RegisterEventHandler]:
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     chosen = {name: LaunchConfiguration(name, default='').perform(context) for name in SHARED}
+    if LaunchConfiguration('depth_source', default='').perform(context) in ('monocular', 'none'):
+        chosen['depth_topic'] = 'none'  # No node would listen to the bag's.
     if given['questions']:
         tosa = ExecutableInPackage(executable='tosa', package='tosa_ros')
         command = [tosa, 'replay', given['bag'], '--live', '--rate', given['rate']]

@@ -67,7 +67,10 @@ def test_a_choice_that_there_is_not_is_refused(launched):
     assert 'depth_source' in launch.output
 
 
-def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(launched, checkpoint, tmp_path):
+@pytest.mark.parametrize(('source', 'spatial'), [('sensor', 'metric'), ('none', 'none')])
+def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(
+    launched, checkpoint, tmp_path, source, spatial
+):
     pytest.importorskip('rosbags')
     pytest.importorskip('open3d')
     from tosa_ros.synthetic import bags, episode
@@ -81,6 +84,7 @@ def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(launched, che
         f'questions:={tmp_path / "questions.json"}',
         f'out:={tmp_path / "out"}',
         f'model:={checkpoint}',
+        f'depth_source:={source}',
         f'image_topic:={bags.COLOUR_TOPIC}',
         f'depth_topic:={bags.DEPTH_TOPIC}',
         f'camera_info_topic:={bags.INFO_TOPIC}',
@@ -89,5 +93,5 @@ def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(launched, che
     assert 'Traceback' not in launch.output
     [answer] = (tmp_path / 'out' / 'live' / 'answers.jsonl').read_text().splitlines()
     answer = json.loads(answer)
-    assert (answer['question_id'], answer['spatial']) == ('end', 'metric')
+    assert (answer['question_id'], answer['spatial']) == ('end', spatial)
     assert json.loads((tmp_path / 'out' / 'scores.json').read_text())['scored'] == 1
