@@ -306,6 +306,12 @@ def test_wilson_golden():
     assert wilson(0, 20) == pytest.approx((0.0, 16.11), abs=0.01)
 
 
+def test_wilson_holds_all_right_and_all_wrong():
+    for total in range(1, 200):
+        assert wilson(total, total)[1] == 100.0
+        assert wilson(0, total)[0] == 0.0
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_interval_holds_the_score_and_repeats(values):

@@ -19,6 +19,7 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
 from tosa_ros.evaluation.media import pick
+from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint
@@ -260,6 +261,13 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
         run('run', '--frames', 3)
     with pytest.raises(DataError, match='made with frames_root=None'):
         run('run', '--frames-root', tmp_path)
+
+
+def test_a_score_rounded_past_its_interval_is_drawn():
+    pytest.importorskip('matplotlib')
+    score = {'metric': 'm', 'overall': 100.0, 'interval_95': [88.3, 99.99999999999999]}
+    results = {'methods': {'tosa': {'cost': {'tokens_after': 5}, 'scores': [score]}}}
+    assert plot(results).startswith(b'\x89PNG')
 
 
 def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):

@@ -69,8 +69,8 @@ def plot(results: Mapping[str, Any]) -> bytes:
             point[1]['interval_95'] or [score] * 2
             for point, score in zip(points, scores, strict=True)
         ]
-        below = [score - low for score, (low, _) in zip(scores, ends, strict=True)]
-        above = [high - score for score, (_, high) in zip(scores, ends, strict=True)]
+        below = [max(0.0, score - low) for score, (low, _) in zip(scores, ends, strict=True)]
+        above = [max(0.0, high - score) for score, (_, high) in zip(scores, ends, strict=True)]
         axes.errorbar(tokens, scores, [below, above], marker='o', capsize=3, label=kind)
     names = {method['scores'][0]['metric'] for method in results['methods'].values()}
     axes.set(xlabel='visual tokens a question', ylabel=', '.join(sorted(names)))

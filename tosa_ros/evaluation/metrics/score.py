@@ -106,4 +106,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     centre = (right + z2 / 2) / (total + z2)
     spread = right * (total - right) / total + z2 / 4
     half = CONFIDENCE_Z * np.sqrt(spread) / (total + z2)
-    return max(0.0, 100 * float(centre - half)), min(100.0, 100 * float(centre + half))
+    # Rounding must not put the score outside of its own interval.
+    low = 0.0 if right == 0 else 100 * float(centre - half)
+    high = 100.0 if right == total else 100 * float(centre + half)
+    return low, high
