@@ -53,6 +53,10 @@ def place(tmp_path, monkeypatch):
         ('eval openeqa --data good.json --out o --device cuda:9', 'not available here'),
         ('eval openeqa --data good.json --out o --judge-url gpt', "base URL 'gpt'"),
         (
+            'eval openeqa --data good.json --out o --judge-url http://127.0.0.1:abc/v1',
+            "base URL 'http://127.0.0.1:abc/v1'",
+        ),
+        (
             'eval openeqa --data good.json --out o --judge-model gone',
             "judge: 'gone' is not a folder",
         ),

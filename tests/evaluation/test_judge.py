@@ -41,7 +41,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.requests.append((self.path, body, dict(self.headers)))
         status, value, *headers = self.server.answer(prompt, seen)
         if status is None:
-            self.connection.close()
+            self.wfile.write(value.encode())
+            self.wfile.flush()
+            self.close_connection = True
             return
         data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
         self.send_response(status)
@@ -100,12 +102,14 @@ def test_passing_failures_are_tried_again(serve):
         (500, 'oops'),
         (429, 'slow', ('Retry-After', '0')),
         (None, ''),
+        (None, 'garbage\r\n\r\n'),
+        (None, 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"cho'),
         (200, 'not json'),
         (200, {'choices': []}),
     ]
     server = serve(lambda _, seen: failures[seen] if seen < len(failures) else reply('5'))
-    assert judge(server).ask('Mark', 1) == '5'
-    assert len(server.requests) == 6
+    assert judge(server, attempts=8).ask('Mark', 1) == '5'
+    assert len(server.requests) == 8
 
 
 def test_a_judge_that_stays_away_is_an_error(serve):
@@ -124,8 +128,19 @@ def test_a_refusal_is_not_tried_again(serve):
 def test_no_server_and_no_url():
     with pytest.raises(JudgeError, match='2 attempts'):
         EndpointJudge('http://127.0.0.1:9/v1', wait_s=0.001, attempts=2).ask('Mark', 1)
-    with pytest.raises(JudgeError, match='wanted http'):
-        EndpointJudge('localhost:8000')
+    for url in ('localhost:8000', 'http://', 'http://127.0.0.1:abc/v1', 'http://a b/v1'):
+        with pytest.raises(JudgeError, match='wanted http'):
+            EndpointJudge(url)
+
+
+def test_a_key_is_stripped_or_refused_and_never_shown(serve):
+    server = serve(lambda *_: reply('4'))
+    assert judge(server, api_key=' secret\r\n').ask('Mark', 1) == '4'
+    assert server.requests[0][2]['Authorization'] == 'Bearer secret'
+    for key in ('sec\rret', 'sec\nret', 'secret\x00', 'secrét'):
+        with pytest.raises(JudgeError, match=r'the key in \$MY_KEY has') as caught:
+            judge(server, api_key=key, key_source='$MY_KEY')
+        assert 'sec' not in str(caught.value)
 
 
 def test_marks_and_score(serve, tmp_path):

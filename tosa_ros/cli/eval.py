@@ -187,9 +187,12 @@ def judging_from(args: argparse.Namespace) -> Judging | None:
     folder = args.judge_prompts
     prompts = JudgePrompts() if folder is None else JudgePrompts.from_folder(folder)
     if args.judge_url:
-        key = os.environ.get(args.judge_key_env)
+        name = args.judge_key_env
         model = args.judge_model or DEFAULT_JUDGE
-        return Judging(EndpointJudge(args.judge_url, model, api_key=key), prompts)
+        judge = EndpointJudge(
+            args.judge_url, model, api_key=os.environ.get(name), key_source=f'${name}'
+        )
+        return Judging(judge, prompts)
     return Judging(LocalJudge(args.judge_model, args.device), prompts)
 
 

@@ -5,11 +5,13 @@ A judge that cannot be asked raises; it never answers in the model's place.
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +53,7 @@ class EndpointJudge:
     """A model behind an OpenAI-compatible `/chat/completions` endpoint.
 
     base_url: up to and with the version, as 'https://api.openai.com/v1'.
+    key_source: what a message calls the key, whose value is never shown.
     attempts, wait_s: how often a passing failure (no connection, 429, 5xx, a broken reply) is
         tried, and the first wait, which doubles up to a minute; `Retry-After` is obeyed.
     """
@@ -61,12 +64,19 @@ class EndpointJudge:
     attempts: int = 6
     wait_s: float = 1.0
     timeout_s: float = 60.0
+    key_source: str = 'api_key'
     parallel = True
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(('http://', 'https://')):
+        if not _is_url(self.base_url):
             raise JudgeError(
                 f'judge: base URL {self.base_url!r}; wanted http://... or https://..., up to /v1'
+            )
+        self.api_key = (self.api_key or '').strip()
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise JudgeError(
+                f'judge: the key in {self.key_source} has characters that no key has (a line '
+                'break, a letter with an accent ...); set it anew'
             )
         self.name = self.model
 
@@ -117,8 +127,10 @@ class EndpointJudge:
             raise JudgeError(
                 f'judge {self.model} at {self.base_url}: {message}; check the URL, model and key'
             ) from error
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            # No connection, a time-out, or a reply that is not a chat completion.
+        except (
+            *(OSError, http.client.HTTPException),  # no connection, a time-out, a reply cut off
+            *(ValueError, KeyError, IndexError, TypeError),  # no chat completion
+        ) as error:
             raise _PassingError(f'{type(error).__name__}: {error}') from error
         if not isinstance(content, str):
             raise _PassingError(f'the reply holds {content!r} instead of text')
@@ -184,6 +196,16 @@ class _PassingError(Exception):
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    sound = text.isascii() and text.isprintable() and ' ' not in text
+    return sound and parts.scheme in ('http', 'https') and bool(parts.hostname)
 
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float:
