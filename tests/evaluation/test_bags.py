@@ -25,7 +25,9 @@ def same(one, other):
     np.testing.assert_array_equal(one.rgb, other.rgb)
     np.testing.assert_array_equal(one.depth_m, other.depth_m)
     assert one.intrinsics == other.intrinsics
-    np.testing.assert_allclose(one.pose, other.pose, atol=1e-12)
+    assert (one.pose is None) == (other.pose is None)
+    if one.pose is not None:
+        np.testing.assert_allclose(one.pose, other.pose, atol=1e-12)
 
 
 # Conversion
@@ -77,6 +79,48 @@ def test_depth_of_another_size_keeps_it(folder, tmp_path):
     bag_to_episode(bag, tmp_path / 'back')
     same(folder[2], read_folder(tmp_path / 'back')[2])
     assert Image.open(tmp_path / 'back' / '00000-depth.png').size == (16, 12)
+
+
+@pytest.mark.parametrize(
+    ('size', 'mount'),
+    [
+        ((24, 32), (0.0, 0, 0)),  # of colour's size, but with another calibration
+        ((24, 32), (0.1, 0, 0)),
+        ((12, 16), (0.1, 0, 0)),  # a folder knows of no place of the depth camera
+        ((24, 32), None),  # nor does this bag: depth is used as if it were aligned
+        ((12, 16), None),
+    ],
+)
+def test_depth_of_another_camera_is_the_bags_in_the_folder_too(
+    make, frames, write_bag, recording, tmp_path, size, mount
+):
+    height, width = size
+    own = Intrinsics(1.4 * width, 1.4 * width, 0.4 * width, 0.5 * height, width, height)
+    depth = np.full(size, 2000, np.uint16)
+    depth[:, : width // 2] = 1000
+    messages = [m for m in recording(make, frames, n=1) if 'depth' not in m[0]]
+    messages += [
+        ('/d/image_raw', START_NS, make.image(depth, '16UC1', START_NS, 'depth_optical')),
+        ('/d/camera_info', START_NS, make.info(own, frame='depth_optical')),
+    ]
+    if mount is not None:
+        tf = make.tf(make.transform('optical', 'depth_optical', mount, START_NS))
+        messages.append(('/tf_static', START_NS, tf))
+    bag = BagFrames(write_bag(messages))
+    bag_to_episode(bag, tmp_path / 'folder')
+    assert np.nanmax(bag[0].depth_m) == 2
+    same(bag[0], read_folder(tmp_path / 'folder')[0])
+
+
+def test_smaller_depth_without_a_camera_of_its_own_is_the_bags_in_the_folder_too(
+    make, frames, write_bag, recording, tmp_path
+):
+    messages = [m for m in recording(make, frames, n=1) if 'depth' not in m[0]]
+    depth = np.repeat(np.arange(1000, 1016, dtype=np.uint16)[None], 12, 0)
+    messages.append(('/d/image_raw', START_NS, make.image(depth, '16UC1', START_NS)))
+    bag = BagFrames(write_bag(messages))
+    bag_to_episode(bag, tmp_path / 'folder')
+    same(bag[0], read_folder(tmp_path / 'folder')[0])
 
 
 def test_a_pose_that_is_no_rotation_is_refused(folder, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tosa_ros.cli.replay import add_topic_options, topics_from
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         frames = BagFrames(args.source, topics_from(args), args.slop)
-        for note in frames.notes:
-            print(f'tosa bag: {note}', file=sys.stderr)
+        before = list(frames.notes)
+        _print(before)
         count = bag_to_episode(
             frames,
             args.out,
@@ -61,8 +61,14 @@ def run(args: argparse.Namespace) -> int:
             depth_scale=args.depth_scale,
             progress=_progress(),
         )
+        _print(note for note in frames.notes if note not in before)
     print(f'{args.out}: {count} frames')
     return 0
+
+
+def _print(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f'tosa bag: {note}', file=sys.stderr)
 
 
 def _progress() -> Callable[[int, int], None]:

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tosa_ros.depth.registration import register_depth
+from tosa_ros.depth.sensor import SensorDepth
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.bags.reading import BagFrames
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder
-from tosa_ros.frames import Intrinsics
+from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.ros.conversions import (
-    camera_from_info,
     depth_from_message,
     pose_from_message,
-    rgb_from_message,
 )
 from tosa_ros.synthetic.bags import (
     BAG_VERSION,
@@ -118,8 +118,9 @@ def bag_to_episode(
 ) -> int:
     """Writes a bag's frames as a folder in OpenEQA's layout; returns how many.
 
-    Depth of type 16UC1 is written as it is, 32FC1 in units of 1 / depth_scale metres (by default
-    what the bag was made from, else millimetres).
+    Depth of type 16UC1 is written in millimetres, 32FC1 in units of 1 / depth_scale metres (by
+    default what the bag was made from, else millimetres). Depth of another camera is registered
+    to colour, but where the folder's reader does that: of another size, at the same place.
 
     Raises:
         DataError: `out` is there already, or depth does not fit 16 bits at that scale.
@@ -137,11 +138,15 @@ def bag_to_episode(
             if len(stems) != len(frames):
                 stems = [f'{i:06d}' for i in range(len(frames))]
             scale = depth_scale or names.get('depth_scale') or MILLIMETRES
+            colour_camera = depth_camera = None
             for done, index in enumerate(chosen, start=1):
-                _write_frame(place, stems[index], frames, bag, index, scale)
+                frame = frames.frame(bag, index)
+                own = _write_depth(place, stems[index], frames, bag, index, frame, scale)
+                _write_frame(place, stems[index], frame)
+                colour_camera, depth_camera = frame.intrinsics, own or depth_camera
                 if progress:
                     progress(done, len(chosen))
-        _write_cameras(place, frames)
+        _write_cameras(place, colour_camera, depth_camera)
         lines = (f'{stems[i]} {_seconds(frames.stamps_ns[i])}\n' for i in chosen)
         (place / STAMPS).write_text(''.join(lines))
 
@@ -250,19 +255,40 @@ def _own_camera(
     return Intrinsics(fx, fy, cx, cy, width, height)
 
 
-def _write_frame(
-    place: Path, stem: str, frames: BagFrames, bag: Any, index: int, scale: float
-) -> None:
-    colour, depth = frames.messages(bag, index)
-    Image.fromarray(rgb_from_message(colour)).save(place / f'{stem}-rgb.png')
-    if depth is not None:
-        raw = depth_from_message(depth)
-        if raw.dtype != np.uint16:
-            raw = _units(raw, scale, stem)
-        Image.fromarray(raw).save(place / f'{stem}-depth.png')
-    pose = frames.pose(index, colour.header.frame_id)
-    if pose is not None:
-        (place / f'{stem}.txt').write_text(_matrix_text(pose))
+def _write_frame(place: Path, stem: str, frame: Frame) -> None:
+    Image.fromarray(frame.rgb).save(place / f'{stem}-rgb.png')
+    if frame.pose is not None:
+        (place / f'{stem}.txt').write_text(_matrix_text(frame.pose))
+
+
+def _write_depth(
+    place: Path, stem: str, frames: BagFrames, bag: Any, index: int, frame: Frame, scale: float
+) -> Intrinsics | None:
+    """Writes depth; returns its camera, where the file has that camera's pixels, not colour's.
+
+    A folder registers depth of another size by cameras at the same place. Depth stays as it was
+    seen only where that gives the frame's depth again.
+    """
+    message, own = frames.depth_message(bag, index), frames.depth_camera
+    if message is None or frame.depth_m is None:
+        return None
+    raw = depth_from_message(message)
+    in_millimetres = raw.dtype == np.uint16
+    metres = SensorDepth(scale=MILLIMETRES).from_array(raw) if in_millimetres else raw
+    if not _reads_back(metres, own, frame):
+        metres, own = frame.depth_m, None
+    units = _units(metres, MILLIMETRES if in_millimetres else scale, stem)
+    Image.fromarray(units).save(place / f'{stem}-depth.png')
+    return own
+
+
+def _reads_back(metres: np.ndarray, own: Intrinsics | None, frame: Frame) -> bool:
+    if own is None or frame.intrinsics is None:
+        return False
+    if metres.shape != (own.height, own.width) or metres.shape == frame.rgb.shape[:2]:
+        return False
+    registered = register_depth(metres, own, frame.intrinsics)
+    return np.array_equal(registered, frame.depth_m, equal_nan=True)
 
 
 def _units(metres: np.ndarray, scale: float, stem: str) -> np.ndarray:
@@ -276,13 +302,10 @@ def _units(metres: np.ndarray, scale: float, stem: str) -> np.ndarray:
     return units.astype(np.uint16)
 
 
-def _write_cameras(place: Path, frames: BagFrames) -> None:
-    colour, depth = frames.camera_info(), frames.camera_info(depth=True)
-    camera = None if colour is None else camera_from_info(colour).intrinsics
-    if camera is None:
+def _write_cameras(place: Path, colour: Intrinsics | None, depth: Intrinsics | None) -> None:
+    if colour is None:
         return
-    own = None if depth is None else camera_from_info(depth).intrinsics
-    for name, k in (('intrinsic_color.txt', camera), ('intrinsic_depth.txt', own or camera)):
+    for name, k in (('intrinsic_color.txt', colour), ('intrinsic_depth.txt', depth or colour)):
         matrix = np.eye(4)
         matrix[:3, :3] = k.matrix()
         (place / name).write_text(_matrix_text(matrix))

@@ -15,7 +15,7 @@ from tosa_ros.errors import DataError, DepthError, RosError
 from tosa_ros.evaluation.bags.opening import Bag, damage_errors, in_words
 from tosa_ros.evaluation.bags.poses import CameraPoses
 from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
-from tosa_ros.frames import Frame
+from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.ros.conversions import camera_from_info
 from tosa_ros.ros.frame_builder import FrameBuilder
 from tosa_ros.ros.sensor_depth import SensorReader
@@ -140,21 +140,21 @@ class BagFrames(Sequence[Frame]):
         """The bag's reader, open inside a `with`."""
         return self._bag.opened()
 
-    def messages(self, bag: Any, index: int) -> tuple[Any, Any | None]:
-        """The colour and the depth message of a frame, from the opened bag."""
-        shot = self._shots[index]
-        return self._message(bag, self.topics.image, shot.colour), (
-            None if shot.depth is None else self._message(bag, self.topics.depth, shot.depth)
-        )
+    def frame(self, bag: Any, index: int) -> Frame:
+        """A frame, from the opened bag."""
+        return self._frame(bag, self._shots[index])
 
-    def pose(self, index: int, camera_frame: str) -> np.ndarray | None:
-        """Camera-to-world (4, 4) of a frame, or None."""
-        return self._poses.at(self._shots[index].colour.stamp, camera_frame)
+    def depth_message(self, bag: Any, index: int) -> Any | None:
+        """The depth message of a frame, as the sensor's camera saw it, from the opened bag."""
+        place = self._shots[index].depth
+        return None if place is None else self._message(bag, self.topics.depth, place)
 
-    def camera_info(self, depth: bool = False) -> Any | None:
-        """The first camera_info message of the colour or the depth camera."""
-        topics = self.topics
-        return self._infos.get(topics.depth_camera_info if depth else topics.camera_info)
+    @property
+    def depth_camera(self) -> Intrinsics | None:
+        """The depth camera, where it is not colour's."""
+        if not self._own_camera:
+            return None
+        return camera_from_info(self._infos[self.topics.depth_camera_info]).intrinsics
 
     def _scan(self, bag: Any) -> tuple[list[_Place], list[_Place]]:
         """One pass over the bag: stamps of the images; calibrations, poses and tf as they are."""
