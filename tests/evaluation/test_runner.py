@@ -22,7 +22,7 @@ from tosa_ros.evaluation.media import pick
 from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
-from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint
+from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint, model_fingerprint
 from tosa_ros.frame_folder import write_folder
 from tosa_ros.merging import NoMerging, ToMe, ToSA
 
@@ -179,6 +179,23 @@ def test_the_fingerprint_changes_with_what_is_asked(benchmark):
     assert one != fingerprint(benchmark, Asking())
     with pytest.raises(DataError, match=r'no \{question\}'):
         Asking(template='Describe it')
+
+
+def test_a_fine_tune_is_another_model(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    def saved(**changed):
+        weights = {'a': torch.zeros(1 << 19), 'b': torch.zeros(1000), **changed}
+        save_file(weights, tmp_path / 'model.safetensors')
+        return model_fingerprint(tmp_path)
+
+    tuned = {'first': {'a': torch.ones(1 << 19)}, 'last': {'b': torch.ones(1000)}}
+    assert saved() == saved()
+    assert len({saved(), *(saved(**weights) for weights in tuned.values())}) == 3
+    for damaged in (b'', b'\xff' * 100, b'\2\0\0\0\0\0\0\0[]', b'\7\0\0\0\0\0\0\0{"a":3}'):
+        (tmp_path / 'model.safetensors').write_bytes(damaged)
+        model_fingerprint(tmp_path)
 
 
 def test_missing_episodes_are_reported_and_count_as_wrong(

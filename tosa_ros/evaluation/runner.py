@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FRAMES = 12
 DEFAULT_MAX_NEW_TOKENS = 64
+SAMPLED_BYTES = 4096  # of weights, to tell models apart
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def fingerprint(benchmark: Benchmark, asking: Asking) -> str:
 
 
 def model_fingerprint(path_or_id: str | Path) -> str:
-    """Of a checkpoint folder: its configuration and its weights' names and sizes; else the id."""
+    """Of a checkpoint folder: its configuration and some bytes of every tensor; else the id."""
     folder = Path(path_or_id)
     if not folder.is_dir():
         return str(path_or_id)
@@ -151,9 +152,29 @@ def model_fingerprint(path_or_id: str | Path) -> str:
             digest.update(file.name.encode() + file.read_bytes())
         elif file.suffix == '.safetensors':
             digest.update(f'{file.name} {file.stat().st_size}'.encode())
-            with file.open('rb') as weights:
-                digest.update(weights.read(1 << 20))
+            for part in _sampled(file):
+                digest.update(part)
     return digest.hexdigest()[:20]
+
+
+def _sampled(file: Path) -> Iterator[bytes]:
+    """A safetensors file's header, and the start and the middle of every tensor.
+
+    A fine-tuned model has the header of the model that it comes from.
+    """
+    with file.open('rb') as weights:
+        size = int.from_bytes(weights.read(8), 'little')
+        header = weights.read(min(size, file.stat().st_size))
+        yield header
+        try:
+            tensors = json.loads(header)
+            spans = [tensors[name]['data_offsets'] for name in tensors if name != '__metadata__']
+            places = [(at, end) for start, end in spans for at in (start, (start + end) // 2)]
+        except (ValueError, KeyError, TypeError):
+            return  # damaged: loading it says so
+        for at, end in places:
+            weights.seek(8 + size + at)
+            yield weights.read(min(SAMPLED_BYTES, end - at))
 
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
