@@ -229,6 +229,13 @@ def test_a_broken_frame_is_left_out_and_noted(benchmark, openeqa, pipeline, tmp_
     (problem,) = benchmark.problems
     assert 'left out' in problem
     assert '00001-rgb.png' in problem
+    # Nothing is decoded when the run is taken up, but its answers did not see that frame.
+    benchmark.problems.clear()
+    for _ in range(2):
+        with RunFolder(tmp_path / 'run', {}) as run_folder:
+            outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, run_folder, SHORT)
+    assert score_run(benchmark, outcome, tmp_path / 'run', {})['problems'] == [problem]
+    assert (tmp_path / 'run' / 'problems.jsonl').read_text().count('\n') == 1
 
 
 def test_frames_may_be_changed_before_they_are_asked_about(benchmark, pipeline, tmp_path):

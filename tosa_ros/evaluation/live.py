@@ -18,7 +18,7 @@ from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.evaluation.run_folder import ANSWERS
-from tosa_ros.evaluation.runner import Outcome, something_of
+from tosa_ros.evaluation.runner import Outcome, problems_kept, something_of
 
 if TYPE_CHECKING:
     from tosa_ros.ros.live import Heard, LiveReplay, Recorded
@@ -85,7 +85,11 @@ def evaluate_live(
     from tosa_ros.ros.live import TimedQuestion
 
     outcome = Outcome()
-    with Journal(folder / LABEL / ANSWERS) as answers, Journal(folder / LABEL / PLAYBACKS) as told:
+    with (
+        problems_kept(benchmark, folder),
+        Journal(folder / LABEL / ANSWERS) as answers,
+        Journal(folder / LABEL / PLAYBACKS) as told,
+    ):
         done = {record['question_id'] for record in answers.records}
         questions = []
         for question in benchmark.questions:

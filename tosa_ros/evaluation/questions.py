@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,12 +48,13 @@ class Benchmark(ABC):
     """Questions, where their frames are, and the official scorer.
 
     problems: what the files held that could not be used, each in a line; nothing is dropped
-        without one.
+        without one. on_problem: told of each new one.
     """
 
     name: ClassVar[str]
     # How the model is asked, unless the user says otherwise.
     template: ClassVar[str] = SHORT_ANSWER
+    on_problem: Callable[[str], None] | None = None
 
     def __init__(self, questions: Sequence[Question], problems: Sequence[str] = ()) -> None:
         self.questions, duplicates = _without_duplicates(questions)
@@ -63,6 +64,8 @@ class Benchmark(ABC):
         """Adds a line to `problems`, once."""
         if problem not in self.problems:
             self.problems.append(problem)
+            if self.on_problem:
+                self.on_problem(problem)
 
     @abstractmethod
     def frames(self, episode: str) -> Sequence[Frame]:

@@ -1,6 +1,6 @@
 """A run's folder: its settings, and for each method the answers so far.
 
-    settings.json  scores.json  report.md  report.html  plot.png
+    settings.json  problems.jsonl  scores.json  report.md  report.html  plot.png
     <label>/method.json  answers.jsonl  predictions.json  values.json  marks.jsonl  marks.json
 
 A folder takes up where it was left, with the same settings or not at all.
@@ -19,6 +19,7 @@ from tosa_ros.evaluation.journal import Journal
 from tosa_ros.merging import MergingMethod
 
 SETTINGS, METHOD, ANSWERS = 'settings.json', 'method.json', 'answers.jsonl'
+PROBLEMS = 'problems.jsonl'
 PREDICTIONS, VALUES, MARKS, SCORES = (
     'predictions.json',
     'values.json',

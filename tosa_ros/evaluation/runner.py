@@ -18,7 +18,7 @@ from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.media import pick
 from tosa_ros.evaluation.metrics.score import QuestionId
 from tosa_ros.evaluation.questions import Benchmark, Question
-from tosa_ros.evaluation.run_folder import RunFolder
+from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 
@@ -87,6 +87,7 @@ def evaluate(
     asking = asking or Asking()
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(problems_kept(benchmark, folder.path))
         journals = {
             label: stack.enter_context(folder.journal(label, method))
             for label, method in methods.items()
@@ -123,6 +124,19 @@ def evaluate(
         outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
     something_of(outcome, benchmark)
     return outcome
+
+
+@contextlib.contextmanager
+def problems_kept(benchmark: Benchmark, folder: Path) -> Iterator[None]:
+    """Problems met while asking stay with the answers, and come back when a run is taken up."""
+    with Journal(folder / PROBLEMS) as journal:
+        for record in journal.records:
+            benchmark.note(record['problem'])
+        benchmark.on_problem = lambda problem: journal.append({'problem': problem})
+        try:
+            yield
+        finally:
+            benchmark.on_problem = None
 
 
 def something_of(outcome: Outcome, benchmark: Benchmark) -> None:
