@@ -23,9 +23,9 @@ DIRECTION_TASKS = (
 CHOICE_TASKS = ('object_rel_distance', 'obj_appearance_order', 'route_planning', *DIRECTION_TASKS)
 CONFIDENCES = np.linspace(0.5, 0.95, 10)
 
-# "(B)", "B.", "B)" first; then a capital alone, but not A, which may be the article.
+# "(B)", "B.", "B)" first; then a capital alone, but for A as an article: "A is right", "A chair".
 _MARKED_LETTER = re.compile(r'(?<![A-Za-z])([A-Za-z])[).:]')
-_LONE_LETTER = re.compile(r'(?<![A-Za-z])([B-Z])(?![A-Za-z])')
+_LONE_LETTER = re.compile(r'(?<![A-Za-z])([B-Z]|A(?!\s+(?!is\b)[a-z]))(?![A-Za-z])')
 _NUMBER = re.compile(r'[-+]?\d+(?:,\d{3})*(?:\.\d+)?|[-+]?\.\d+')
 
 
@@ -81,12 +81,12 @@ def _float(word: str) -> float | None:
 
 
 def _letter(text: str, options: Sequence[str]) -> str | None:
-    word = _first_word(text.strip())
-    if len(word) == 1:
-        return word
-    found = _MARKED_LETTER.search(text) or _LONE_LETTER.search(text)
-    if found:
-        return found.group(1)
+    letters = {option.strip()[:1].upper() for option in options} or set('ABCD')
+    candidates = [_first_word(text.strip())]
+    candidates += _MARKED_LETTER.findall(text) + _LONE_LETTER.findall(text)
+    for candidate in candidates:
+        if candidate.upper() in letters:
+            return candidate
     for option in options:
         letter, _, meaning = option.partition('.')
         if meaning.strip() and meaning.strip().lower() in text.lower():
