@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tosa_ros.cli import bag as bag_command
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, DepthError
 from tosa_ros.evaluation.bags import BagFrames, BagTopics, bag_to_episode, episode_to_bag
 from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.frame_folder import read_folder, write_folder
@@ -139,6 +139,11 @@ def test_the_bag_command(folder, tmp_path, command, capsys):
     assert '2 frames' in capsys.readouterr().out
     with pytest.raises(DataError, match='is there already'):
         command(bag_command, 'bag', 'to-episode', bag, '--out', back)
+    for way, source in (('from-episode', folder.path), ('to-episode', bag)):
+        for scale in (0, -1):
+            new = ('--out', tmp_path / 'new', '--depth-scale', scale)
+            with pytest.raises(DepthError, match='depth scale'):
+                command(bag_command, 'bag', way, source, *new)
 
 
 # Topics, stamps and pairs

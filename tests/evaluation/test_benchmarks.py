@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tosa_ros.errors import DataError, FrameError, MissingDependencyError
+from tosa_ros.errors import DataError, DepthError, FrameError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks import BENCHMARKS, load_benchmark
 from tosa_ros.evaluation.media import VideoFrames, pick
 from tosa_ros.evaluation.survey import survey
@@ -452,6 +452,25 @@ def test_jsonl_of_folders(openeqa, frames):
 def test_jsonl_malformed(jsonl, record, message):
     with pytest.raises(DataError, match=message):
         load_benchmark('jsonl', jsonl(record))
+
+
+@pytest.mark.parametrize('scale', [0, -1])
+def test_a_depth_scale_that_is_none_is_refused(jsonl, openeqa, scale):
+    record = {'image': 'a.png', 'depth': 'a-depth.png', **ASKED}
+    benchmarks = [
+        load_benchmark('jsonl', jsonl({**record, 'depth_scale': scale})),
+        load_benchmark(
+            'jsonl',
+            jsonl(
+                {'episode': 'frames/hm3d-v0/000-hm3d-BFRyYbPCCPE', **ASKED, 'depth_scale': scale}
+            ),
+        ),
+        load_benchmark('openeqa', openeqa, depth_scale=scale),
+    ]
+    for benchmark in benchmarks:
+        for episode in benchmark.by_episode():
+            with pytest.raises(DepthError, match='depth scale'):
+                benchmark.frames(episode)[0]
 
 
 def test_jsonl_missing_image_is_named(jsonl):

@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.frame_folder import MILLIMETRES, read_folder
 
     if args.direction == 'from-episode':
+        scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
         count = episode_to_bag(
-            read_folder(args.source, depth_scale=args.depth_scale or MILLIMETRES),
+            read_folder(args.source, depth_scale=scale),
             args.out,
             storage=args.storage,
             image_format=args.format,

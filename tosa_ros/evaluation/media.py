@@ -129,7 +129,7 @@ def open_frames(path: Path, depth_scale: float | None = None) -> Sequence[Frame]
         from tosa_ros.evaluation.bags.reading import BagFrames
 
         return BagFrames(path)
-    return read_folder(path, depth_scale=depth_scale or MILLIMETRES)
+    return read_folder(path, depth_scale=MILLIMETRES if depth_scale is None else depth_scale)
 
 
 def is_bag(path: Path) -> bool:

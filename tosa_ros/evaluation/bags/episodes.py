@@ -124,6 +124,7 @@ def bag_to_episode(
 
     Raises:
         DataError: `out` is there already, or depth does not fit 16 bits at that scale.
+        DepthError: a scale that is none.
         RosError: an image cannot be read.
     """
     if every < 1:
@@ -137,7 +138,8 @@ def bag_to_episode(
             stems = names.get('stems', [])
             if len(stems) != len(frames):
                 stems = [f'{i:06d}' for i in range(len(frames))]
-            scale = depth_scale or names.get('depth_scale') or MILLIMETRES
+            known = names.get('depth_scale', MILLIMETRES)
+            scale = SensorDepth(scale=known if depth_scale is None else depth_scale).scale
             colour_camera = depth_camera = None
             for done, index in enumerate(chosen, start=1):
                 frame = frames.frame(bag, index)

@@ -123,7 +123,7 @@ def _frame(
     return read_frame(
         path,
         None if depth is None else first_existing([root / depth], where),
-        depth_scale=scale or MILLIMETRES,
+        depth_scale=MILLIMETRES if scale is None else scale,
         intrinsics=intrinsics,
         pose=pose,
     )

@@ -56,9 +56,8 @@ class OpenEQA(SceneBenchmark):
         path = find_episode(self.root, episode)
         if not episode.startswith(HM3D) or not path.is_dir() or is_bag(path):
             return open_frames(path, self.depth_scale)
-        folder = read_folder(
-            path, depth_scale=self.depth_scale or HM3D_UNITS_PER_METRE, camera_axes='opengl'
-        )
+        scale = HM3D_UNITS_PER_METRE if self.depth_scale is None else self.depth_scale
+        folder = read_folder(path, depth_scale=scale, camera_axes='opengl')
         if folder.intrinsics is None:
             return folder
         fx, _, cx, cy = folder.intrinsics  # the published fy is wrong: Habitat's pixels are square
