@@ -178,6 +178,18 @@ MISTAKES = {
         ['-q', 'x', 'FRAME d.png 1000', '--overlay', '/nowhere/o.png'],
         '/nowhere/o.png: the picture cannot be written',
     ),
+    'picture of a kind that is only read': (
+        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '{scene}/o.psd'],
+        'o.psd: the picture cannot be written: use .png',
+    ),
+    'picture without a name': (
+        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '.'],
+        '.: the picture cannot be written',
+    ),
+    'no words to answer with': (
+        ['-q', 'x', 'FRAME d.png 1000', '--max-new-tokens', '0'],
+        '--max-new-tokens: 0; wanted at least 1',
+    ),
 }
 
 

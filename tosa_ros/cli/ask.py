@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tosa_ros.cli import options
+from tosa_ros.errors import QuestionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.vlm.prompt import check_question
 
     check_question(args.question)
+    if args.max_new_tokens < 1:
+        raise QuestionError(f'--max-new-tokens: {args.max_new_tokens}; wanted at least 1')
     method = options.method_from(args)
     frames = options.frames_from(args)
     pipeline = options.pipeline_from(args, method)

@@ -29,12 +29,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from tosa_ros.evaluation.files import make_folder
     from tosa_ros.merging import ToSA
     from tosa_ros.pipeline import VqaPipeline
     from tosa_ros.synthetic import single
 
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(Path(args.out))
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         path, trained = _model(Path(scratch))
         pipeline = VqaPipeline.from_pretrained(path, merging=ToSA(keep=KEEP))

@@ -175,13 +175,15 @@ def save_picture(path: str | Path, picture: np.ndarray) -> None:
     from PIL import Image
 
     path = Path(path)
-    partial = path.with_name(f'.{path.name}.partial{path.suffix}')
+    partial = path.parent / f'.{path.name}.partial{path.suffix}'
     try:
         Image.fromarray(picture).save(partial)
         os.replace(partial, path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         partial.unlink(missing_ok=True)
-        raise FrameError(f'{path}: the picture cannot be written: {error}') from error
+        # Pillow reads kinds that it does not write; its KeyError says no more than the kind.
+        reason = 'use .png' if isinstance(error, KeyError) else error
+        raise FrameError(f'{path}: the picture cannot be written: {reason}') from error
 
 
 def _finite(value: Any) -> Any:

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from tosa_ros.devices import checked_device
+    from tosa_ros.evaluation.files import make_folder
     from tosa_ros.training.embedded import default_folder
 
     checked_device(args.device)
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     args.out = args.out or default_folder() / args.what
     args.data = args.data or default_folder() / 'data'
+    for folder in [args.export.parent] if args.export else [args.out, args.data]:
+        make_folder(folder)
     return _vlm(args) if args.what == 'vlm' else _depth(args)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def _decoded(text: str, where: str) -> Any:
         raise DataError(
             f'{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}'
         ) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder where there is none, and sees that it can be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(
+            f'{path}: is no folder that can be written to: {error.strerror}; name another one'
+        ) from error
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:

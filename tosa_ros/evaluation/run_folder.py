@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.files import read_json, write_json
+from tosa_ros.evaluation.files import make_folder, read_json, write_json
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.merging import MergingMethod
 
@@ -40,7 +40,7 @@ class RunFolder:
         self.path = path
         if path.exists() and not path.is_dir():
             raise DataError(f'{path}: is a file; wanted a folder for the run')
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         self._lock = self._locked()
         if not (path / SETTINGS).exists() and any(f.name != '.lock' for f in path.iterdir()):
             raise DataError(f'{path}: holds other files and no run; name a new folder')
