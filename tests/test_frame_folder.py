@@ -325,6 +325,33 @@ def test_read_frame_of_colour_alone(tmp_path):
     assert (frame.depth_m, frame.intrinsics, frame.pose) == (None, None, None)
 
 
+def test_a_photo_alone_is_turned_upright(tmp_path):
+    pixels = make_frame().rgb
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    Image.fromarray(pixels).save(tmp_path / 'a-rgb.png', exif=exif)
+    np.testing.assert_array_equal(read_frame(tmp_path / 'a-rgb.png').rgb, np.rot90(pixels, -1))
+    (frame,) = read_folder(tmp_path)
+    np.testing.assert_array_equal(frame.rgb, np.rot90(pixels, -1))
+    frame = read_frame(tmp_path / 'a-rgb.png', intrinsics='40,40,15.5,11.5')
+    np.testing.assert_array_equal(frame.rgb, pixels)
+    depth = np.full(pixels.shape[:2], 1000, np.uint16)
+    Image.fromarray(depth).save(tmp_path / 'a-depth.png')
+    np.testing.assert_array_equal(read_folder(tmp_path)[0].rgb, pixels)
+
+
+def test_a_photo_with_broken_exif_is_read(tmp_path):
+    pixels = make_frame().rgb
+    Image.fromarray(pixels).save(tmp_path / 'a.jpg', exif=b'Exif\x00\x00broken exif \xff' * 9)
+    assert read_frame(tmp_path / 'a.jpg').rgb.shape == pixels.shape
+
+
+def test_hidden_files_are_no_frames(folder):
+    count = len(read_folder(folder))
+    (folder / '._00000-rgb.png').write_bytes(b'a resource fork')
+    assert len(read_folder(folder)) == count
+
+
 def test_read_frame_faults(folder, tmp_path):
     rgb, depth = folder / '00000-rgb.png', folder / '00000-depth.png'
     with pytest.raises(FrameError, match=r'00000-depth\.png: its depth scale is missing'):

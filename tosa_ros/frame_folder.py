@@ -19,7 +19,7 @@ from typing import Literal, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tosa_ros.depth.registration import register_depth
 from tosa_ros.depth.sensor import SensorDepth, unreadable
@@ -174,7 +174,8 @@ def read_frame(
     """One frame of single files.
 
     Args:
-        rgb, depth: image files; depth is a 16-bit grey PNG.
+        rgb, depth: image files; depth is a 16-bit grey PNG. A photo alone (no depth, no
+            intrinsics) is turned upright as its EXIF orientation says.
         depth_scale: raw units per metre; must be given with depth.
         intrinsics: the colour camera's: Intrinsics, 'fx,fy,cx,cy' or four numbers.
         depth_intrinsics: the depth camera's, where depth has another size; it is then registered
@@ -184,7 +185,8 @@ def read_frame(
     Raises:
         FrameError, DepthError: a file that cannot be read, or that does not fit the others.
     """
-    colour = _read_rgb(Path(rgb))
+    # Depth and intrinsics belong to the pixels as they were stored.
+    colour = _read_rgb(Path(rgb), upright=depth is None and intrinsics is None)
     height, width = colour.shape[:2]
     camera = _camera(intrinsics, width, height)
     if isinstance(pose, str | Path):
@@ -258,7 +260,11 @@ def write_folder(
 
 
 def _list_files(path: Path) -> tuple[_Files, ...]:
-    images = sorted(file for file in path.iterdir() if file.name.endswith(RGB_SUFFIXES))
+    images = sorted(
+        file
+        for file in path.iterdir()
+        if file.name.endswith(RGB_SUFFIXES) and not file.name.startswith('.')  # macOS's ._*
+    )
     if not images:
         raise FrameError(f'{path}: no colour images; wanted files named *-rgb.png or *-rgb.jpg')
     stems = [image.name.rpartition('-rgb.')[0] for image in images]
@@ -290,10 +296,12 @@ def _read_trajectory(path: Path, count: int) -> list[np.ndarray]:
     ]
 
 
-def _read_rgb(path: Path) -> np.ndarray:
+def _read_rgb(path: Path, upright: bool) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             picture.load()
+            if upright:
+                picture = ImageOps.exif_transpose(picture)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
         raise FrameError(f'{path}: {unreadable(error, "a colour")}') from error
     if picture.mode.startswith(('I', 'F')):
