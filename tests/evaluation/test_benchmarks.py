@@ -473,6 +473,14 @@ def test_a_depth_scale_that_is_none_is_refused(jsonl, openeqa, scale):
                 benchmark.frames(episode)[0]
 
 
+def test_json_lines_end_at_line_feeds_alone(jsonl):
+    text = 'one\u2028two\x85three'
+    path = jsonl()
+    record = {'image': 'a.png', 'question': text, 'answer': 'a'}
+    path.write_text(f'{json.dumps(record, ensure_ascii=False)}\n', encoding='utf-8')
+    assert load_benchmark('jsonl', path).questions[0].text == text
+
+
 def test_jsonl_missing_image_is_named(jsonl):
     benchmark = load_benchmark('jsonl', jsonl({'image': 'none.png', **ASKED}))
     (fault,) = survey(benchmark)['missing'].values()

@@ -23,7 +23,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f'{path}: cannot be read as UTF-8 text: {error}') from error
     if path.suffix != '.jsonl':
         return _decoded(text, str(path))
-    lines = enumerate(text.splitlines(), start=1)
+    lines = enumerate(text.split('\n'), start=1)  # JSON may hold other line breaks
     return [_decoded(line, f'{path}: line {n}') for n, line in lines if line.strip()]
 
 
