@@ -165,6 +165,9 @@ def test_other_settings_are_refused(benchmark, pipeline, tmp_path):
         with pytest.raises(DataError, match=r'made with keep=0\.25, not 0\.5'):
             folder.journal('tosa', ToSA(keep=0.5))
         folder.journal('tome', ToMe(keep=0.5)).close()
+    (tmp_path / 'killed').mkdir()
+    (tmp_path / 'killed' / '.settings.json.partial-7').touch()
+    RunFolder(tmp_path / 'killed', {}).close()
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other' / 'thesis.tex').touch()
     with pytest.raises(DataError, match='holds other files'):

@@ -42,7 +42,9 @@ class RunFolder:
             raise DataError(f'{path}: is a file; wanted a folder for the run')
         make_folder(path)
         self._lock = self._locked()
-        if not (path / SETTINGS).exists() and any(f.name != '.lock' for f in path.iterdir()):
+        ours = ('.lock', f'.{SETTINGS}.partial')  # of a process that was ended here
+        strange = any(not file.name.startswith(ours) for file in path.iterdir())
+        if strange and not (path / SETTINGS).exists():
             raise DataError(f'{path}: holds other files and no run; name a new folder')
         _agree(path / SETTINGS, settings)
 
