@@ -18,7 +18,7 @@ from tosa_ros.cli import eval as eval_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
-from tosa_ros.evaluation.media import pick
+from tosa_ros.evaluation.media import VideoFrames, pick
 from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
@@ -239,6 +239,38 @@ def test_a_broken_frame_is_left_out_and_noted(benchmark, openeqa, pipeline, tmp_
             outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, run_folder, SHORT)
     assert score_run(benchmark, outcome, tmp_path / 'run', {})['problems'] == [problem]
     assert (tmp_path / 'run' / 'problems.jsonl').read_text().count('\n') == 1
+
+
+def test_a_video_cut_by_an_edit_list_is_sampled_over_what_is_left(
+    write_json, openeqa_record, frames, pipeline, tmp_path
+):
+    av = pytest.importorskip('av')
+    whole, cut = tmp_path / 'whole.mp4', tmp_path / 'frames' / f'{EPISODES[0]}.mp4'
+    cut.parent.mkdir(parents=True)
+    with av.open(str(whole), 'w') as container:
+        stream = container.add_stream('libx264', rate=30, options={'bf': '2', 'g': '10'})
+        stream.width, stream.height, stream.pix_fmt = 32, 24, 'yuv420p'
+        for i in range(40):
+            picture = av.VideoFrame.from_ndarray(frames[i % 3].rgb, format='rgb24')
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    with av.open(str(whole)) as source, av.open(str(cut), 'w') as container:
+        (stream,) = source.streams.video
+        copy = container.add_stream_from_template(stream)
+        start = int(0.5 / stream.time_base)  # frame 15, inside of a group of pictures
+        source.seek(start, stream=stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - start, packet.dts - start
+                packet.stream = copy
+                container.mux(packet)
+    said = len(VideoFrames(cut))
+    benchmark = many(write_json, openeqa_record, EPISODES[:1], 1)
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, folder, SHORT)
+    assert [record['frames'] for record in outcome.answers['none']] == [12]
+    (problem,) = benchmark.problems
+    assert f'says it has {said} frames, but only ' in problem
 
 
 def test_frames_may_be_changed_before_they_are_asked_about(benchmark, pipeline, tmp_path):

@@ -26,11 +26,19 @@ class LazyFrames(Sequence[Frame]):
         return self._makers[index]()
 
 
+class ShorterVideoError(DataError):
+    """A video has fewer frames than its container says; its length is known from now on."""
+
+
 class VideoFrames(Sequence[Frame]):
-    """Frames of a video file, colour alone, by PyAV. `pick` decodes the file once."""
+    """Frames of a video file, colour alone, by PyAV. `pick` decodes the file once.
+
+    notes: what to know of the video.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.notes: list[str] = []
         with self._open() as container:
             # Not every container states its number of frames.
             self._count = container.streams.video[0].frames or sum(
@@ -44,13 +52,19 @@ class VideoFrames(Sequence[Frame]):
         return self.pick([range(len(self))[index]])[0]
 
     def pick(self, indices: Sequence[int]) -> list[Frame]:
-        """The frames of these indices, in their order."""
+        """The frames of these indices, in their order.
+
+        Raises:
+            ShorterVideoError: an index past the last frame that there is; pick again.
+            DataError: the video is damaged.
+        """
         import av
 
-        wanted, found = set(indices), {}
+        wanted, found, decoded = set(indices), {}, 0
         with self._open() as container:
             try:
                 for index, picture in enumerate(container.decode(video=0)):
+                    decoded = index + 1
                     if index in wanted:
                         rgb = picture.to_ndarray(format='rgb24')
                         found[index] = Frame(rgb, stamp=picture.time or 0.0)
@@ -60,12 +74,15 @@ class VideoFrames(Sequence[Frame]):
                 raise DataError(
                     f'{self.path}: damaged after {len(found)} frames: {error}'
                 ) from error
-        lost = wanted - found.keys()
-        if lost:
-            raise DataError(
-                f'{self.path}: says it has {self._count} frames, but frame {min(lost)} cannot be '
-                'decoded; the file is cut off'
+        if not decoded:
+            raise DataError(f'{self.path}: none of its {self._count} frames can be decoded')
+        if len(found) < len(wanted):
+            self.notes.append(
+                f'{self.path}: says it has {self._count} frames, but only {decoded} can be '
+                'decoded (it was cut, or is cut off); those are used'
             )
+            self._count = decoded
+            raise ShorterVideoError(self.notes[-1])
         return [found[index] for index in indices]
 
     def _open(self):

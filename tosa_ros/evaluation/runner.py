@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_ros.errors import DataError, TosaError
 from tosa_ros.evaluation.journal import Journal
-from tosa_ros.evaluation.media import pick
+from tosa_ros.evaluation.media import ShorterVideoError, pick
 from tosa_ros.evaluation.metrics.score import QuestionId
 from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
@@ -193,7 +193,10 @@ def _sampled(file: Path) -> Iterator[bytes]:
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     source: Sequence[Frame] = benchmark.frames(episode)
-    frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+    try:
+        frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+    except ShorterVideoError:
+        frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
     for line in getattr(source, 'notes', ()):
         if line not in benchmark.problems:
             benchmark.note(f'{episode}: {line}')
