@@ -50,6 +50,15 @@ def test_other_units_are_refused_before_all_of_it_is_too_far():
         assert np.isnan(depth).all()
 
 
+def test_a_far_background_is_dropped_and_the_rest_is_depth():
+    reader = SensorReader(min_m=0.1, max_m=20.0)
+    pixels = np.full((48, 64), 1000.0, np.float32)  # a simulator's far plane
+    pixels[40:] = 3.0
+    depth, _ = reader.read(conversions.image_message(pixels, '32FC1', header()))
+    assert np.isnan(depth[:40]).all()
+    assert (depth[40:] == 3).all()
+
+
 def test_depth_is_moved_to_the_colour_camera():
     shift = np.eye(4)
     shift[0, 3] = 0.2  # the depth camera stands 0.2 m to the right of the colour camera

@@ -50,9 +50,11 @@ class SensorReader:
             depth = SensorDepth(scale=self.scale).from_array(raw)
         else:
             depth = SensorDepth.from_metres(raw)
-        check_units(depth[::4, ::4])  # Before limits make nothing of it; a sample will do.
         with np.errstate(invalid='ignore'):
-            depth[(depth < self.min_m) | (depth > self.max_m)] = np.nan
+            useless = (depth < self.min_m) | (depth > self.max_m)
+        if not np.isfinite(depth[~useless]).any():
+            check_units(depth)  # The limits leave nothing: is that because of its units?
+        depth[useless] = np.nan
         if self._depth_to_colour is None:
             return depth, message.header.frame_id
         depth_camera = self._camera('depth_camera_info')
