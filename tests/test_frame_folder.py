@@ -340,10 +340,22 @@ def test_a_photo_alone_is_turned_upright(tmp_path):
     np.testing.assert_array_equal(read_folder(tmp_path)[0].rgb, pixels)
 
 
-def test_a_photo_with_broken_exif_is_read(tmp_path):
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.webp'])
+@pytest.mark.parametrize('exif', [b'garbage', b'II*\0', b'Exif\0\0broken exif \xff' * 9])
+def test_a_photo_with_broken_exif_is_read(tmp_path, name, exif):
     pixels = make_frame().rgb
-    Image.fromarray(pixels).save(tmp_path / 'a.jpg', exif=b'Exif\x00\x00broken exif \xff' * 9)
-    assert read_frame(tmp_path / 'a.jpg').rgb.shape == pixels.shape
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    assert read_frame(tmp_path / name).rgb.shape == pixels.shape
+
+
+def test_the_frames_of_a_folder_are_turned_together(tmp_path):
+    pixels = make_frame().rgb
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for stem in ('a', 'b'):
+        Image.fromarray(pixels).save(tmp_path / f'{stem}-rgb.png', exif=exif)
+    Image.fromarray(np.full(pixels.shape[:2], 1000, np.uint16)).save(tmp_path / 'a-depth.png')
+    assert [frame.rgb.shape for frame in read_folder(tmp_path)] == [pixels.shape] * 2
 
 
 def test_hidden_files_are_no_frames(folder):

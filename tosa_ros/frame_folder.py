@@ -116,6 +116,8 @@ class FrameFolder(Sequence[Frame]):
             depth_intrinsics=self.depth_intrinsics,
             # ScanNet writes -inf where tracking was lost.
             pose=pose if pose is not None and np.isfinite(pose).all() else None,
+            # All of a folder's frames or none, as they are of one camera.
+            upright=all(one.depth is None and one.pose is None for one in self.files),
         )
 
 
@@ -170,23 +172,25 @@ def read_frame(
     intrinsics: CameraLike | None = None,
     depth_intrinsics: CameraLike | None = None,
     pose: np.ndarray | str | Path | None = None,
+    upright: bool = True,
 ) -> Frame:
     """One frame of single files.
 
     Args:
-        rgb, depth: image files; depth is a 16-bit grey PNG. A photo alone (no depth, no
-            intrinsics) is turned upright as its EXIF orientation says.
+        rgb, depth: image files; depth is a 16-bit grey PNG.
         depth_scale: raw units per metre; must be given with depth.
         intrinsics: the colour camera's: Intrinsics, 'fx,fy,cx,cy' or four numbers.
         depth_intrinsics: the depth camera's, where depth has another size; it is then registered
             to the colour camera, both at the same place.
         pose: (4, 4) camera-to-world, or a text file with it.
+        upright: turn a photo alone (no depth, intrinsics or pose) as its EXIF orientation says.
 
     Raises:
         FrameError, DepthError: a file that cannot be read, or that does not fit the others.
     """
-    # Depth and intrinsics belong to the pixels as they were stored.
-    colour = _read_rgb(Path(rgb), upright=depth is None and intrinsics is None)
+    # Depth, intrinsics and pose belong to the pixels as they were stored.
+    alone = depth is None and intrinsics is None and pose is None
+    colour = _read_rgb(Path(rgb), upright=alone and upright)
     height, width = colour.shape[:2]
     camera = _camera(intrinsics, width, height)
     if isinstance(pose, str | Path):
@@ -301,7 +305,8 @@ def _read_rgb(path: Path, upright: bool) -> np.ndarray:
         with Image.open(path) as picture:
             picture.load()
             if upright:
-                picture = ImageOps.exif_transpose(picture)
+                with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing.
+                    picture = ImageOps.exif_transpose(picture)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
         raise FrameError(f'{path}: {unreadable(error, "a colour")}') from error
     if picture.mode.startswith(('I', 'F')):
