@@ -47,6 +47,30 @@ def test_the_models_template_counts_not_the_tokenizers(folder):
     assert prompt.tokenizer.decode(ids) == '<image>Q: how many?'
 
 
+@pytest.mark.parametrize(
+    'template',
+    [
+        {'default': WITH_IMAGES, 'tool_use': TEXT_ALONE},
+        [{'name': 'default', 'template': WITH_IMAGES}, {'name': 'rag', 'template': TEXT_ALONE}],
+    ],
+)
+def test_of_several_templates_the_default_is_taken(folder, template):
+    path, _ = folder
+    (path / 'chat_template.json').write_text(json.dumps({'chat_template': template}))
+    assert asked(path)[0].template == WITH_IMAGES
+
+
+def test_a_template_that_knows_of_images_goes_before_one_that_does_not(folder):
+    path, tokenizer = folder
+    (path / 'chat_template.jinja').write_text(TEXT_ALONE)
+    (path / 'chat_template.json').write_text(json.dumps({'chat_template': WITH_IMAGES}))
+    assert asked(path)[0].template == WITH_IMAGES
+    (path / 'chat_template.json').write_text('[]')
+    tokenizer(chat_template=WITH_IMAGES)
+    with pytest.raises(ModelError, match='chat template: '):
+        asked(path)  # transformers itself takes the file for the tokenizer's
+
+
 def test_a_template_of_a_language_model_alone_is_told_in_one_line(folder):
     path, tokenizer = folder
     tokenizer(chat_template=TEXT_ALONE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -29,8 +31,7 @@ class Prompt:
     def of(cls, checkpoint: Checkpoint) -> Prompt:
         with one_line_errors(checkpoint.path):
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-            # The tokenizer's own may be the language model's, which knows of no images.
-            template = _template_file(checkpoint.path) or tokenizer.chat_template
+            template = _template(checkpoint.path, tokenizer)
         return cls(
             tokenizer, template or checkpoint.family.template, checkpoint.config.image_token_id
         )
@@ -91,16 +92,31 @@ def check_question(question: str) -> None:
         ) from error
 
 
-def _template_file(path: str) -> str | None:
+def _template(path: str, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The first template that knows of images, or the first at all.
+
+    One of the tokenizer's may be that of the language model alone.
+    """
+    templates = [*_template_files(path)]
+    if isinstance(tokenizer.chat_template, str):
+        templates.append(tokenizer.chat_template)
+    return next((t for t in templates if 'image' in t), templates[0] if templates else None)
+
+
+def _template_files(path: str) -> Iterator[str]:
     for name in ('chat_template.jinja', 'chat_template.json', 'processor_config.json'):
         file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
         if file is None:
             continue
-        with open(file, encoding='utf-8') as stream:
-            text = stream.read()
+        text = Path(file).read_text(encoding='utf-8')
         if name.endswith('.jinja'):
-            return text
-        template = json.loads(text).get('chat_template')
-        if template:
-            return template
-    return None
+            yield text
+            continue
+        config = json.loads(text)
+        template = config.get('chat_template') if isinstance(config, dict) else None
+        if isinstance(template, list):
+            template = {one.get('name'): one.get('template') for one in template}
+        if isinstance(template, dict):
+            template = template.get('default')
+        if isinstance(template, str):
+            yield template
