@@ -174,6 +174,10 @@ MISTAKES = {
         ['-q', 'x', 'FRAME d.png 1000', '--device', 'warp'],
         "device 'warp': not available here",
     ),
+    'frames of files': (
+        ['-q', 'x', 'FRAME d.png 1000', '--frames', '3'],
+        '--frames goes with --folder',
+    ),
     'picture nowhere': (
         ['-q', 'x', 'FRAME d.png 1000', '--overlay', '/nowhere/o.png'],
         '/nowhere/o.png: the picture cannot be written',

@@ -284,6 +284,7 @@ def test_the_more_must_go_the_fewer_targets(r, expected):
         (lambda: ToMe(merge_at=[3, 9]).removals(9, 9), 'layer 9 of an encoder whose layers'),
         (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),
         (lambda: ToSA(alpha=[0.1, 2]), 'weights of the semantic score'),
+        (lambda: ToSA(alpha=[0.1, 0.2]).removals(9, 4), 'a list of 2 weights for an encoder of 4'),
         (lambda: ToSA(spatial='voxels'), "spatial: 'voxels'"),
         (lambda: ToSA(length_scale_m=0), 'length_scale_m: 0'),
         (lambda: ToSA(energy=-1), 'energy: -1; wanted 0 or more'),

@@ -130,6 +130,8 @@ def frames_from(args: argparse.Namespace) -> list[Frame]:
         folder = read_folder(args.folder, **{k: v for k, v in known.items() if v is not None})
         frames = list(folder if args.frames is None else folder.sampled(args.frames))
     else:
+        if args.frames is not None:
+            raise FrameError('frames: --frames goes with --folder; of --rgb all are taken')
         frames = _single_frames(args)
     if args.depth_model:
         from tosa_ros.depth import MonocularDepth

@@ -179,6 +179,11 @@ class ToSA(MergingMethod):
         if not self.length_scale_m > 0:
             raise MergingError(f'length_scale_m: {self.length_scale_m}; wanted metres above 0')
 
+    def removals(self, tokens: int, layers: int) -> list[int]:
+        """Patch tokens to remove in each layer; a list of alphas must be as long, depth or not."""
+        alpha_at(self.alpha, 0, layers)
+        return super().removals(tokens, layers)
+
     def match(
         self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
     ) -> Match:
