@@ -196,8 +196,11 @@ def test_a_fine_tune_is_another_model(tmp_path):
     tuned = {'first': {'a': torch.ones(1 << 19)}, 'last': {'b': torch.ones(1000)}}
     assert saved() == saved()
     assert len({saved(), *(saved(**weights) for weights in tuned.values())}) == 3
-    for damaged in (b'', b'\xff' * 100, b'\2\0\0\0\0\0\0\0[]', b'\7\0\0\0\0\0\0\0{"a":3}'):
-        (tmp_path / 'model.safetensors').write_bytes(damaged)
+    headers = [b'[]', b'{"a":3}', b'[1]']
+    headers += [b'{"a":{"data_offsets":[%s]}}' % at for at in (b'-50,2', b'0.5,2', b'5,2', b'5')]
+    damaged = [len(header).to_bytes(8, 'little') + header for header in headers]
+    for content in (b'', b'\xff' * 100, *damaged):
+        (tmp_path / 'model.safetensors').write_bytes(content)
         model_fingerprint(tmp_path)
 
 

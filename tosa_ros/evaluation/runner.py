@@ -183,12 +183,12 @@ def _sampled(file: Path) -> Iterator[bytes]:
         try:
             tensors = json.loads(header)
             spans = [tensors[name]['data_offsets'] for name in tensors if name != '__metadata__']
-            places = [(at, end) for start, end in spans for at in (start, (start + end) // 2)]
-        except (ValueError, KeyError, TypeError):
+            for start, end in spans:
+                for at in (start, (start + end) // 2):
+                    weights.seek(8 + size + at)
+                    yield weights.read(min(SAMPLED_BYTES, end - at))
+        except (ValueError, LookupError, TypeError, AttributeError, OSError):
             return  # damaged: loading it says so
-        for at, end in places:
-            weights.seek(8 + size + at)
-            yield weights.read(min(SAMPLED_BYTES, end - at))
 
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
