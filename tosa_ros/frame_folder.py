@@ -51,6 +51,8 @@ class FrameFolder(Sequence[Frame]):
 
     A frame that somebody still holds is not decoded again: the same object comes back, so that
     what was computed for it (visual tokens) is found again. Slices are folders, and as lazy.
+
+    photos: no frame has depth or a pose, so that all may be turned upright, or none.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class FrameFolder(Sequence[Frame]):
     intrinsics: CameraLike | None = None
     depth_intrinsics: CameraLike | None = None
     camera_axes: Literal['optical', 'opengl'] = 'optical'
+    photos: bool = False
     _alive: WeakValueDictionary[str, Frame] = field(
         default_factory=WeakValueDictionary, repr=False
     )
@@ -116,8 +119,7 @@ class FrameFolder(Sequence[Frame]):
             depth_intrinsics=self.depth_intrinsics,
             # ScanNet writes -inf where tracking was lost.
             pose=pose if pose is not None and np.isfinite(pose).all() else None,
-            # All of a folder's frames or none, as they are of one camera.
-            upright=all(one.depth is None and one.pose is None for one in self.files),
+            upright=self.photos,
         )
 
 
@@ -154,13 +156,15 @@ def read_folder(
     colour, depth = path / 'intrinsic_color.txt', path / 'intrinsic_depth.txt'
     if intrinsics is None and colour.is_file():
         intrinsics = _read_camera(colour)
+    files = _list_files(path)
     return FrameFolder(
         path,
-        _list_files(path),
+        files,
         depth_scale=depth_scale,
         intrinsics=intrinsics,
         depth_intrinsics=_read_camera(depth) if depth.is_file() else None,
         camera_axes=camera_axes,
+        photos=all(one.depth is None and one.pose is None for one in files),
     )
 
 
