@@ -74,6 +74,10 @@ def rgb_from_message(message: Any) -> np.ndarray:
     pixels = pixels_from_message(message)
     if pixels.shape[-1] == 2 and pixels.ndim == 3:
         return _rgb_from_yuv422(pixels, luma_first=encoding in ('yuyv', 'yuv422_yuy2'))
+    return _rgb_from_pixels(pixels, encoding)
+
+
+def _rgb_from_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.ndim == 2:
@@ -276,8 +280,7 @@ def _rgb_from_compressed(message: Any) -> np.ndarray:
         raise RosError(f'image: format {_short(message.format)} is depth, not colour')
     picture = _decoded(message.data, f'image: format {_short(message.format)}')
     if picture.mode.startswith('I'):  # 16-bit grey, which convert() would clip to white.
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return _rgb_from_pixels(np.asarray(picture).astype(np.uint16), 'mono16')
     rgb = np.asarray(picture.convert('RGB'))
     # Some publishers hand RGB to an encoder that wants BGR, and say so after 'compressed'.
     swapped = message.format.rstrip().endswith('compressed rgb8')

@@ -52,7 +52,7 @@ class SensorReader:
             depth = SensorDepth.from_metres(raw)
         with np.errstate(invalid='ignore'):
             useless = (depth < self.min_m) | (depth > self.max_m)
-        if not np.isfinite(depth[~useless]).any():
+        if (useless | np.isnan(depth)).all():
             check_units(depth)  # The limits leave nothing: is that because of its units?
         depth[useless] = np.nan
         if self._depth_to_colour is None:
