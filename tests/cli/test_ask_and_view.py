@@ -133,6 +133,7 @@ def test_info_names_what_is_installed(capfd):
     assert 'device: cpu' in capfd.readouterr().out
 
 
+ASK = ['-q', 'x', 'FRAME d.png 1000']
 MISTAKES = {
     'no frames': (['-q', 'x'], 'give either --rgb FILE'),
     'unreadable': (['-q', 'x', '--rgb', '{scene}/absent.png'], 'absent.png'),
@@ -157,41 +158,41 @@ MISTAKES = {
         ['-q', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '1,2,3'],
         'intrinsics',
     ),
-    'keep too large': (['-q', 'x', 'FRAME d.png 1000', '--keep', '1.5'], 'keep: 1.5; wanted'),
-    'keep zero': (['-q', 'x', 'FRAME d.png 1000', '--keep', '0'], 'keep: 0.0; wanted'),
-    'odd alpha': (['-q', 'x', 'FRAME d.png 1000', '--alpha', 'up'], "alpha: 'up'; wanted one of"),
+    'keep too large': ([*ASK, '--keep', '1.5'], 'keep: 1.5; wanted'),
+    'keep zero': ([*ASK, '--keep', '0'], 'keep: 0.0; wanted'),
+    'odd alpha': ([*ASK, '--alpha', 'up'], "alpha: 'up'; wanted one of"),
     'merging backwards': (
-        ['-q', 'x', 'FRAME d.png 1000', '--merge-at', '4,2'],
+        [*ASK, '--merge-at', '4,2'],
         'merge_at: (4, 2); wanted one of few, every, or a rising list',
     ),
     'huge question': (['-q', 'x' * 100_000, 'FRAME d.png 1000'], '100,000 characters; at most'),
     'empty question': (['-q', ' ', 'FRAME d.png 1000'], 'wanted some words'),
     'no such model': (
-        ['-q', 'x', 'FRAME d.png 1000', '--model', '/nowhere'],
+        [*ASK, '--model', '/nowhere'],
         "'/nowhere' is not a folder",
     ),
     'no such device': (
-        ['-q', 'x', 'FRAME d.png 1000', '--device', 'warp'],
+        [*ASK, '--device', 'warp'],
         "device 'warp': not available here",
     ),
     'frames of files': (
-        ['-q', 'x', 'FRAME d.png 1000', '--frames', '3'],
+        [*ASK, '--frames', '3'],
         '--frames goes with --folder',
     ),
     'picture nowhere': (
-        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '/nowhere/o.png'],
+        [*ASK, '--overlay', '/nowhere/o.png'],
         '/nowhere/o.png: the picture cannot be written',
     ),
     'picture of a kind that is only read': (
-        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '{scene}/o.psd'],
+        [*ASK, '--overlay', '{scene}/o.psd'],
         'o.psd: the picture cannot be written: use .png',
     ),
     'picture without a name': (
-        ['-q', 'x', 'FRAME d.png 1000', '--overlay', '.'],
+        [*ASK, '--overlay', '.'],
         '.: the picture cannot be written',
     ),
     'no words to answer with': (
-        ['-q', 'x', 'FRAME d.png 1000', '--max-new-tokens', '0'],
+        [*ASK, '--max-new-tokens', '0'],
         '--max-new-tokens: 0; wanted at least 1',
     ),
 }

@@ -163,18 +163,21 @@ def replies():
     return Replies()
 
 
+def desk_of(answerer, publish, errors, **settings):
+    return AnswerDesk(
+        answerer,
+        FrameMemory(3, 1.0),
+        publish,
+        clock=lambda: 0.0,
+        on_error=errors.append,
+        **settings,
+    )
+
+
 @pytest.fixture
 def desk(answerer, replies):
     errors = []
-    made = AnswerDesk(
-        answerer,
-        FrameMemory(3, 1.0),
-        replies,
-        clock=lambda: 0.0,
-        on_error=errors.append,
-        wait_s=0.2,
-        max_new_tokens=8,
-    )
+    made = desk_of(answerer, replies, errors, wait_s=0.2, max_new_tokens=8)
     yield made
     assert made.stop(30)
     assert errors == []
@@ -261,14 +264,7 @@ def test_what_cannot_be_published_is_told_and_the_desk_goes_on(answerer, replies
             raise UnicodeError('cannot be sent')
         replies(reply)
 
-    desk = AnswerDesk(
-        answerer,
-        FrameMemory(3, 1.0),
-        publish,
-        clock=lambda: 0.0,
-        on_error=errors.append,
-        max_new_tokens=2,
-    )
+    desk = desk_of(answerer, publish, errors, max_new_tokens=2)
     desk.memory.add(seen(1.0))
     desk.ask(Question('bad', 'what is there?'))
     desk.ask(Question('good', 'what is there?'))
@@ -278,14 +274,7 @@ def test_what_cannot_be_published_is_told_and_the_desk_goes_on(answerer, replies
 
 
 def test_closing_in_the_middle_of_an_answer(answerer, replies, seen):
-    desk = AnswerDesk(
-        answerer,
-        FrameMemory(1, 1.0),
-        replies,
-        clock=lambda: 0.0,
-        on_error=lambda error: None,
-        max_new_tokens=3000,
-    )
+    desk = desk_of(answerer, replies, [], max_new_tokens=3000)
     desk.memory.add(seen(1.0))
     desk.ask(Question('a', 'what is there?'))
     replies.first_words()

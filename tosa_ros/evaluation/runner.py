@@ -193,10 +193,14 @@ def _sampled(file: Path) -> Iterator[bytes]:
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     source: Sequence[Frame] = benchmark.frames(episode)
+
+    def picked() -> list[Frame]:
+        return pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+
     try:
-        frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+        frames = picked()
     except ShorterVideoError:
-        frames = pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+        frames = picked()  # of the length that is known now
     for line in getattr(source, 'notes', ()):
         if line not in benchmark.problems:
             benchmark.note(f'{episode}: {line}')
