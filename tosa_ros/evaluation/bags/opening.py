@@ -12,6 +12,7 @@ from typing import Any
 
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.bags.salvage import salvage
+from tosa_ros.evaluation.bags.sealed import sealed
 from tosa_ros.evaluation.media import BAG_SUFFIXES
 
 _LONGEST_REASON = 200
@@ -77,7 +78,8 @@ def _reader(sources: Sequence[Any]) -> Any:
         raise MissingDependencyError('rosbags', 'eval', 'reading a bag') from error
     # The store is for bags that carry no definitions of their messages.
     reader = AnyReader(sources, default_typestore=get_typestore(Stores.ROS2_JAZZY))
-    reader.open()
+    with sealed():
+        reader.open()
     return reader
 
 

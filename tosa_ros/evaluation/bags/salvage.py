@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import sqlite3
 import struct
 from pathlib import Path
 from typing import IO, Any
+
+from tosa_ros.evaluation.bags.sealed import TABLES, opened, plain_columns
 
 _MAGIC = b'\x89MCAP0\r\n'
 _RECORD = struct.Struct('<BQ')
@@ -68,41 +70,40 @@ def _inside_chunk(file: IO[bytes], at: int) -> int | None:
 
 
 def _salvage_db3(path: Path, workshop: Path) -> Path:
+    """The rows that can be read, in a file of our own making: of its schema, names are read."""
+    import apsw
+
     saved = workshop / path.name
-    source = sqlite3.connect(f'file:{path}?immutable=1', uri=True)
-    target = sqlite3.connect(saved)
-    try:
-        # Without it, SQLite refuses a file that is shorter than its header says.
-        source.execute('PRAGMA writable_schema=ON')
-        parts = source.execute(
-            'SELECT type, name, sql FROM sqlite_master WHERE sql NOT NULL'
-        ).fetchall()
-        # Indices last: they are made of rows.
-        for kind, name, sql in sorted(parts, key=lambda part: part[0] != 'table'):
-            target.execute(sql)
-            if kind == 'table':
-                _copy_rows(source, target, name)
-        target.commit()
-    except sqlite3.DatabaseError:
-        return path
-    finally:
-        source.close()
-        target.close()
+    with contextlib.closing(apsw.Connection(str(saved))) as target:
+        try:
+            with contextlib.closing(opened(path, cut_off=True)) as source, target:
+                for table in TABLES:
+                    columns = plain_columns(source, table)
+                    if columns:
+                        _copy_rows(source, target, table, columns)
+                target.execute('CREATE INDEX timestamp_idx ON messages (timestamp ASC)')
+        except (apsw.Error, UnicodeDecodeError):
+            return path
     return saved
 
 
-def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
+def _copy_rows(source: Any, target: Any, table: str, columns: list[str]) -> None:
     """Copies rows in the order in which they were written, as far as they can be read."""
-    rows = source.execute(f'SELECT * FROM "{table}"')
-    slots = ','.join('?' * len(rows.description))
+    import apsw
+
+    kinds = (f'{column} INTEGER PRIMARY KEY' if column == 'id' else column for column in columns)
+    target.execute(f'CREATE TABLE {table} ({", ".join(kinds)})')
+    insert = f'INSERT OR IGNORE INTO {table} VALUES ({", ".join("?" * len(columns))})'
+    # An index may be whole where the table is not.
+    rows = source.execute(f'SELECT {", ".join(columns)} FROM {table} NOT INDEXED')
     while True:
         try:
-            row = rows.fetchone()
-        except sqlite3.DatabaseError:
+            row = next(rows, None)
+        except (apsw.Error, UnicodeDecodeError):
             return
         if row is None:
             return
-        target.execute(f'INSERT INTO "{table}" VALUES ({slots})', row)
+        target.execute(insert, row)
 
 
 class SalvagedMcap:
