@@ -25,7 +25,7 @@ import torch
 import tosa_ros
 from benchmarks.measuring import machine, put_into, table
 from tosa_ros.assets import embedded_model
-from tosa_ros.evaluation import proof
+from tosa_ros.evaluation import quality
 from tosa_ros.evaluation.files import write_text
 from tosa_ros.evaluation.runner import model_fingerprint
 from tosa_ros.merging import METHODS, MergingMethod
@@ -95,8 +95,8 @@ class Asker:
         self.work.mkdir(parents=True, exist_ok=True)
 
     @cache  # noqa: B019  the few sets of scenes live as long as the process
-    def scenes(self, split: str, of: str, depth: str) -> list[proof.Scene]:
-        return proof.scenes(split, self.sizes[of], of=of, depth=depth)
+    def scenes(self, split: str, of: str, depth: str) -> list[quality.Scene]:
+        return quality.scenes(split, self.sizes[of], of=of, depth=depth)
 
     def questions(self, run: Run) -> list[Any]:
         return [q for s in self.scenes(run.split, run.scenes, run.depth) for q in s.questions]
@@ -109,15 +109,15 @@ class Asker:
             return json.loads(path.read_text())
         scenes = self.scenes(run.split, run.scenes, run.depth)
         if run.blind:
-            scenes = [proof.blinded(scene) for scene in scenes]
+            scenes = [quality.blinded(scene) for scene in scenes]
         self.pipeline.merging = run.merging()
         sizes: list[int] = []
-        right = proof.answers(self.pipeline, scenes, sizes.append)
+        right = quality.answers(self.pipeline, scenes, sizes.append)
         found = {
             'run': told,
             'right': right,
             'tokens': sum(sizes) / len(sizes),
-            'gflops': proof.gigaflops(self.pipeline, scenes[0]),
+            'gflops': quality.gigaflops(self.pipeline, scenes[0]),
         }
         write_text(path, json.dumps(found))
         return found
@@ -159,7 +159,7 @@ def main() -> int:
 
 def described(asker: Asker, run: Run) -> dict[str, Any]:
     found = asker.of(run)
-    counts = proof.summary(found['right'], asker.questions(run))
+    counts = quality.summary(found['right'], asker.questions(run))
     return vars(run) | {'tokens': found['tokens'], 'gflops': found['gflops']} | counts
 
 
@@ -232,7 +232,7 @@ def method_row(asker: Asker, run: Run, ours: dict | None, none: dict) -> dict[st
         'lost': percent((sum(none['right']) - sum(found['right'])) / len(none['right'])),
     }
     if ours is not None and found is not ours and found['run'] != ours['run']:
-        pair = proof.compared(ours['right'], found['right'])
+        pair = quality.compared(ours['right'], found['right'])
         row['ToSA against it'] = f'+{pair.only_first} -{pair.only_second}, p = {pair.p:.2g}'
     return row
 

@@ -15,7 +15,7 @@ from tosa_ros.spatial import (
     SpatialTokens,
     level_tokens,
     metric_tokens,
-    relative_from_metres,
+    relative_from_metric,
     stack,
 )
 from tosa_ros.vlm import VisionEncoder
@@ -92,5 +92,5 @@ def spatial(model: nn.Module, batch: int, kind: str = 'metric') -> SpatialTokens
         if kind == 'metric':
             maps.append(metric_tokens(depth, camera, grid))
         else:
-            maps.append(level_tokens(relative_from_metres(depth), grid))
+            maps.append(level_tokens(relative_from_metric(depth), grid))
     return stack(maps).to(str(next(model.parameters()).device))

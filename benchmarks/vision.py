@@ -21,7 +21,7 @@ from torch import nn
 from benchmarks.baselines import cut, plain_tome, published_tosa
 from benchmarks.measuring import Run, alternate, parser, ratio, report, setup
 from benchmarks.towers import NAMES, pixels, spatial, tower, twin
-from tosa_ros.evaluation.arithmetic import flops
+from tosa_ros.evaluation.flops import flops
 from tosa_ros.merging import METHODS as MERGING
 from tosa_ros.merging import ToMe, ToSA
 from tosa_ros.vision import merge_tokens

@@ -20,7 +20,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchContext, LaunchDescription
-from tosa_ros.ros.share import shared_file
+from tosa_ros.ros.package_files import shared_file
 
 ARGUMENTS = {
     'bag': (None, 'A bag: its folder or file.'),

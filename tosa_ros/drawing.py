@@ -11,13 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from tosa_ros.spatial import PatchGrid
 
 OUTSIDE = -2
-PRUNED = -1
 # Violet (far) over green to yellow (near), then missing depth in black.
 DEPTH_COLOURS = ((48, 18, 100), (50, 90, 190), (30, 160, 140), (110, 200, 80), (250, 230, 60))
 
 
 def token_map(source: np.ndarray, grid: PatchGrid) -> np.ndarray:
-    """(H, W) int32: the token at each pixel, PRUNED, or OUTSIDE the patch grid.
+    """(H, W) int32: the token at each pixel, -1 (pruned), or OUTSIDE the patch grid.
 
     source (N,): each patch's token, -1 where it was pruned.
     """

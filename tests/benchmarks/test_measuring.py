@@ -26,7 +26,7 @@ from benchmarks.measuring import (
     table,
 )
 from benchmarks.towers import pixels, spatial, tower, twin
-from tosa_ros.evaluation.arithmetic import flops
+from tosa_ros.evaluation.flops import flops
 from tosa_ros.merging import ToMe
 from tosa_ros.vision import merge_tokens
 

@@ -48,7 +48,7 @@ def test_metric_estimate_is_the_models_own_metres(metric_checkpoint, rgb):
     estimator = MonocularDepth.from_pretrained(metric_checkpoint)
     _, outputs = by_transformers(metric_checkpoint, rgb)
     estimate = estimator.estimate(rgb)
-    assert estimator.kind == 'metres'
+    assert estimator.kind == 'metric'
     assert estimate.relative_depth is None
     assert estimate.depth_m.dtype == np.float32
     np.testing.assert_allclose(
@@ -246,7 +246,7 @@ def test_hub_module_sees_normalised_pixels(hub, rgb, extra_dimension):
     )
     depth = estimator.estimate(rgb).depth_m
     red = (rgb[..., 0] / 255 - 0.485) / 0.229
-    assert estimator.kind == 'metres'
+    assert estimator.kind == 'metric'
     assert depth.shape == (60, 80)
     # Up to 700x518 and back smooths the ramp a little.
     np.testing.assert_allclose(depth[4:-4, 4:-4], (2 * red + 10)[4:-4, 4:-4], atol=0.05)

@@ -44,7 +44,7 @@ def test_eight_bits_are_refused(dtype):
 
 
 def test_float_metres_are_not_divided_again():
-    with pytest.raises(DepthError, match=r'float32 holds metres already.*from_metres'):
+    with pytest.raises(DepthError, match=r'float32 holds metres already.*from_metric'):
         SensorDepth(scale=1000).from_array(np.ones((2, 2), np.float32))
 
 
@@ -62,23 +62,23 @@ def test_scale_must_be_a_positive_number(scale):
 @pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64])
 def test_float_metres_follow_rep_117(dtype):
     values = np.array([[1.5, 0, -1, NAN, np.inf, -np.inf, -0.0]], dtype)
-    depth = SensorDepth.from_metres(values)
+    depth = SensorDepth.from_metric(values)
     assert depth.dtype == np.float32
     np.testing.assert_array_equal(depth, [[1.5] + 6 * [NAN]])
 
 
 def test_float_metres_that_float32_cannot_hold_are_missing():
-    assert np.isnan(SensorDepth.from_metres(np.array([[1e300]]))).all()
+    assert np.isnan(SensorDepth.from_metric(np.array([[1e300]]))).all()
 
 
 def test_raw_values_are_not_taken_for_metres():
     with pytest.raises(DepthError, match=r'uint16; wanted.*SensorDepth'):
-        SensorDepth.from_metres(np.ones((2, 2), np.uint16))
+        SensorDepth.from_metric(np.ones((2, 2), np.uint16))
 
 
-def test_from_metres_leaves_its_input_alone():
+def test_from_metric_leaves_its_input_alone():
     values = np.array([[0, 1]], np.float32)
-    SensorDepth.from_metres(values)
+    SensorDepth.from_metric(values)
     assert values.tolist() == [[0, 1]]
 
 
@@ -152,4 +152,4 @@ def test_sensor_depth_costs_neither_torch_nor_transformers():
 
 
 def test_kinds():
-    assert SensorDepth.kind == SensorDepth(scale=1000).kind == 'metres'
+    assert SensorDepth.kind == SensorDepth(scale=1000).kind == 'metric'

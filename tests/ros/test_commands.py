@@ -139,11 +139,11 @@ def test_a_hangup_that_is_ignored_stays_ignored():
     code = (
         'import os, signal\n'
         'signal.signal(signal.SIGHUP, signal.{})\n'
-        'from tosa_ros.ros.ending import Ending, leave_at_once_if_told\n'
-        'leave_at_once_if_told()\n'
-        'ending = Ending()\n'
+        'from tosa_ros.ros.shutdown import Shutdown, exit_at_once_on_signals\n'
+        'exit_at_once_on_signals()\n'
+        'shutdown = Shutdown()\n'
         'os.kill(os.getpid(), signal.SIGHUP)\n'
-        'print(ending.asked)\n'
+        'print(shutdown.requested)\n'
     )
     for before, asked in (('SIG_DFL', 'True\n'), ('SIG_IGN', 'False\n')):
         done = subprocess.run(

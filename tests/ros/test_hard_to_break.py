@@ -61,7 +61,7 @@ def alive(graph):
 
 def tokens_with(graph, spatial, pump):
     """Waits for tokens that know this much of space."""
-    from tosa_ros.ros.visual_tokens import tokens_from_cloud
+    from tosa_ros.ros.token_cloud import tokens_from_cloud
 
     message = graph.next(
         'visual_tokens', pump, lambda cloud: tokens_from_cloud(cloud).spatial == spatial
@@ -137,7 +137,7 @@ def test_a_camera_that_is_not_calibrated_gives_levels(graph):
 
 
 def test_stamps_that_jump_back_are_followed(graph):
-    from tosa_ros.ros.visual_tokens import tokens_from_cloud
+    from tosa_ros.ros.token_cloud import tokens_from_cloud
 
     now = time.time()
     for start in (now, now - 1000, 0.0):

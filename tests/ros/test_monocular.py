@@ -27,7 +27,7 @@ def test_metres_are_published_as_metres_and_relative_depth_never_is(
     bench, spawn, checkpoint, model, topic, spatial
 ):
     pytest.importorskip('open3d')
-    from tosa_ros.ros.visual_tokens import tokens_from_cloud
+    from tosa_ros.ros.token_cloud import tokens_from_cloud
     from tosa_ros.synthetic import single
 
     frame = single('test', 3, size=128, questions=0).frame

@@ -13,9 +13,9 @@ from tosa_ros.ros import conversions
 pytest.importorskip('rclpy')
 
 from tosa_ros.ros.qa_node import QaNode
+from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import reliability
 from tosa_ros.ros.vision_node import VisionNode
-from tosa_ros.ros.visual_tokens import tokens_from_cloud
 
 
 @pytest.fixture

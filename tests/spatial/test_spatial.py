@@ -15,7 +15,7 @@ from tosa_ros.spatial import (
     metric_tokens,
     pool,
     pool_depth,
-    relative_from_metres,
+    relative_from_metric,
     stack,
 )
 from tosa_ros.spatial.metric import surface_codes
@@ -216,12 +216,12 @@ def test_levels_kernel_depends_on_differences_only():
 
 def test_relative_depth_of_metres_is_disparity_with_one_nearest():
     depth = torch.tensor([[1.0, 2.0], [4.0, NAN]])
-    relative = relative_from_metres(depth)
+    relative = relative_from_metric(depth)
     assert relative[0].tolist() == pytest.approx([1.0, 1 / 3], abs=1e-6)
     assert float(relative[1, 0]) == 0
     assert relative[1, 1].isnan()
-    assert (relative_from_metres(torch.full((2, 2), 3.0)) == 0).all()
-    assert relative_from_metres(torch.full((2, 2), NAN)).isnan().all()
+    assert (relative_from_metric(torch.full((2, 2), 3.0)) == 0).all()
+    assert relative_from_metric(torch.full((2, 2), NAN)).isnan().all()
 
 
 def test_stacked_images_keep_their_own_tokens():

@@ -24,11 +24,11 @@ def checkpoint(request, checkpoints):
 
 @pytest.fixture
 def make_frame():
-    def make(seed=0, width=80, height=60, depth='metres', camera=True):
+    def make(seed=0, width=80, height=60, depth='metric', camera=True):
         rng = np.random.default_rng(seed)
         rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         maps = {}
-        if depth == 'metres':
+        if depth == 'metric':
             maps['depth_m'] = rng.uniform(0.5, 4, (height, width)).astype(np.float32)
         if depth == 'relative':
             maps['relative_depth'] = rng.random((height, width), dtype=np.float32)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tosa_ros.errors import DataError
 from tosa_ros.ros import require_rclpy
-from tosa_ros.ros.ending import Ending
+from tosa_ros.ros.shutdown import Shutdown
 from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.ros.camera_node import CameraNode
 
     rclpy.init(args=_ros_arguments(args), signal_handler_options=SignalHandlerOptions.NO)
-    ending = Ending()
+    shutdown = Shutdown()
     node = CameraNode(
         _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
     )
     print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
     try:
-        ending.spin(node, until=lambda: node.ended)
+        shutdown.spin(node, until=lambda: node.ended)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.assets import embedded_model
 from tosa_ros.cli import options
-from tosa_ros.errors import ModelError
 
 if TYPE_CHECKING:
     from tosa_ros.pipeline import VqaPipeline
@@ -35,49 +33,27 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.synthetic import single
 
     out = make_folder(Path(args.out))
-    with tempfile.TemporaryDirectory(dir=out) as scratch:
-        path, trained = _model(Path(scratch))
-        pipeline = VqaPipeline.from_pretrained(path, merging=ToSA(keep=KEEP))
-        size = pipeline.encoder.image_input.image_size
-        samples = [single('test', i, size=size, questions=QUESTIONS) for i in range(SCENES)]
-        _ask(pipeline, samples, trained)
-        _compare(pipeline, samples)
+    pipeline = VqaPipeline.from_pretrained(embedded_model(), merging=ToSA(keep=KEEP))
+    size = pipeline.encoder.image_input.image_size
+    samples = [single('test', i, size=size, questions=QUESTIONS) for i in range(SCENES)]
+    _ask(pipeline, samples)
+    _compare(pipeline, samples)
     picture = out / 'demo.png'
     _draw(pipeline, samples, picture)
     print(f'picture of the merged tokens: {picture}')
     return 0
 
 
-def _model(scratch: Path) -> tuple[Path, bool]:
-    """A model to ask, and whether its words mean anything."""
-    try:
-        return embedded_model(), True
-    except ModelError:
-        pass
-    import torch
-
-    from tosa_ros.vlm.untrained import write_checkpoint
-
-    print(
-        'There is no trained model in the box yet: building a LLaVA-OneVision of the 0.5B size '
-        'with random weights.\nIts words are therefore meaningless. Token counts, timings and '
-        'the picture are real.'
-    )
-    return write_checkpoint(scratch / 'random', size='0.5b', dtype=torch.bfloat16), False
-
-
-def _ask(pipeline: VqaPipeline, samples: list[Sample], trained: bool) -> None:
+def _ask(pipeline: VqaPipeline, samples: list[Sample]) -> None:
     asked = right = 0
     for i, sample in enumerate(samples):
         print(f'\nroom {i}')
-        for question in sample.questions if trained else sample.questions[:1]:
+        for question in sample.questions:
             answer = pipeline.ask(sample.frame, question.text, max_new_tokens=8)
             asked += 1
             right += answer.text == question.answer
-            truth = f'   (truth: {question.answer})' if trained else ''
-            print(f'  {question.text}  ->  {answer.text}{truth}')
-    if trained:
-        print(f'\n{right} of {asked} answers are right, with {KEEP:.0%} of the visual tokens.')
+            print(f'  {question.text}  ->  {answer.text}   (truth: {question.answer})')
+    print(f'\n{right} of {asked} answers are right, with {KEEP:.0%} of the visual tokens.')
 
 
 def _compare(pipeline: VqaPipeline, samples: list[Sample]) -> None:

@@ -145,7 +145,7 @@ def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str,
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
     from tosa_ros.evaluation.runner import Asking, fingerprint
-    from tosa_ros.ros.live import LiveReplay
+    from tosa_ros.ros.playback import LiveReplay
 
     check_plotting()
     judging, asking, bag = judging_from(args), Asking(template=args.prompt), benchmark.bag

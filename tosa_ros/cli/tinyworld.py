@@ -29,31 +29,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation import proof
+    from tosa_ros.evaluation import quality
 
     if args.data:
         raise DataError('--data: tinyworld takes none; choose with --split, --limit and --scenes')
     methods = {(n, k): options.method_from(_one(args, n, k)) for n, k in _plan(args)}
     pipeline = options.pipeline_from(args, next(iter(methods.values())))
-    scenes = proof.scenes(
+    scenes = quality.scenes(
         args.split, args.limit, of=args.scenes, depth=args.depth, frames=args.frames
     )
     if args.blind:
-        scenes = [proof.blinded(scene) for scene in scenes]
+        scenes = [quality.blinded(scene) for scene in scenes]
     questions = [question for scene in scenes for question in scene.questions]
     answered, runs = {}, []
     for (name, keep), method in methods.items():
         pipeline.merging = method
         sizes: list[int] = []
         shown = options.progress(scenes, len(scenes), f'{name} {keep:g}')
-        answered[name, keep] = proof.answers(pipeline, shown, sizes.append)
+        answered[name, keep] = quality.answers(pipeline, shown, sizes.append)
         runs.append(
             {
                 'method': name,
                 'keep': keep,
                 'tokens': sum(sizes) / len(sizes),
-                'gflops': proof.gigaflops(pipeline, scenes[0]),
-                **proof.summary(answered[name, keep], questions),
+                'gflops': quality.gigaflops(pipeline, scenes[0]),
+                **quality.summary(answered[name, keep], questions),
             }
         )
     told = ('split', 'scenes', 'depth', 'blind', 'alpha', 'spatial', 'merge_at')
@@ -77,7 +77,7 @@ def _one(args: argparse.Namespace, method: str, keep: float) -> argparse.Namespa
 
 def _pairs(answered: dict[tuple[str, float], list[bool]]) -> Any:
     """ToSA against every other method at its keep, and against none."""
-    from tosa_ros.evaluation.proof import compared
+    from tosa_ros.evaluation.quality import compared
 
     for (name, keep), right in answered.items():
         for (other, its_keep), its in answered.items():

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tosa_ros.errors import RosError
 from tosa_ros.ros import require_rclpy
 from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, Processes, quiet_threads
-from tosa_ros.ros.ending import Ending, leave
+from tosa_ros.ros.shutdown import Shutdown, exit_now
 from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
-    from tosa_ros.ros.watching import Watcher
+    from tosa_ros.ros.graph_status import StatusWatcher
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 CHOICES = (
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _processes(graph: Graph) -> int:
     """Each node in its own process; this one watches over them."""
-    ending = Ending()
+    shutdown = Shutdown()
     watcher = _watcher(graph)
     processes = Processes(graph, _say)
 
@@ -72,7 +72,7 @@ def _processes(graph: Graph) -> int:
 
     try:
         processes.start()
-        ending.spin(watcher, until=failed)
+        shutdown.spin(watcher, until=failed)
     finally:
         processes.end()
     if watcher.failed:
@@ -85,16 +85,16 @@ def _one_process(graph: Graph) -> NoReturn:
     from tosa_ros.ros.node import finish
 
     nodes: list[Any] = []
-    ending = Ending(lambda: not nodes or any(node.loading for node in nodes))
+    shutdown = Shutdown(lambda: not nodes or any(node.loading for node in nodes))
     watcher = _watcher(graph)
     with contextlib.suppress(KeyboardInterrupt):
         nodes += _nodes_here(graph)
-        ending.spin(watcher, *nodes, until=lambda: watcher.failed)
+        shutdown.spin(watcher, *nodes, until=lambda: watcher.failed)
     watcher.destroy_node()
     finish(nodes)
     if watcher.failed:
         raise RosError(watcher.failed)
-    leave(0)
+    exit_now(0)
 
 
 def _nodes_here(graph: Graph) -> list[Any]:
@@ -114,14 +114,14 @@ def _nodes_here(graph: Graph) -> list[Any]:
     return nodes
 
 
-def _watcher(graph: Graph) -> Watcher:
-    from tosa_ros.ros.watching import Watcher
+def _watcher(graph: Graph) -> StatusWatcher:
+    from tosa_ros.ros.graph_status import StatusWatcher
 
     def ready() -> None:
         space = f' --namespace {graph.namespace}' if graph.namespace else ''
         _say(f'ready: tosa say{space} "what do you see?"    (Ctrl-C ends)')
 
-    return Watcher(graph.nodes, _say, ready)
+    return StatusWatcher(graph.nodes, _say, ready)
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,7 @@ from tosa_ros.depth.sensor import SensorDepth
 if TYPE_CHECKING:
     from tosa_ros.depth.monocular import DepthEstimate, MonocularDepth
 
-DepthKind = Literal['metres', 'relative']
+DepthKind = Literal['metric', 'relative']
 
 __all__ = [
     'DepthEstimate',
@@ -30,7 +30,7 @@ __all__ = [
 class DepthSource(Protocol):
     """What every source of depth maps says of itself.
 
-    kind: 'metres' (its maps are a Frame's `depth_m`) or 'relative' (`relative_depth`).
+    kind: 'metric' (its maps are a Frame's `depth_m`) or 'relative' (`relative_depth`).
     """
 
     @property

@@ -47,7 +47,7 @@ class DepthEstimate:
 class MonocularDepth:
     """Estimates depth from a colour image.
 
-    kind: 'metres' or 'relative', what every estimate of this model holds.
+    kind: 'metric' or 'relative', what every estimate of this model holds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MonocularDepth:
         predict: Callable[[torch.Tensor], torch.Tensor],
         processor: DPTImageProcessorPil,
         *,
-        kind: Literal['metres', 'relative'],
+        kind: Literal['metric', 'relative'],
         device: str | torch.device,
         dtype: torch.dtype,
     ) -> None:
@@ -120,7 +120,7 @@ class MonocularDepth:
         return cls(
             lambda pixels: model(pixel_values=pixels).predicted_depth,
             processor,
-            kind='metres' if config.depth_estimation_type == 'metric' else 'relative',
+            kind=config.depth_estimation_type,
             device=device,
             dtype=model.dtype,
         )
@@ -185,7 +185,7 @@ class MonocularDepth:
             )
             model = model.to(device).eval()
             dtype = next((p.dtype for p in model.parameters()), torch.float32)
-        kind = 'metres' if metric else 'relative'
+        kind = 'metric' if metric else 'relative'
         return cls(model, processor, kind=kind, device=device, dtype=dtype)
 
     @torch.inference_mode()
@@ -213,7 +213,7 @@ class MonocularDepth:
                 'depth estimate: the model gave no finite value; does its dtype '
                 f'({str(self.dtype).removeprefix("torch.")}) fit it?'
             )
-        if self.kind == 'metres':
+        if self.kind == 'metric':
             usable = np.isfinite(values) & (values > 0)
             return DepthEstimate(depth_m=np.where(usable, values, np.float32(np.nan)))
         return DepthEstimate(relative_depth=_scaled_to_one(values))

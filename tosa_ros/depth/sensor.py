@@ -28,7 +28,7 @@ class SensorDepth:
     """
 
     scale: float
-    kind: ClassVar[Literal['metres']] = 'metres'
+    kind: ClassVar[Literal['metric']] = 'metric'
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale) or self.scale <= 0:
@@ -49,7 +49,7 @@ class SensorDepth:
         if np.issubdtype(raw.dtype, np.floating):
             raise DepthError(
                 f'depth: dtype {raw.dtype} holds metres already (REP-118); '
-                'use SensorDepth.from_metres, which divides by nothing'
+                'use SensorDepth.from_metric, which divides by nothing'
             )
         if not np.issubdtype(raw.dtype, np.integer) or raw.dtype.itemsize < 2:
             raise DepthError(
@@ -78,7 +78,7 @@ class SensorDepth:
         return self.from_array(np.asarray(picture))
 
     @staticmethod
-    def from_metres(depth: np.ndarray) -> np.ndarray:
+    def from_metric(depth: np.ndarray) -> np.ndarray:
         """Float metres (H, W) as a sensor publishes them -> (H, W) float32, NaN where none.
 
         0, negative values, NaN and both infinities (REP-117: too near, too far) are no depth.

@@ -1,6 +1,6 @@
 """A bag's questions asked of the running nodes while it is played, kept as any run's answers are.
 
-What talks to ROS is handed in (`tosa_ros.ros.live.LiveReplay`); here are the bag and the folder.
+What talks to ROS is handed in (`ros.playback.LiveReplay`); here are the bag and the folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tosa_ros.evaluation.run_folder import ANSWERS
 from tosa_ros.evaluation.runner import Outcome, problems_kept, something_of
 
 if TYPE_CHECKING:
-    from tosa_ros.ros.live import Heard, LiveReplay, Recorded
+    from tosa_ros.ros.playback import LiveReplay, Received, Recorded
 
 LABEL = 'live'
 PLAYBACKS = 'playbacks.jsonl'
@@ -49,7 +49,7 @@ def recorded(bag: BagFrames) -> Iterator[Recorded]:
     """The messages on those topics, in the order of time; up to where the bag is damaged."""
     from rosbags.typesys import Stores, get_typestore
 
-    from tosa_ros.ros.live import Recorded
+    from tosa_ros.ros.playback import Recorded
 
     # These messages are the same in all of ROS 2, and in ROS 1 but for their header.
     store, types = get_typestore(Stores.ROS2_HUMBLE), played_types(bag)
@@ -82,7 +82,7 @@ def evaluate_live(
         DataError: not one question was answered.
         RosError: the graph is not there.
     """
-    from tosa_ros.ros.live import TimedQuestion
+    from tosa_ros.ros.playback import TimedQuestion
 
     outcome = Outcome()
     with (
@@ -103,10 +103,10 @@ def evaluate_live(
             text = benchmark.prompt(question, template)
             questions.append(TimedQuestion(question.id, text, time_s))
         if questions:
-            heard = replay.run(
+            received = replay.run(
                 questions, wait_for=['/clock', *heard_topics(benchmark.bag)], timeout_s=timeout_s
             )
-            for one in heard:
+            for one in received:
                 _keep(one, benchmark, answers, outcome, replay.tokens_before)
                 if progress:
                     progress(len(answers.records), len(benchmark.questions))
@@ -149,9 +149,9 @@ def summary(
 
 
 def _keep(
-    heard: Heard, benchmark: BagQuestions, answers: Journal, outcome: Outcome, before: int
+    received: Received, benchmark: BagQuestions, answers: Journal, outcome: Outcome, before: int
 ) -> None:
-    reply, name = heard.reply, heard.question.id
+    reply, name = received.reply, received.question.id
     if reply['error']:
         outcome.faults[f'question {name}'] = reply['error']
         return
@@ -168,7 +168,7 @@ def _keep(
             'stamp': reply['stamp'],
             'first_word_ms': reply['first_word_ms'],
             'latency_ms': reply['latency_ms'],
-            'late_s': heard.late_s,
+            'late_s': received.late_s,
         }
     )
 

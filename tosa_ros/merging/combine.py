@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tosa_ros.merging.indexing import add_rows, flat, take
 from tosa_ros.merging.matching import Match
-from tosa_ros.merging.rows import add_rows, flat, take
 
 
 class Groups:

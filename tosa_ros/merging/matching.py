@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.rows import flat, take
+from tosa_ros.merging.indexing import flat, take
 
 
 class Match(NamedTuple):

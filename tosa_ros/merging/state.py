@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tosa_ros.merging.combine import Groups
+from tosa_ros.merging.indexing import flat, take
 from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
-from tosa_ros.merging.rows import flat, take
 
 
 @dataclass(frozen=True)

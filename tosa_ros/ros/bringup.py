@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.ending import STARTED_BY
-from tosa_ros.ros.share import shared_file
+from tosa_ros.ros.package_files import shared_file
+from tosa_ros.ros.shutdown import STARTED_BY
 from tosa_ros.ros.transport import profile_environment, remove_dead_segments
 
 DEPTH_SOURCES = ('sensor', 'monocular', 'none')

@@ -35,7 +35,7 @@ class DepthNode(TosaNode):
         super().__init__('depth_node', **node_options)
 
     def configure(self) -> None:
-        kind = 'metres'
+        kind = 'metric'
         if self.value('source') == 'monocular':
             # Torch is for this source alone.
             from tosa_ros.ros.models import load_estimator
@@ -49,7 +49,7 @@ class DepthNode(TosaNode):
             rectified = self.value('rectified')
             self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
             self.on_parameters({})
-        output = 'depth' if kind == 'metres' else 'relative_depth'
+        output = 'depth' if kind == 'metric' else 'relative_depth'
         topic = resolved_name(self, output)
         if topic == resolved_name(self, self._input()):
             raise RosError(

@@ -25,12 +25,12 @@ from rclpy.signals import SignalHandlerOptions
 from tosa_ros.errors import RosError, TosaError
 from tosa_ros.ros import parameters, topics
 from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
-from tosa_ros.ros.ending import Ending
 from tosa_ros.ros.inputs import Inputs, resolved_name
+from tosa_ros.ros.shutdown import Shutdown
 from tosa_ros.ros.worker import LatestWorker
 
 if TYPE_CHECKING:
-    from tosa_ros.ros.answering import AnswerDesk
+    from tosa_ros.ros.answer_queue import AnswerQueue
 
 DIAGNOSTICS_PERIOD_S = 1.0
 WORKER_STOP_S = 2.0
@@ -55,7 +55,7 @@ class TosaNode(LifecycleNode):
         self._topics = {topic.name: topic for topic in topics.TOPICS[name]}
         self._outputs: dict[str, Any] = {}
         self.inputs = Inputs(self, self._topics, self.fault)
-        self.worker: LatestWorker | AnswerDesk | None = None
+        self.worker: LatestWorker | AnswerQueue | None = None
         parameters.declare(self, parameters.PARAMETERS[name])
         self.add_post_set_parameters_callback(self._parameters_changed)
         # Steady, so that diagnostics go on when simulated time stands still.
@@ -274,7 +274,7 @@ def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) ->
         0, or 2 where a parameter cannot be (told on stderr in one line).
     """
     nodes: list[TosaNode] = []
-    ending = Ending(lambda: not nodes or nodes[0].loading)
+    shutdown = Shutdown(lambda: not nodes or nodes[0].loading)
     with contextlib.suppress(KeyboardInterrupt):
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         try:
@@ -283,7 +283,7 @@ def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) ->
             print(f'tosa_ros: {error}', file=sys.stderr)
             rclpy.try_shutdown()
             return 2
-        ending.spin(*nodes)
+        shutdown.spin(*nodes)
     if finish(nodes):
         rclpy.try_shutdown()
     return 0

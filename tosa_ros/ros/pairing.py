@@ -32,7 +32,6 @@ class Pairing:
 
     def __init__(self, slop_s: float, timeout_s: float, use_depth: bool = True) -> None:
         self.slop_s, self.timeout_s, self.use_depth = slop_s, timeout_s, use_depth
-        self.jumps_back = 0
         self._images: dict[str, deque[tuple[int, Any]]] = {
             name: deque(maxlen=BUFFERED_IMAGES) for name in ('colour', 'depth')
         }
@@ -98,7 +97,6 @@ class Pairing:
             images.popleft()
 
     def _set_back(self) -> None:
-        self.jumps_back += 1
         self._emitted_ns = None
         self._newest_ns.clear()
         self._alone.clear()

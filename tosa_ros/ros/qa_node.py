@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from std_msgs.msg import String
 
 from tosa_ros.errors import QuestionError
-from tosa_ros.ros.answering import AnswerDesk
+from tosa_ros.ros.answer_queue import AnswerQueue
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.models import load_half
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.questions import Reply, parse_question, refusal
+from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import QA_SERVICES, ros_type
-from tosa_ros.ros.visual_tokens import tokens_from_cloud
 from tosa_ros.vlm import Answerer, VisualTokens
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class QaNode(TosaNode):
     needed_inputs = ('visual_tokens',)
 
     def __init__(self, vision: VisionNode | None = None, **node_options: Any) -> None:
-        self._vision, self._desk, self._enabled = vision, None, True
+        self._vision, self._queue, self._enabled = vision, None, True
         self._offered: list[Any] = []
         super().__init__('qa_node', **node_options)
         if vision is not None:
@@ -49,7 +49,7 @@ class QaNode(TosaNode):
             for service, callback in zip(QA_SERVICES, (self._cancel, self._enable), strict=True)
         ]
         self._memory = FrameMemory(self.value('frames'), self.value('frame_interval_s'))
-        self._desk = self.worker = AnswerDesk(
+        self._queue = self.worker = AnswerQueue(
             answerer,
             self._memory,
             self._publish,
@@ -59,18 +59,18 @@ class QaNode(TosaNode):
         self.on_parameters({})
 
     def release(self) -> None:
-        self._desk = None
+        self._queue = None
         while self._offered:
             self.destroy_service(self._offered.pop())
 
     def on_parameters(self, changed: dict[str, Any]) -> None:
-        if self._desk is None:
+        if self._queue is None:
             return
         self._memory.set_span(self.value('frames'), self.value('frame_interval_s'))
-        self._desk.max_waiting = self.value('max_questions')
-        self._desk.max_age_s = self.value('max_age_s')
-        self._desk.wait_s = self.value('wait_s')
-        self._desk.max_new_tokens = self.value('max_new_tokens')
+        self._queue.max_waiting = self.value('max_questions')
+        self._queue.max_age_s = self.value('max_age_s')
+        self._queue.wait_s = self.value('wait_s')
+        self._queue.max_new_tokens = self.value('max_new_tokens')
 
     def wants_tokens(self) -> bool:
         """Whether vision_node has something to do for this node."""
@@ -88,7 +88,7 @@ class QaNode(TosaNode):
         return inputs
 
     def status(self) -> dict[str, str]:
-        waiting = self._desk.pending if self._desk is not None else 0
+        waiting = self._queue.pending if self._queue is not None else 0
         enabled = str(self._enabled).lower()
         return {
             'model': model_name(self.value('model')),
@@ -99,7 +99,7 @@ class QaNode(TosaNode):
     def receive_tokens(self, tokens: VisualTokens, frame_id: str) -> None:
         """Remembers a frame's tokens; called from vision_node's thread or from a subscription."""
         self.meter.input(self.now())
-        if self._desk is not None:
+        if self._queue is not None:
             self._memory.add(Seen(tokens, frame_id, self._clock_s()))
 
     def _tokens_came(self, message: Any) -> None:
@@ -112,12 +112,12 @@ class QaNode(TosaNode):
             self._publish(refusal(message.data, str(error)))
             return
         if not self._enabled:
-            self._desk.refuse(question, 'qa_node is disabled; call its service enable')
+            self._queue.refuse(question, 'qa_node is disabled; call its service enable')
             return
-        self._desk.ask(question)
+        self._queue.ask(question)
 
     def _cancel(self, _: Any, response: Any) -> Any:
-        ended = self._desk.clear()
+        ended = self._queue.clear()
         response.success = True
         response.message = f'{ended} questions cancelled'
         return response
@@ -125,7 +125,7 @@ class QaNode(TosaNode):
     def _enable(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
         if not request.data:
-            self._desk.clear('qa_node was disabled')
+            self._queue.clear('qa_node was disabled')
         self.update_inputs()
         response.success = True
         response.message = 'enabled' if request.data else 'disabled'

@@ -11,13 +11,13 @@ import sys
 import traceback
 from typing import NoReturn
 
-from tosa_ros.ros.ending import end_with_starter, leave, leave_at_once_if_told
+from tosa_ros.ros.shutdown import exit_at_once_on_signals, exit_now, exit_with_starter
 
 
 def run(name: str) -> NoReturn:
     """Runs a node until it is told to end, and ends the process with its exit code."""
-    leave_at_once_if_told()
-    end_with_starter()
+    exit_at_once_on_signals()
+    exit_with_starter()
     # Threads of several processes that spin while they wait slow one another down tenfold.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     try:
@@ -25,7 +25,7 @@ def run(name: str) -> NoReturn:
     except Exception:
         traceback.print_exc()
         code = 1
-    leave(code)
+    exit_now(code)
 
 
 def depth_node() -> NoReturn:

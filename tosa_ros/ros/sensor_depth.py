@@ -49,7 +49,7 @@ class SensorReader:
         if raw.dtype == np.uint16:
             depth = SensorDepth(scale=self.scale).from_array(raw)
         else:
-            depth = SensorDepth.from_metres(raw)
+            depth = SensorDepth.from_metric(raw)
         with np.errstate(invalid='ignore'):
             useless = (depth < self.min_m) | (depth > self.max_m)
         if (useless | np.isnan(depth)).all():

@@ -8,7 +8,7 @@ import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from tosa_ros.ros.share import shared_file
+from tosa_ros.ros.package_files import shared_file
 
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # What distributions before Jazzy call it, and later ones warn about.

@@ -15,7 +15,7 @@ from tosa_ros.ros.frame_builder import FrameBuilder
 from tosa_ros.ros.models import load_half, merging_of
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
-from tosa_ros.ros.visual_tokens import cloud_from_tokens
+from tosa_ros.ros.token_cloud import cloud_from_tokens
 from tosa_ros.vlm import VisionEncoder, VisualTokens
 
 

@@ -1,6 +1,6 @@
 """Depth and camera -> spatial tokens, on the encoder's patch grid. Imports torch alone."""
 
-from tosa_ros.spatial.levels import level_tokens, relative_from_metres
+from tosa_ros.spatial.levels import level_tokens, relative_from_metric
 from tosa_ros.spatial.measures import depth_spread, edge_straddle
 from tosa_ros.spatial.metric import metric_tokens
 from tosa_ros.spatial.patches import PatchGrid, backproject, pool, pool_depth
@@ -16,6 +16,6 @@ __all__ = [
     'metric_tokens',
     'pool',
     'pool_depth',
-    'relative_from_metres',
+    'relative_from_metric',
     'stack',
 ]

@@ -43,7 +43,7 @@ def sinusoid(position: Tensor, channels: int = CHANNELS) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def relative_from_metres(depth_m: Tensor) -> Tensor:
+def relative_from_metric(depth_m: Tensor) -> Tensor:
     """Relative depth as an estimator would give it: disparity 1/z scaled to 0..1, 1 nearest.
 
     (H, W) metres, NaN where unknown. A flat map gives 0.

@@ -20,7 +20,7 @@ from tosa_ros.spatial import (
     level_tokens,
     metric_tokens,
     pool,
-    relative_from_metres,
+    relative_from_metric,
     stack,
 )
 from tosa_ros.vision import MergedTokens, merge_tokens
@@ -140,7 +140,7 @@ def spatial_tokens(
     if frame.relative_depth is not None:
         relative = _tensor(frame.relative_depth)
     elif frame.depth_m is not None:
-        relative = relative_from_metres(_tensor(frame.depth_m))
+        relative = relative_from_metric(_tensor(frame.depth_m))
     else:
         relative = torch.full((frame.height, frame.width), float('nan'))
     tokens = level_tokens(relative, grid)

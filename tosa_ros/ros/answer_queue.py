@@ -1,4 +1,4 @@
-"""The desk that answers: a bounded line of questions, one thread, replies; ROS-free."""
+"""Answers questions one after another: a bounded queue, one thread, replies; ROS-free."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Job:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class AnswerDesk:
+class AnswerQueue:
     """Answers questions one after another in a thread of its own, about the frames in memory.
 
     max_waiting: how many questions may wait; more are refused. max_age_s: with no newer frame
     than this, a question is refused, after waiting `wait_s` for one; 0 is any age.
     max_new_tokens: of an answer. All four may be set at any time.
-    publish: called with every reply, in the desk's thread or in the one that asks.
+    publish: called with every reply, in the queue's thread or in the one that asks.
     clock: seconds, the one that `Seen.came_s` is of.
     """
 

@@ -1,4 +1,4 @@
-"""How a process of the graph is told to end, by SIGINT, SIGTERM or SIGHUP, at any moment.
+"""Ends a process of the graph on SIGINT, SIGTERM or SIGHUP, at any moment.
 
 rclpy's own handlers end the context under threads that still publish, and Python's interrupt
 whatever line is being run; here what runs is finished first, and only loading is cut short.
@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 STARTED_BY = 'TOSA_STARTED_BY'  # The environment variable with the id of the process above.
 _PR_SET_PDEATHSIG = 1
-# How long an executor waits before it looks whether it was told to end.
+# How long an executor waits before it looks whether it must end.
 LOOK_S = 0.2
 
 
-class Ending:
-    """Takes note of the signals from now on: `asked` says whether one came.
+class Shutdown:
+    """Notes the signals from now on: `requested` says whether one came.
 
     interrupt: whether what runs may be interrupted; then the first signal raises
         KeyboardInterrupt in the main thread. Further ones change nothing: a launcher passes on
@@ -29,9 +29,9 @@ class Ending:
     """
 
     def __init__(self, interrupt: Callable[[], bool] = lambda: False) -> None:
-        self.asked = False
+        self.requested = False
         self._interrupt = interrupt
-        _on_signals(self._told)
+        _on_signals(self._received)
 
     def spin(self, *nodes: Any, until: Callable[[], object] = lambda: False) -> None:
         """Runs the nodes' callbacks in this thread until a signal came or `until` gives true.
@@ -44,32 +44,32 @@ class Ending:
         for node in nodes:
             executor.add_node(node)
         try:
-            while not self.asked and not until():
+            while not self.requested and not until():
                 executor.spin_once(timeout_sec=LOOK_S)
         finally:
             executor.shutdown()
 
-    def _told(self, *_: object) -> None:
-        first, self.asked = not self.asked, True
+    def _received(self, *_: object) -> None:
+        first, self.requested = not self.requested, True
         if first and self._interrupt():
             raise KeyboardInterrupt
 
 
-def leave_at_once_if_told() -> None:
-    """Until an Ending takes over: while modules are imported there is nothing to clean up."""
-    _on_signals(lambda *_: leave(0))
+def exit_at_once_on_signals() -> None:
+    """Until a Shutdown takes over: while modules are imported there is nothing to clean up."""
+    _on_signals(lambda *_: exit_now(0))
 
 
-def end_with_starter() -> None:
-    """Told to end, too, when the process named by STARTED_BY dies, even if killed (Linux)."""
+def exit_with_starter() -> None:
+    """Ends this process when the one named by STARTED_BY dies, even if killed (Linux)."""
     starter = os.environ.get(STARTED_BY)
     if starter and sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if str(os.getppid()) != starter:  # It died before that.
-            leave(0)
+            exit_now(0)
 
 
-def leave(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """Ends the process now. Python's own exit takes seconds to take torch's modules apart, and
     crashes threads of torch that still run.
     """

@@ -1,4 +1,4 @@
-"""The proof: what merging costs the embedded model, in right answers about the tiny world.
+"""Quality: what merging costs the embedded model, in right answers about the tiny world.
 
 Views and walks are rendered once; every method is asked the same questions, each view's or walk's
 at one go, so that methods are compared in pairs.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.arithmetic import flops
+from tosa_ros.evaluation.flops import flops
 from tosa_ros.frames import Frame
 
 if TYPE_CHECKING:

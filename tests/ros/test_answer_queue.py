@@ -1,4 +1,4 @@
-"""Questions, memory and the desk, with a real language model on random weights."""
+"""Questions, memory and the queue, with a real language model on random weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tosa_ros.errors import QuestionError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import ToSA
-from tosa_ros.ros.answering import AnswerDesk
+from tosa_ros.ros.answer_queue import AnswerQueue
 from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.questions import Question, Reply, parse_question, refusal
 from tosa_ros.vlm import Answerer, VisionEncoder
@@ -134,7 +134,7 @@ def test_memory_waits_for_a_frame_that_is_new_enough(seen):
 
 
 class Replies:
-    """What a desk published, and waiting for it."""
+    """What a queue published, and waiting for it."""
 
     def __init__(self) -> None:
         self.all: list[Reply] = []
@@ -163,8 +163,8 @@ def replies():
     return Replies()
 
 
-def desk_of(answerer, publish, errors, **settings):
-    return AnswerDesk(
+def queue_of(answerer, publish, errors, **settings):
+    return AnswerQueue(
         answerer,
         FrameMemory(3, 1.0),
         publish,
@@ -175,19 +175,19 @@ def desk_of(answerer, publish, errors, **settings):
 
 
 @pytest.fixture
-def desk(answerer, replies):
+def queue(answerer, replies):
     errors = []
-    made = desk_of(answerer, replies, errors, wait_s=0.2, max_new_tokens=8)
+    made = queue_of(answerer, replies, errors, wait_s=0.2, max_new_tokens=8)
     yield made
     assert made.stop(30)
     assert errors == []
 
 
-def test_answers_are_the_models_own_and_grow(desk, replies, answerer, seen):
+def test_answers_are_the_models_own_and_grow(queue, replies, answerer, seen):
     frames = [seen(1.0), seen(2.0), seen(3.0)]
     for frame in frames:
-        desk.memory.add(frame)
-    desk.ask(Question('a', 'what is there?'))
+        queue.memory.add(frame)
+    queue.ask(Question('a', 'what is there?'))
     [final] = replies.final(1)
     wanted = answerer.answer([f.tokens for f in frames], 'what is there?', max_new_tokens=8)
     assert final.text.strip() == wanted.text
@@ -199,64 +199,64 @@ def test_answers_are_the_models_own_and_grow(desk, replies, answerer, seen):
     assert len(set(growing)) > 2
 
 
-def test_answers_say_when_there_was_no_depth(desk, replies, seen):
-    desk.memory.add(seen(1.0, depth=False))
-    desk.ask(Question('a', 'what is there?'))
-    desk.memory.add(seen(2.0, depth=True))
+def test_answers_say_when_there_was_no_depth(queue, replies, seen):
+    queue.memory.add(seen(1.0, depth=False))
+    queue.ask(Question('a', 'what is there?'))
+    queue.memory.add(seen(2.0, depth=True))
     [final] = replies.final(1)
     assert final.spatial == 'none'
     assert 'merged by appearance alone' in final.note
 
 
-def test_without_frames_the_reason_is_told(desk, replies, seen):
-    desk.ask(Question('a', 'what is there?'))
+def test_without_frames_the_reason_is_told(queue, replies, seen):
+    queue.ask(Question('a', 'what is there?'))
     assert 'no frame was seen yet' in replies.final(1)[0].error
-    desk.memory.add(seen(1.0, came_s=-60.0))
-    desk.ask(Question('b', 'what is there?'))
+    queue.memory.add(seen(1.0, came_s=-60.0))
+    queue.ask(Question('b', 'what is there?'))
     assert 'came 60.0 s ago, which is more than max_age_s (10)' in replies.final(2)[1].error
-    desk.max_age_s = 0.0
-    desk.ask(Question('c', 'what is there?'))
+    queue.max_age_s = 0.0
+    queue.ask(Question('c', 'what is there?'))
     assert replies.final(3)[2].error == ''
 
 
-def test_too_many_questions_are_refused_at_once(desk, replies, seen):
-    desk.max_waiting = 3
+def test_too_many_questions_are_refused_at_once(queue, replies, seen):
+    queue.max_waiting = 3
     for index in range(20):
-        desk.ask(Question(str(index), 'what is there?'))
-    desk.memory.add(seen(1.0))
+        queue.ask(Question(str(index), 'what is there?'))
+    queue.memory.add(seen(1.0))
     finals = replies.final(20)
     busy = [reply for reply in finals if reply.error.startswith('busy: 3 questions')]
     assert len(busy) in (16, 17)
-    assert desk.dropped == len(busy)
+    assert queue.dropped == len(busy)
     assert len(finals) == 20
 
 
-def test_cancelling_ends_the_answer_and_refuses_the_rest(desk, replies, seen):
-    desk.memory.add(seen(1.0))
-    desk.max_new_tokens = 3000
+def test_cancelling_ends_the_answer_and_refuses_the_rest(queue, replies, seen):
+    queue.memory.add(seen(1.0))
+    queue.max_new_tokens = 3000
     for name in 'abc':
-        desk.ask(Question(name, 'what is there?'))
+        queue.ask(Question(name, 'what is there?'))
     replies.first_words()
-    assert desk.clear() == 3
+    assert queue.clear() == 3
     finals = {reply.id: reply for reply in replies.final(3)}
     assert {reply.error for reply in finals.values()} == {'cancelled'}
     assert finals['a'].text
-    assert desk.wait_idle(30)
-    desk.max_new_tokens = 4
-    desk.ask(Question('d', 'what is there?'))
+    assert queue.wait_idle(30)
+    queue.max_new_tokens = 4
+    queue.ask(Question('d', 'what is there?'))
     assert replies.final(4)[3].error == ''
 
 
-def test_what_the_model_refuses_is_told_and_the_desk_goes_on(desk, replies, seen):
-    desk.memory.add(seen(1.0))
-    desk.ask(Question('a', 'what is <image> there?'))
-    desk.ask(Question('b', 'what is there?'))
+def test_what_the_model_refuses_is_told_and_the_queue_goes_on(queue, replies, seen):
+    queue.memory.add(seen(1.0))
+    queue.ask(Question('a', 'what is <image> there?'))
+    queue.ask(Question('b', 'what is there?'))
     first, second = replies.final(2)
     assert "'<image>'" in first.error
     assert second.error == ''
 
 
-def test_what_cannot_be_published_is_told_and_the_desk_goes_on(answerer, replies, seen):
+def test_what_cannot_be_published_is_told_and_the_queue_goes_on(answerer, replies, seen):
     errors = []
 
     def publish(reply):
@@ -264,21 +264,21 @@ def test_what_cannot_be_published_is_told_and_the_desk_goes_on(answerer, replies
             raise UnicodeError('cannot be sent')
         replies(reply)
 
-    desk = desk_of(answerer, publish, errors, max_new_tokens=2)
-    desk.memory.add(seen(1.0))
-    desk.ask(Question('bad', 'what is there?'))
-    desk.ask(Question('good', 'what is there?'))
+    queue = queue_of(answerer, publish, errors, max_new_tokens=2)
+    queue.memory.add(seen(1.0))
+    queue.ask(Question('bad', 'what is there?'))
+    queue.ask(Question('good', 'what is there?'))
     assert [reply.id for reply in replies.final(1)] == ['good']
     assert {str(error) for error in errors} == {'cannot be sent'}
-    assert desk.stop(30)
+    assert queue.stop(30)
 
 
 def test_closing_in_the_middle_of_an_answer(answerer, replies, seen):
-    desk = desk_of(answerer, replies, [], max_new_tokens=3000)
-    desk.memory.add(seen(1.0))
-    desk.ask(Question('a', 'what is there?'))
+    queue = queue_of(answerer, replies, [], max_new_tokens=3000)
+    queue.memory.add(seen(1.0))
+    queue.ask(Question('a', 'what is there?'))
     replies.first_words()
     started = time.monotonic()
-    assert desk.stop(30)
+    assert queue.stop(30)
     assert time.monotonic() - started < 10
     assert replies.final(1)[0].error == 'cancelled'

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.visual_tokens import cloud_from_tokens, points_of, tokens_from_cloud
+from tosa_ros.ros.token_cloud import cloud_from_tokens, points_of, tokens_from_cloud
 from tosa_ros.vlm.tokens import VisualTokens
 
 sensor_msgs = pytest.importorskip('sensor_msgs.msg')

@@ -1,9 +1,10 @@
-"""Gauges: what the running graph tells of itself while it is tested: settings, frames, latency."""
+"""What the running graph says of itself: states, settings, frames and when they came."""
 
 from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rclpy.executors import SingleThreadedExecutor
@@ -13,6 +14,7 @@ from rclpy.parameter_client import AsyncParameterClient
 
 from tosa_ros.errors import RosError
 from tosa_ros.ros.conversions import stamp_s
+from tosa_ros.ros.diagnostics import ERROR
 from tosa_ros.ros.parameters import PARAMETERS
 from tosa_ros.ros.topics import DIAGNOSTICS, qos_profile, ros_type
 
@@ -22,7 +24,7 @@ REPLY_S = 10.0
 _IRRELEVANT = ('autostart',)
 
 
-class Gauges:
+class GraphStatus:
     """Reads the graph's nodes in the namespace of the node that it is given.
 
     encoded: stamp of each frame whose visual tokens came, to when they came (monotonic seconds).
@@ -39,12 +41,7 @@ class Gauges:
         node.create_subscription(
             ros_type('sensor_msgs/msg/PointCloud2'), 'visual_tokens', self._tokens_came, tokens
         )
-        node.create_subscription(
-            ros_type(DIAGNOSTICS.type),
-            DIAGNOSTICS.name,
-            self._diagnostics_came,
-            qos_profile(DIAGNOSTICS.qos),
-        )
+        _subscribe(node, self._diagnostics_came)
 
     def active(self) -> bool:
         """Whether both nodes that a question needs are up and active."""
@@ -90,6 +87,49 @@ class Gauges:
             space, _, name = status.name.rpartition('/')
             if space == self._space and name in PARAMETERS:
                 self.status[name] = {item.key: item.value for item in status.values}
+
+
+class StatusWatcher(Node):
+    """Reports when each of these nodes becomes active, and when all have.
+
+    say: called with a line. ready: called once, when all are active.
+    failed: the reason why a node cannot be configured, or empty.
+    """
+
+    def __init__(
+        self, nodes: Collection[str], say: Callable[[str], None], ready: Callable[[], None]
+    ) -> None:
+        super().__init__('tosa_up')
+        self._say, self._ready = say, ready
+        space = self.get_namespace().strip('/')
+        self._states = {f'{space}/{name}' if space else name: '' for name in nodes}
+        self._all_were_active = False
+        self.failed = ''
+        _subscribe(self, self._came)
+
+    def _came(self, message: Any) -> None:
+        for status in message.status:
+            if status.name in self._states:
+                values = {item.key: item.value for item in status.values}
+                self._take(status.name, values, status.level[0] >= ERROR, status.message)
+
+    def _take(self, name: str, values: dict[str, str], error: bool, message: str) -> None:
+        state = values.get('state', '').split(',')[0]
+        if state == 'unconfigured' and error:
+            self.failed = f'{name}: {message}'
+        if state != self._states[name]:
+            self._states[name] = state
+            model = f' ({values["model"]})' if values.get('model') else ''
+            self._say(f'{name}: {state}{model}')
+        if not self._all_were_active and set(self._states.values()) == {'active'}:
+            self._all_were_active = True
+            self._ready()
+
+
+def _subscribe(node: Node, came: Callable[[Any], None]) -> None:
+    node.create_subscription(
+        ros_type(DIAGNOSTICS.type), DIAGNOSTICS.name, came, qos_profile(DIAGNOSTICS.qos)
+    )
 
 
 def _plain(value: Any) -> Any:

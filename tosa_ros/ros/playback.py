@@ -19,7 +19,7 @@ from rosgraph_msgs.msg import Clock
 from tosa_ros.errors import RosError
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.conversions import stamp_message
-from tosa_ros.ros.gauges import Gauges
+from tosa_ros.ros.graph_status import GraphStatus
 from tosa_ros.ros.topics import qos_profile, ros_type
 
 CLOCK_PERIOD_S = 0.01
@@ -49,7 +49,7 @@ class TimedQuestion(NamedTuple):
     time_s: float | None = None
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A question and its reply; late_s: how much after its time it was asked, recording's seconds.
 
     reply: as on the topic `answer`; where nobody answered, `text` and `error` only.
@@ -93,7 +93,7 @@ class LiveReplay:
             raise RosError(f'rate: {rate:g}; wanted above 0 and at most 100')
         self._recorded, self._rate, self._image = recorded, rate, image
         self._asker = Asker('tosa_replay')
-        self._gauges = Gauges(self._asker)
+        self._graph = GraphStatus(self._asker)
         self._clock = self._asker.create_publisher(Clock, CLOCK, qos_profile('text'))
         self._mouths: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
@@ -109,14 +109,14 @@ class LiveReplay:
     @property
     def playback(self) -> Playback:
         """What came of the images so far."""
-        encoded = self._gauges.encoded
+        encoded = self._graph.encoded
         took = [1e3 * (encoded[s] - sent) for s, sent in self._sent.items() if s in encoded]
         return Playback(len(self._sent), len(took), self._wall_s, took)
 
     @property
     def tokens_before(self) -> int:
         """Image tokens of a frame without merging; 0 before one was encoded."""
-        return self._gauges.before
+        return self._graph.before
 
     def settings(self) -> dict[str, Any]:
         """Waits until the nodes are active; their models and parameters.
@@ -125,18 +125,18 @@ class LiveReplay:
             RosError: they are not, or do not say.
         """
         try:
-            self._asker.wait_until(self._gauges.active, READY_S, '')
+            self._asker.wait_until(self._graph.active, READY_S, '')
         except RosError:
             raise RosError(
-                f'the nodes are not active ({self._gauges.story()}): start `tosa up '
+                f'the nodes are not active ({self._graph.story()}): start `tosa up '
                 '--use-sim-time`, with this ROS_DOMAIN_ID and namespace'
             ) from None
         models = {
             name: status['model']
-            for name, status in self._gauges.status.items()
+            for name, status in self._graph.status.items()
             if status.get('model')
         }
-        return {'models': models, **self._gauges.settings(self._asker.executor)}
+        return {'models': models, **self._graph.settings(self._asker.executor)}
 
     def run(
         self,
@@ -144,7 +144,7 @@ class LiveReplay:
         *,
         wait_for: Collection[str] = (),
         timeout_s: float = 60.0,
-    ) -> Iterator[Heard]:
+    ) -> Iterator[Received]:
         """Plays, and gives each question with its reply, as they are answered.
 
         A question is asked at its time, whether or not earlier ones are answered yet; only where
@@ -179,7 +179,7 @@ class LiveReplay:
 
     # Asking, in the caller's thread.
 
-    def _conversation(self, due: deque[TimedQuestion], timeout_s: float) -> Iterator[Heard]:
+    def _conversation(self, due: deque[TimedQuestion], timeout_s: float) -> Iterator[Received]:
         asked: dict[str, tuple[TimedQuestion, float, float]] = {}
         while due or asked:
             while due and self._may_ask(due[0], len(asked)):
@@ -190,12 +190,12 @@ class LiveReplay:
             for reply in self._asker.replies(CLOCK_PERIOD_S):
                 if reply['done'] and reply['id'] in asked:
                     question, late_s, _ = asked.pop(reply['id'])
-                    yield Heard(question, reply, late_s)
+                    yield Received(question, reply, late_s)
             for name, (question, late_s, end) in list(asked.items()):
                 if time.monotonic() > end:
                     del asked[name]
                     error = f'no answer within {timeout_s:g} s'
-                    yield Heard(question, {'text': '', 'error': error}, late_s)
+                    yield Received(question, {'text': '', 'error': error}, late_s)
             self._check()
 
     def _may_ask(self, question: TimedQuestion, waiting: int) -> bool:
@@ -211,7 +211,7 @@ class LiveReplay:
         """Waits for the last image to be encoded; it never is where depth for it is missing."""
         end = time.monotonic() + SETTLE_S
         while self._awaited_s is not None and time.monotonic() < end:
-            if self._awaited_s in self._gauges.encoded:
+            if self._awaited_s in self._graph.encoded:
                 break
             self._asker.replies(CLOCK_PERIOD_S)
         self._awaited_s = None

@@ -26,7 +26,7 @@ from std_msgs.msg import String
 
 from tosa_ros.evaluation.bags import BagFrames
 from tosa_ros.evaluation.live import played_types, recorded
-from tosa_ros.ros.live import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
+from tosa_ros.ros.playback import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
 from tosa_ros.ros.qa_node import QaNode
 from tosa_ros.ros.topics import qos_profile
 from tosa_ros.ros.vision_node import VisionNode
@@ -172,7 +172,7 @@ def test_a_question_that_nobody_answers_has_a_reason(ros, recording, slow_answer
 
 
 def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
-    monkeypatch.setattr('tosa_ros.ros.live.READY_S', 0.3)
+    monkeypatch.setattr('tosa_ros.ros.playback.READY_S', 0.3)
     replay = LiveReplay({**recording[0], '/odd': 'odd_msgs/msg/Odd'}, recording[1])
     assert replay.left_out == {'/odd': 'odd_msgs/msg/Odd'}
     with pytest.raises(RosError, match='nobody subscribes to /camera/color/image_raw'):

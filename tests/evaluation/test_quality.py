@@ -14,7 +14,7 @@ from tosa_ros import NoMerging, VqaPipeline
 from tosa_ros.assets import embedded_depth, embedded_model
 from tosa_ros.cli.main import main
 from tosa_ros.errors import DataError, ModelError
-from tosa_ros.evaluation import proof
+from tosa_ros.evaluation import quality
 
 
 def _question(kind, answer, options=()):
@@ -22,41 +22,43 @@ def _question(kind, answer, options=()):
 
 
 def test_interval_and_paired_test_are_those_of_the_textbooks():
-    assert proof.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert proof.wilson(0, 10)[0] == 0
+    assert quality.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert quality.wilson(0, 10)[0] == 0
     first = [True] * 8 + [False] * 2 + [True] * 50
     second = [False] * 8 + [True] * 2 + [True] * 50
-    pair = proof.compared(first, second)
+    pair = quality.compared(first, second)
     assert (pair.only_first, pair.only_second) == (8, 2)
     assert pair.p == pytest.approx(2 * (1 + 10 + 45) / 2**10)
-    assert proof.compared(first, first).p == 1
+    assert quality.compared(first, first).p == 1
     with pytest.raises(DataError, match='60 and 2 answers'):
-        proof.compared(first, [True, False])
+        quality.compared(first, [True, False])
 
 
 def test_baseline_is_the_better_of_majority_and_options():
     counting = [_question('counting', a) for a in '1123']
     named = [_question('nearer', a, ('a', 'b')) for a in ('a', 'b', 'c', 'd')]
-    assert proof.baseline(counting) == 0.5
-    assert proof.baseline(named) == 0.5
-    assert proof.baseline(counting + [_question('colour', 'red')] * 4) == 0.75
+    assert quality.baseline(counting) == 0.5
+    assert quality.baseline(named) == 0.5
+    assert quality.baseline(counting + [_question('colour', 'red')] * 4) == 0.75
 
 
 def test_summary_is_by_type():
     questions = [_question('counting', '1'), _question('counting', '2'), _question('state', 'up')]
-    found = proof.summary([True, False, True], questions)
+    found = quality.summary([True, False, True], questions)
     assert found['accuracy'] == pytest.approx(2 / 3)
     assert found['by_type']['counting']['accuracy'] == 0.5
     assert found['by_type']['state'] == {
         'accuracy': 1.0,
-        'interval_95': list(proof.wilson(1, 1)),
+        'interval_95': list(quality.wilson(1, 1)),
         'n': 1,
         'baseline': 1.0,
     }
 
 
 def test_depths_differ_and_nothing_else():
-    exact, noisy, guessed, none = (proof.scenes('test', 30, depth=kind) for kind in proof.DEPTHS)
+    exact, noisy, guessed, none = (
+        quality.scenes('test', 30, depth=kind) for kind in quality.DEPTHS
+    )
     texts = [[q.text for s in one for q in s.questions] for one in (exact, noisy, guessed, none)]
     assert texts[0] == texts[1] == texts[2] == texts[3]
     assert len(texts[0]) == 30
@@ -70,7 +72,7 @@ def test_depths_differ_and_nothing_else():
 
 
 def test_walks_have_several_frames():
-    (walk, *_) = proof.scenes('val', 5, of='walks', frames=4)
+    (walk, *_) = quality.scenes('val', 5, of='walks', frames=4)
     assert len(walk.frames) == 4
 
 
@@ -86,21 +88,21 @@ def test_walks_have_several_frames():
 def test_bad_wishes(arguments, match):
     split, count, more = arguments
     with pytest.raises(DataError, match=match):
-        proof.scenes(split, count, **more)
+        quality.scenes(split, count, **more)
 
 
 def test_answers_are_those_of_single_questions_and_fail_blind():
     pipeline = VqaPipeline.from_pretrained(embedded_model(), merging=NoMerging())
-    scenes = proof.scenes('test', 48)
+    scenes = quality.scenes('test', 48)
     sizes = []
-    right = proof.answers(pipeline, scenes, sizes.append)
+    right = quality.answers(pipeline, scenes, sizes.append)
     assert sizes == [256] * len(scenes)
     assert np.mean(right) > 0.8
     first = scenes[0]
     alone = [pipeline.ask(first.frames[0], q.text).text == q.answer for q in first.questions]
     assert right[: len(alone)] == alone
-    assert np.mean(proof.answers(pipeline, map(proof.blinded, scenes))) < 0.65
-    assert proof.gigaflops(pipeline, first) > 0.5
+    assert np.mean(quality.answers(pipeline, map(quality.blinded, scenes))) < 0.65
+    assert quality.gigaflops(pipeline, first) > 0.5
 
 
 def test_command_gives_the_runs_and_the_pairs(capsys):
