@@ -10,13 +10,17 @@ APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
 export OMP_WAIT_POLICY ?= passive
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint clean system
+.PHONY: demo test lint fuzz clean system
 
 demo: $(VENV)/.installed
 	$(BIN)/tosa demo --out out
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
+
+# The fuzz tests with new inputs, TOSA_FUZZ_EXAMPLES each; `make test` runs few, always the same.
+fuzz: $(VENV)/.installed
+	TOSA_FUZZ=long $(BIN)/python -m pytest -q tests/fuzz
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

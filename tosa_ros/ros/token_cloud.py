@@ -19,6 +19,8 @@ from tosa_ros.vlm.tokens import VisualTokens
 
 SPATIAL_KINDS = ('none', 'levels', 'metric')
 _NO_TOKEN = 0xFFFF
+MAX_TOKENS = _NO_TOKEN  # of a frame: patches and tokens are numbered in 16 bits
+MAX_POINT_BYTES = 1 << 20
 # PointField has no 16-bit floats: their bits travel as UINT16 under a name that says so.
 _FEATURES = {
     'feature': (torch.float32, np.float32),
@@ -89,12 +91,16 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
     `source` is -1 throughout where points were cut out or sorted on the way.
 
     Raises:
-        RosError: a cloud of something else, without points, or cut off.
+        RosError: a cloud of something else, without points, or cut off; features that are not
+            finite.
     """
     points = _points(message)
     name = next(name for name in _FEATURES if name in points.dtype.names)
-    dtype, kind = _FEATURES[name]
-    bits = torch.from_numpy(np.ascontiguousarray(points[name].astype(kind, copy=False)))
+    dtype, _ = _FEATURES[name]
+    bits = torch.from_numpy(np.ascontiguousarray(points[name]))
+    embeddings = bits if dtype == torch.float32 else bits.view(torch.int16).view(dtype)
+    if not bool(torch.isfinite(embeddings).all()):
+        raise RosError(f'visual_tokens: {name} holds numbers that are not finite')
     rgb = np.ascontiguousarray(points['rgb']).view(np.uint32)
     spatial = int(points['spatial'][0])
     if spatial >= len(SPATIAL_KINDS):
@@ -102,13 +108,13 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
             f'visual_tokens: spatial is {spatial}; wanted 0 to {len(SPATIAL_KINDS) - 1}'
         )
     return VisualTokens(
-        embeddings=bits if dtype == torch.float32 else bits.view(torch.int16).view(dtype),
+        embeddings=embeddings,
         size=points['size'].astype(np.float32),
         source=_source(points),
         uv=np.stack([points['u'], points['v']], axis=1).astype(np.float32),
         rgb=np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8),
         xyz=np.stack([points[axis] for axis in 'xyz'], axis=1).astype(np.float32),
-        before=int(points['before'][0]),
+        before=_before(points),
         spatial=SPATIAL_KINDS[spatial],
         stamp=stamp_s(message.header.stamp),
     )
@@ -132,42 +138,97 @@ def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtyp
 
 
 def _points(message: Any) -> np.ndarray:
-    """The points of a cloud as a structured array in native byte order."""
+    """The points of a cloud as a structured array in native byte order.
+
+    A message may say anything: sizes are compared with the bytes that there are, and fields with
+    the layout of `cloud_from_tokens`, before numpy is told of them.
+    """
     count, step = message.width * message.height, message.point_step
     data = np.frombuffer(message.data, np.uint8)
     if count == 0:
         raise RosError('visual_tokens: a cloud without points; is vision_node publishing it?')
+    if count > MAX_TOKENS or step > MAX_POINT_BYTES:
+        raise RosError(
+            f'visual_tokens: {count} points of {step} bytes; wanted at most {MAX_TOKENS} of '
+            f'{MAX_POINT_BYTES}'
+        )
     if data.size < count * step:
         raise RosError(
             f'visual_tokens: {data.size} bytes of data, but {count} points of {step} need '
             f'{count * step}; the cloud is cut off'
         )
-    order = '>' if message.is_bigendian else '<'
-    wanted = {*_layout('feature', np.dtype('f4'), 1, 1).names} - {'feature'} | {*_FEATURES}
-    names, formats, offsets = [], [], []
-    for field in message.fields:
-        if field.name in wanted and field.datatype in _DTYPES and field.count >= 1:
-            base = np.dtype(order + _DTYPES[field.datatype])
-            array = field.name in _FEATURES or field.name == 'source'
-            names.append(field.name)
-            formats.append((base, (field.count,)) if array else base)
-            offsets.append(field.offset)
-    missing = wanted - {*_FEATURES} - {*names}
+    fields = _known_fields(message)
+    layout = np.dtype(
+        {
+            'names': [field.name for field in fields],
+            'formats': [_format(field, message.is_bigendian) for field in fields],
+            'offsets': [field.offset for field in fields],
+            'itemsize': step,
+        }
+    )
+    points = np.frombuffer(data[: count * step], layout)
+    return points.astype(points.dtype.newbyteorder('='))
+
+
+def _known_fields(message: Any) -> list[Any]:
+    """The fields that are read, each of the type it should have and inside of a point."""
+    types = _wanted_types()
+    fields = [field for field in message.fields if field.name in types]
+    names = [field.name for field in fields]
+    missing = {*types} - {*_FEATURES} - {*names}
     if missing or not {*_FEATURES} & {*names}:
         lacking = ', '.join(sorted(missing)) or 'feature'
         raise RosError(
             f'visual_tokens: the cloud has no field {lacking}; is another cloud remapped to it?'
         )
-    layout = {'names': names, 'formats': formats, 'offsets': offsets, 'itemsize': step}
-    try:
-        points = np.frombuffer(data[: count * step], np.dtype(layout))
-    except (ValueError, TypeError) as error:
-        raise RosError(f'visual_tokens: fields do not fit a point of {step} bytes') from error
-    return points.astype(points.dtype.newbyteorder('='))
+    if len(names) > len({*names}) or len({*_FEATURES} & {*names}) > 1:
+        raise RosError(f'visual_tokens: fields {", ".join(names)}; wanted each once, one feature')
+    for field in fields:
+        wanted = types[field.name]
+        if field.datatype not in wanted:
+            raise RosError(
+                f'visual_tokens: field {field.name} is of datatype {field.datatype}; wanted '
+                f'{wanted[0]}'
+            )
+        width = np.dtype(_DTYPES[field.datatype]).itemsize * field.count
+        single = field.count == 1 or field.name in (*_FEATURES, 'source')
+        if not single or not width or field.offset + width > message.point_step:
+            raise RosError(
+                f'visual_tokens: {field.count} of field {field.name} at byte {field.offset} do '
+                f'not fit a point of {message.point_step} bytes'
+            )
+    return fields
+
+
+def _wanted_types() -> dict[str, tuple[int, ...]]:
+    """PointField datatypes by name of field; PCL has rgb as a float or as an integer."""
+    types = {name: (_DATATYPES[np.dtype(kind).str[1:]],) for name, (_, kind) in _FEATURES.items()}
+    layout = _layout('feature', np.dtype('f4'), 1, 1)
+    for name in layout.names:
+        types.setdefault(name, (_DATATYPES[layout[name].base.str[1:]],))
+    return types | {'rgb': (_DATATYPES['f4'], _DATATYPES['u4'])}
+
+
+def _format(field: Any, big_endian: bool) -> Any:
+    base = np.dtype(_DTYPES[field.datatype]).newbyteorder('>' if big_endian else '<')
+    return (base, (field.count,)) if field.name in (*_FEATURES, 'source') else base
+
+
+def _before(points: np.ndarray) -> int:
+    """How many tokens there would be without merging, which every point says."""
+    before = int(points['before'][0])
+    if (points['before'] != before).any():
+        raise RosError('visual_tokens: points of frames with different patches; wanted one frame')
+    if not len(points) <= before <= MAX_TOKENS:
+        raise RosError(
+            f'visual_tokens: before is {before} for {len(points)} points; wanted {len(points)} '
+            f'to {MAX_TOKENS}'
+        )
+    return before
 
 
 def _source(points: np.ndarray) -> np.ndarray:
-    before, shares = int(points['before'][0]), points['source'].reshape(-1)
+    before, shares = _before(points), points['source'].reshape(-1)
     source = np.where(shares == _NO_TOKEN, -1, shares.astype(np.int64))[:before]
     whole = np.array_equal(points['index'], np.arange(len(points)))
     if not whole or len(source) < before or source.max(initial=-1) >= len(points):
