@@ -17,7 +17,7 @@ import torch
 
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
-from tosa_ros.evaluation.files import write_text
+from tosa_ros.files import write_text
 
 Run = Callable[[], Any]
 MIN_TURNS = 5

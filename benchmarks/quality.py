@@ -26,8 +26,8 @@ import tosa_ros
 from benchmarks.measuring import machine, put_into, table
 from tosa_ros.assets import embedded_model
 from tosa_ros.evaluation import quality
-from tosa_ros.evaluation.files import write_text
 from tosa_ros.evaluation.runner import model_fingerprint
+from tosa_ros.files import whole_file, write_text
 from tosa_ros.merging import METHODS, MergingMethod
 from tosa_ros.pipeline import VqaPipeline
 
@@ -348,9 +348,8 @@ def _plot(lines: dict[str, Sequence[dict[str, Any]]], axis: str, words: str, pat
     axes.set(xlabel=words, ylabel='right answers (percent)')
     axes.grid(alpha=0.3)
     axes.legend()
-    partial = path.with_name(f'.{path.name}.partial.png')
-    figure.savefig(partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial)
 
 
 if __name__ == '__main__':

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from PIL import Image, ImageOps
 from tosa_ros.depth.registration import register_depth
 from tosa_ros.depth.sensor import SensorDepth, unreadable
 from tosa_ros.errors import FrameError
+from tosa_ros.files import read_text, write_bytes
 from tosa_ros.frames import Frame, Intrinsics
 
 MILLIMETRES = 1000.0
@@ -293,7 +292,7 @@ def _if_there(path: Path) -> Path | None:
 
 def _read_trajectory(path: Path, count: int) -> list[np.ndarray]:
     """Redwood's camera-to-world poses, five lines each: three indices, then a 4x4 matrix."""
-    lines = [line for line in _read_text(path).splitlines() if line.strip()]
+    lines = [line for line in read_text(path, FrameError).splitlines() if line.strip()]
     if len(lines) != 5 * count:
         raise FrameError(
             f'{path}: {len(lines)} lines for {count} colour images; wanted 5 for each, in order'
@@ -327,7 +326,7 @@ def _read_camera(path: Path) -> tuple[float, float, float, float]:
 
 
 def _read_matrix(path: Path, sizes: tuple[tuple[int, int], ...] = ((4, 4),)) -> np.ndarray:
-    return _parse_matrix(_read_text(path).splitlines(), str(path), sizes)
+    return _parse_matrix(read_text(path, FrameError).splitlines(), str(path), sizes)
 
 
 def _parse_matrix(
@@ -340,14 +339,6 @@ def _parse_matrix(
     if matrix.shape not in sizes:
         raise FrameError(f'{what}: a matrix of shape {matrix.shape}; wanted {sizes[0]}')
     return matrix
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'not a text file'
-        raise FrameError(f'{path}: cannot be read: {reason}') from error
 
 
 def _camera(camera: CameraLike | None, width: int, height: int) -> Intrinsics | None:
@@ -372,7 +363,7 @@ def _write_camera(path: Path, camera: Intrinsics | None) -> None:
         matrix = np.eye(4)
         matrix[:3, :3] = camera.matrix()
         for name in ('intrinsic_color.txt', 'intrinsic_depth.txt'):
-            _write(path / name, _matrix_text(matrix))
+            write_bytes(path / name, _matrix_text(matrix), FrameError)
 
 
 def _write_frame(path: Path, stem: str, what: str, frame: Frame, depth_scale: float) -> None:
@@ -391,11 +382,11 @@ def _write_frame(path: Path, stem: str, what: str, frame: Frame, depth_scale: fl
             )
         # What is nearer than half a unit is still there: 0 would mean that it is not.
         raw = np.where(np.isnan(units), 0, np.maximum(units, 1)).astype(np.uint16)
-        _write(path / f'{stem}-depth.png', _png(raw))
+        write_bytes(path / f'{stem}-depth.png', _png(raw), FrameError)
     if frame.pose is not None:
-        _write(path / f'{stem}.txt', _matrix_text(frame.pose))
+        write_bytes(path / f'{stem}.txt', _matrix_text(frame.pose), FrameError)
     # The colour image makes it a frame of the folder, so that it comes last.
-    _write(path / f'{stem}-rgb.png', _png(frame.rgb))
+    write_bytes(path / f'{stem}-rgb.png', _png(frame.rgb), FrameError)
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -406,15 +397,3 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _matrix_text(matrix: np.ndarray) -> bytes:
     return '\n'.join(' '.join(repr(float(x)) for x in row) for row in matrix).encode() + b'\n'
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            stream.write(content)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except OSError as error:
-        Path(partial).unlink(missing_ok=True)
-        raise FrameError(f'{path}: cannot be written: {error.strerror}') from error

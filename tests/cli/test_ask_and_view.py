@@ -181,7 +181,7 @@ MISTAKES = {
     ),
     'picture nowhere': (
         [*ASK, '--overlay', '/nowhere/o.png'],
-        '/nowhere/o.png: the picture cannot be written',
+        '/nowhere/o.png: cannot be written: No such file',
     ),
     'picture of a kind that is only read': (
         [*ASK, '--overlay', '{scene}/o.psd'],

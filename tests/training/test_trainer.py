@@ -76,7 +76,7 @@ def test_a_failed_write_keeps_the_earlier_state(tmp_path, monkeypatch):
         raise OSError('disk full')
 
     monkeypatch.setattr(checkpoint.torch, 'save', broken)
-    with pytest.raises(OSError, match='disk full'):
+    with pytest.raises(ModelError, match=r'state\.pt: cannot be written: disk full'):
         save_state(tmp_path, {'step': 2})
     assert load_state(tmp_path) == {'step': 1}
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.NAME]

@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation.files import make_folder
+    from tosa_ros.files import make_folder
     from tosa_ros.merging import ToSA
     from tosa_ros.pipeline import VqaPipeline
     from tosa_ros.synthetic import single

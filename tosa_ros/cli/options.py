@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.errors import FrameError
+from tosa_ros.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,12 +177,10 @@ def save_picture(path: str | Path, picture: np.ndarray) -> None:
     from PIL import Image
 
     path = Path(path)
-    partial = path.parent / f'.{path.name}.partial{path.suffix}'
     try:
-        Image.fromarray(picture).save(partial)
-        os.replace(partial, path)
-    except (OSError, ValueError, KeyError) as error:
-        partial.unlink(missing_ok=True)
+        with whole_file(path, FrameError) as partial:
+            Image.fromarray(picture).save(partial)
+    except (ValueError, KeyError) as error:
         # Pillow reads kinds that it does not write; its KeyError says no more than the kind.
         reason = 'use .png' if isinstance(error, KeyError) else error
         raise FrameError(f'{path}: the picture cannot be written: {reason}') from error

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from tosa_ros.devices import checked_device
-    from tosa_ros.evaluation.files import make_folder
+    from tosa_ros.files import make_folder
     from tosa_ros.training.embedded import default_folder
 
     checked_device(args.device)

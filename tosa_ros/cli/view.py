@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import options
 from tosa_ros.errors import FrameError, MissingDependencyError
+from tosa_ros.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,10 +170,9 @@ def write_cloud(
     cloud.points = o3d.utility.Vector3dVector(np.concatenate(points))
     cloud.colors = o3d.utility.Vector3dVector(np.concatenate(colours))
     target = Path(path)
-    partial = target.with_name(f'.{target.stem}.partial.ply')
-    if target.suffix != '.ply' or not o3d.io.write_point_cloud(str(partial), cloud):
-        raise FrameError(f'--cloud {path}: cannot be written; wanted a .ply file in a folder')
-    os.replace(partial, target)
+    with whole_file(target) as partial:
+        if target.suffix != '.ply' or not o3d.io.write_point_cloud(str(partial), cloud):
+            raise FrameError(f'--cloud {path}: cannot be written; wanted a .ply file in a folder')
 
 
 def _token_points(frame: Frame, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.files import read_json
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
+from tosa_ros.files import read_json
 
 DRAWS = 10_000
 SEED = 0

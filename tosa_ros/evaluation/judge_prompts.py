@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tosa_ros.errors import DataError
+from tosa_ros.files import read_text
 
 PLAIN_FILE, EXTRA_FILE = 'mmbench.txt', 'mmbench-extra.txt'
 # SHA-256 of the official files, stripped, so that a report can say whether they were used.
@@ -44,9 +45,7 @@ class JudgePrompts:
         """Reads `mmbench.txt` and `mmbench-extra.txt`, as OpenEQA's repository has them."""
         texts = []
         for name in (PLAIN_FILE, EXTRA_FILE):
-            if not (folder / name).is_file():
-                raise DataError(f'{folder / name}: no such file; wanted a judge prompt')
-            texts.append((folder / name).read_text('utf-8').strip())
+            texts.append(read_text(folder / name).strip())
         prompts = cls(*texts)
         try:
             prompts.fill('q', ['a', 'b'], 'p')

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tosa_ros.evaluation.files import write_json
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.judge import SEED, Judge, JudgeError
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.metrics.llm_match import cut_answer, mark_value, parse_mark
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.questions import Question
+from tosa_ros.files import write_json
 
 REPLIES_PER_MARK = 3
 WORKERS = 8

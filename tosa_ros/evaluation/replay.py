@@ -11,8 +11,9 @@ import numpy as np
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags.reading import RELATIVE_BEFORE_S, BagFrames
-from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 
 AFTER_END_S = 1.0

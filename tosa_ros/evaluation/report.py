@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import MissingDependencyError
-from tosa_ros.evaluation.files import write_text
+from tosa_ros.files import write_bytes, write_text
 
 PLOT = 'plot.png'
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -41,8 +41,7 @@ def write_report(folder: Path, results: Mapping[str, Any]) -> None:
     """Writes report.md, report.html and plot.png of what `score_run` returned."""
     picture = plot(results) if results['scored'] else None
     if picture is not None:
-        (folder / f'.{PLOT}.partial').write_bytes(picture)
-        (folder / f'.{PLOT}.partial').replace(folder / PLOT)
+        write_bytes(folder / PLOT, picture)
     title = f'{results["benchmark"]}: {results["questions"]} questions'
     parts = _parts(results)
     write_text(folder / 'report.md', _markdown(title, parts, picture))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tosa_ros.evaluation.files import write_json
 from tosa_ros.evaluation.judge import Judge, JudgeError
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.marking import llm_match, mark_answers
@@ -16,6 +15,7 @@ from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import MARKS, PREDICTIONS, SCORES, VALUES
 from tosa_ros.evaluation.runner import Outcome
+from tosa_ros.files import write_json
 
 EXAMPLES = 100
 

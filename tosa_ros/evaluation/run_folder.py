@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.files import make_folder, read_json, write_json
 from tosa_ros.evaluation.journal import Journal
+from tosa_ros.files import make_folder, read_json, write_json
 from tosa_ros.merging import MergingMethod
 
 SETTINGS, METHOD, ANSWERS = 'settings.json', 'method.json', 'answers.jsonl'

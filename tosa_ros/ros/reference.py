@@ -12,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from tosa_ros.files import read_text, write_text
 from tosa_ros.ros.parameters import PARAMETERS, Parameter
 from tosa_ros.ros.topics import DIAGNOSTICS, QOS, SERVICES, TOPICS
 
@@ -95,8 +96,8 @@ def _limits(parameter: Parameter) -> list[str]:
 
 def main() -> int:
     page = ROOT / 'docs' / 'ros.md'
-    page.write_text(document(page.read_text()))
-    (ROOT / 'config' / 'vqa.yaml').write_text(yaml_file())
+    write_text(page, document(read_text(page)))
+    write_text(ROOT / 'config' / 'vqa.yaml', yaml_file())
     return 0
 
 

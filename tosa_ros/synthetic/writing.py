@@ -6,14 +6,12 @@ Every folder is written beside its place and then renamed, so what is there is w
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from tosa_ros.errors import DataError
+from tosa_ros.files import whole_folder, write_text
 from tosa_ros.frame_folder import write_folder
 from tosa_ros.synthetic.episodes import Episode
 
@@ -45,12 +43,7 @@ def write_questions(path: Path, records: list[dict[str, str]]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
-    try:
-        partial.write_text(json.dumps(records, indent=1) + '\n')
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f'{path}: cannot be written: {error.strerror}') from error
+    write_text(path, json.dumps(records, indent=1) + '\n')
 
 
 def write_frames(folder: Path, episode: Episode) -> None:
@@ -70,15 +63,5 @@ def into_place(path: Path, write: Callable[[Path], None]) -> None:
     """
     if path.exists():
         raise DataError(f'{path}: is there already; name another --out or remove it')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
-    except OSError as error:
-        raise DataError(f'{path}: cannot be written: {error.strerror}') from error
-    try:
-        write(workshop / path.name)
-        os.replace(workshop / path.name, path)
-    except OSError as error:
-        raise DataError(f'{path}: cannot be written: {error.strerror or error}') from error
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    with whole_folder(path) as place:
+        write(place)

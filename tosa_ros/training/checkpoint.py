@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
 from tosa_ros.errors import ModelError
+from tosa_ros.files import whole_file
 
 NAME = 'state.pt'
 
@@ -15,15 +15,9 @@ NAME = 'state.pt'
 def save_state(folder: Path, state: dict) -> Path:
     """Writes a state of tensors, numbers, strings and containers of them, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, temporary = folder / NAME, folder / f'.{NAME}.{os.getpid()}'
-    try:
-        with temporary.open('wb') as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = folder / NAME
+    with whole_file(path, ModelError) as partial, partial.open('wb') as file:
+        torch.save(state, file)
     return path
 
 

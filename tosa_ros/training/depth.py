@@ -20,7 +20,7 @@ from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
 from tosa_ros.errors import ModelError
 from tosa_ros.training.checkpoint import load_state, save_state
-from tosa_ros.training.export import whole_folder
+from tosa_ros.training.export import exported_folder
 from tosa_ros.training.loader import prefetched, sample_order
 from tosa_ros.training.shards import Source, wait_for_shard
 
@@ -255,7 +255,7 @@ def export_depth(
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
-    with whole_folder(target) as folder:
+    with exported_folder(target) as folder:
         kept = {name: p.dtype for name, p in model.state_dict().items()}
         model.to('cpu', dtype).save_pretrained(folder)
         model.to(next(iter(kept.values())))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +12,27 @@ from typing import TYPE_CHECKING
 import torch
 
 from tosa_ros.errors import ModelError
+from tosa_ros.files import whole_folder
 
 if TYPE_CHECKING:
     from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `target` once it is filled."""
+def exported_folder(target: Path) -> Iterator[Path]:
+    """A new folder that takes the place of the checkpoint `target` once it is filled.
+
+    Raises:
+        ModelError: the target holds something else, or cannot be written.
+    """
     target = Path(target)
     if target.exists() and not (target / 'config.json').exists() and any(target.iterdir()):
         raise ModelError(f'export to {target}: it holds other files; name a new folder')
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix='.export-', dir=target.parent))
-    try:
+    with whole_folder(target, ModelError, over=True) as folder:
+        folder.mkdir()
         yield folder
-        folder.chmod(0o755)
         for file in folder.iterdir():  # weights are written for their owner's eyes only
             file.chmod(0o644)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def export_vlm(
@@ -61,7 +57,7 @@ def export_vlm(
     )
     plain = copy.deepcopy(model).to('cpu', dtype)
     plain.set_attn_implementation('sdpa')
-    with whole_folder(target) as folder:
+    with exported_folder(target) as folder:
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         processor.save_pretrained(folder)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tosa_ros.errors import DataError
+from tosa_ros.files import whole_folder
 
 SIZE = 128
 MAX_OBJECTS = 48
@@ -69,23 +68,20 @@ def write_shard(cache: Path, source: Source, number: int) -> Path:
     path = shard_path(cache, source, number)
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     samples = source.samples(number)
-    temporary = Path(tempfile.mkdtemp(prefix='.shard-', dir=path.parent))
     try:
-        for name, array in _arrays(samples).items():
-            np.save(temporary / f'{name}.npy', array)
-        questions = [
-            [[q.text, q.answer, q.type] for q in s.questions[: MAX_QUESTIONS[source.kind]]]
-            for s in samples
-        ]
-        (temporary / 'questions.json').write_text(json.dumps(questions))
-        os.replace(temporary, path)
-    except OSError:
+        with whole_folder(path) as folder:
+            folder.mkdir()
+            for name, array in _arrays(samples).items():
+                np.save(folder / f'{name}.npy', array)
+            questions = [
+                [[q.text, q.answer, q.type] for q in s.questions[: MAX_QUESTIONS[source.kind]]]
+                for s in samples
+            ]
+            (folder / 'questions.json').write_text(json.dumps(questions))
+    except DataError:
         if not path.exists():  # else another writer was faster with the same samples
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return path
 
 

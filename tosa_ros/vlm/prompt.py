@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from tosa_ros.errors import ModelError, QuestionError
+from tosa_ros.files import read_text
 from tosa_ros.vlm.checkpoint import Checkpoint, one_line_errors
 
 MAX_QUESTION_CHARACTERS = 4000
@@ -108,7 +109,7 @@ def _template_files(path: str) -> Iterator[str]:
         file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
         if file is None:
             continue
-        text = Path(file).read_text(encoding='utf-8')
+        text = read_text(Path(file), ModelError)
         if name.endswith('.jinja'):
             yield text
             continue

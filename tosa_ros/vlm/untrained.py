@@ -7,8 +7,6 @@ loading code serves them. Their words mean nothing.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +25,7 @@ from transformers import (
 
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
+from tosa_ros.files import whole_folder
 from tosa_ros.merging import NoMerging
 from tosa_ros.vlm.families import FAMILIES
 from tosa_ros.vlm.image_input import ImageInput
@@ -108,18 +107,14 @@ def write_checkpoint(
             f'{", ".join(SIZES)}'
         )
     path = Path(path)
-    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     tokenizer = _tokenizer(SIZES[size].vocabulary)
     config = _config(family, SIZES[size], tokenizer)
     model = _model(config, seed, dtype)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    settings = _image_settings(family, config)
-    (partial / 'preprocessor_config.json').write_text(json.dumps(settings, indent=2))
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
+    with whole_folder(path, ModelError, over=True) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        settings = _image_settings(family, config)
+        (folder / 'preprocessor_config.json').write_text(json.dumps(settings, indent=2))
     return path
 
 

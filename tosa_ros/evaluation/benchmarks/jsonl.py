@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.media import LazyFrames, first_existing, open_frames
 from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.files import read_json
 from tosa_ros.frame_folder import MILLIMETRES, read_frame
 from tosa_ros.frames import Frame
 

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.media import find_episode, is_bag, open_frames
 from tosa_ros.evaluation.questions import Question
+from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.files import read_json
 from tosa_ros.frame_folder import read_folder
 from tosa_ros.frames import Frame
 

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.questions import Predictions, Question
+from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.files import read_json
 
 
 class ScanQA(SceneBenchmark):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.files import annotations_of, field, read_json, records
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.metrics.sqa3d import question_type, refined_match, strict_match
 from tosa_ros.evaluation.questions import Predictions, Question
+from tosa_ros.evaluation.records import annotations_of, field, records
+from tosa_ros.files import read_json
 
 
 class SQA3D(SceneBenchmark):

@@ -11,7 +11,6 @@ import numpy as np
 
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.files import field, read_json, records, texts
 from tosa_ros.evaluation.metrics.score import Score, make_score
 from tosa_ros.evaluation.metrics.vsibench import (
     CHOICE_TASKS,
@@ -22,6 +21,8 @@ from tosa_ros.evaluation.metrics.vsibench import (
     score_strict,
 )
 from tosa_ros.evaluation.questions import Predictions, Question
+from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.files import read_json
 
 OPENING = 'These are frames of a video.'
 FOR_CHOICES = "Answer with the option's letter from the given choices directly."

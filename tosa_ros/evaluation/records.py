@@ -1,63 +1,15 @@
-"""Reading and writing the files of benchmarks and runs, with errors that name what is wrong."""
+"""Records of benchmark files: lists and fields, with errors that name what is wrong."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import DataError
+from tosa_ros.files import read_json
 
 _KINDS = {str: 'text', list: 'a list', dict: 'an object', bool: 'true or false', int: 'a number'}
-
-
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file, or of a JSON Lines one (`.jsonl`) as a list."""
-    if not path.is_file():
-        raise DataError(f'{path}: no such file')
-    try:
-        text = path.read_text('utf-8')
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f'{path}: cannot be read as UTF-8 text: {error}') from error
-    if path.suffix != '.jsonl':
-        return _decoded(text, str(path))
-    lines = enumerate(text.split('\n'), start=1)  # JSON may hold other line breaks
-    return [_decoded(line, f'{path}: line {n}') for n, line in lines if line.strip()]
-
-
-def _decoded(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f'{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}'
-        ) from error
-
-
-def make_folder(path: Path) -> Path:
-    """Makes a folder where there is none, and sees that it can be written to."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise DataError(
-            f'{path}: is no folder that can be written to: {error.strerror}; name another one'
-        ) from error
-    return path
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file is either the old one or the whole new one."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text so that the file is either the old one or the whole new one."""
-    partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
-    partial.write_text(text, 'utf-8')
-    os.replace(partial, path)
 
 
 def records(value: Any, path: Path | str, key: str | None = None) -> list[dict]:
