@@ -22,7 +22,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import logging
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import DepthError, TosaError, is_missing_folder
+from tosa_ros.errors import DepthError, TosaError, is_missing_folder, loading_fault
 from tosa_ros.frames import Frame
 
 SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
@@ -97,18 +97,21 @@ class MonocularDepth:
             raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
         what = f'depth model {path!r}'
         with _one_line_errors(f'{what} cannot be loaded'):
-            config = AutoConfig.from_pretrained(path, revision=revision)
+            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         if config.model_type not in SUPPORTED:
             known = '; '.join(f'{name} ({text})' for name, text in SUPPORTED.items())
             raise DepthError(f'{what}: {config.model_type} is not supported; supported: {known}')
         size = {} if input_size is None else {'size': _checked_size(input_size)}
         with _one_line_errors(f'{what} cannot be loaded'), _quiet():
-            processor = DPTImageProcessorPil.from_pretrained(path, revision=revision, **size)
+            processor = DPTImageProcessorPil.from_pretrained(
+                path, revision=revision, trust_remote_code=False, **size
+            )
             model, info = AutoModelForDepthEstimation.from_pretrained(
                 path,
                 revision=revision,
                 dtype='auto' if dtype is None else dtype,
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
             model = model.to(device).eval()
@@ -266,8 +269,7 @@ def _one_line_errors(what: str) -> Iterator[None]:
     except TosaError:
         raise
     except Exception as error:  # hubconf.py is anybody's code
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DepthError(f'{what}: {lines[0]}') from error
+        raise DepthError(f'{what}: {loading_fault(error)}') from error
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import ModelError, TosaError, is_missing_folder
+from tosa_ros.errors import ModelError, TosaError, is_missing_folder, loading_fault
 
 # OpenEQA's settings.
 DEFAULT_JUDGE = 'gpt-4-1106-preview'
@@ -155,9 +155,10 @@ class LocalJudge:
             self._model = AutoModelForCausalLM.from_pretrained(
                 path_or_id, dtype='auto', trust_remote_code=False, use_safetensors=True
             )
-        except (OSError, ValueError) as error:
-            reason = str(error).split('\n')[0]
-            raise ModelError(f'judge {path_or_id}: cannot be loaded: {reason}') from error
+        except Exception as error:  # transformers raises anything for odd files
+            raise ModelError(
+                f'judge {path_or_id}: cannot be loaded: {loading_fault(error)}'
+            ) from error
         self._model.eval().to(device)
         self._lock = threading.Lock()
 

@@ -25,7 +25,7 @@ from transformers.models.llava_onevision.modeling_llava_onevision import (
 )
 from transformers.utils import cached_file, logging
 
-from tosa_ros.errors import ModelError, is_missing_folder
+from tosa_ros.errors import ModelError, TosaError, is_missing_folder, loading_fault
 from tosa_ros.vlm.families import Family, family_of
 
 PROJECTORS = {
@@ -62,7 +62,7 @@ class Checkpoint:
                 f'model: {path!r} is not a folder; give a checkpoint folder or hub id'
             )
         with one_line_errors(path):
-            config = AutoConfig.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         return cls(path, config, family_of(config.model_type, path))
 
     @property
@@ -127,6 +127,7 @@ class Checkpoint:
                 key_mapping=keys,
                 dtype=self._dtype(device, dtype),
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 attn_implementation='sdpa',
             )
@@ -155,22 +156,20 @@ class VisionHalf(PreTrainedModel):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.vision_tower = AutoModel.from_config(config.vision_config, trust_remote_code=False)
         self.multi_modal_projector = PROJECTORS[config.model_type](config)
         self.post_init()
 
 
 @contextlib.contextmanager
 def one_line_errors(path: str) -> Iterator[None]:
+    """Whatever reading somebody's files raises, as a ModelError."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f'model {path!r} cannot be loaded: {first}') from error
-    except Exception as error:
-        if type(error).__module__.split('.')[0] not in ('safetensors', 'safetensors_rust'):
-            raise
-        raise ModelError(f'model {path!r} cannot be loaded: {error}') from error
+    except TosaError:
+        raise
+    except Exception as error:  # transformers and what it calls raise anything for odd files
+        raise ModelError(f'model {path!r} cannot be loaded: {loading_fault(error)}') from error
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ class Prompt:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Prompt:
         with one_line_errors(checkpoint.path):
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, trust_remote_code=False)
             template = _template(checkpoint.path, tokenizer)
         return cls(
             tokenizer, template or checkpoint.family.template, checkpoint.config.image_token_id

@@ -154,7 +154,9 @@ def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
 def _model(config: Any, seed: int, dtype: torch.dtype) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        model = AutoModelForImageTextToText.from_config(
+            config, dtype=dtype, trust_remote_code=False
+        )
     eos = config.text_config.eos_token_id
     model.generation_config = GenerationConfig(eos_token_id=eos, pad_token_id=eos)
     return model
@@ -257,7 +259,9 @@ def random_vision_encoder(
     config = AutoConfig.for_model(kind, **dims, **extra)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModel.from_config(config, dtype=dtype or torch.float32)
+        model = AutoModel.from_config(
+            config, dtype=dtype or torch.float32, trust_remote_code=False
+        )
     half = _TowerAlone(model, protected=kind.startswith('clip')).to(device).eval()
     settings = {'image_mean': list(mean), 'image_std': list(std), 'resample': 3}
     image_input = ImageInput(settings, 'stretch', dims['image_size'], dims['patch_size'])
