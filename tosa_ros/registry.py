@@ -85,7 +85,8 @@ class Registry(Generic[T]):
         Raises:
             TosaError: (the registry's own) the name is unknown, or cannot be imported.
         """
-        self._discover()
+        if name not in self._entries:
+            self._discover()
         if name not in self._entries:
             raise self.error(self.unknown(name))
         entry = self._entries[name]

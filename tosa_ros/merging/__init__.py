@@ -3,14 +3,15 @@
 Knows no model and no camera; imports torch alone. `vision` applies it inside an encoder.
 """
 
+from tosa_ros.merging.by_name import METHODS, method_from, settings_of, shared_out
 from tosa_ros.merging.combine import Groups, average, mlerp
 from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy
-from tosa_ros.merging.methods import METHODS, MergingMethod, NoMerging, PiToMe, ToFu, ToMe, ToSA
-from tosa_ros.merging.schedule import ALPHA_SCHEDULES, alpha_at, removals
+from tosa_ros.merging.methods import MergingMethod, NoMerging, PiToMe, ToFu, ToMe, ToSA
+from tosa_ros.merging.schedule import alpha_at, removals
+from tosa_ros.merging.spatial_tokens import SpatialTokens
 from tosa_ros.merging.state import MergeState, merge_layer, unmerge
 
 __all__ = [
-    'ALPHA_SCHEDULES',
     'METHODS',
     'Groups',
     'Match',
@@ -18,6 +19,7 @@ __all__ = [
     'MergingMethod',
     'NoMerging',
     'PiToMe',
+    'SpatialTokens',
     'ToFu',
     'ToMe',
     'ToSA',
@@ -27,7 +29,10 @@ __all__ = [
     'match_bipartite',
     'match_energy',
     'merge_layer',
+    'method_from',
     'mlerp',
     'removals',
+    'settings_of',
+    'shared_out',
     'unmerge',
 ]

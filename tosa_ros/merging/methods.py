@@ -5,8 +5,7 @@ A method holds settings only. `state.merge_layer` runs it for one layer of an en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -15,19 +14,10 @@ from torch import Tensor
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
 from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy, targets
-from tosa_ros.merging.schedule import (
-    MergeAt,
-    RemovalSpec,
-    alpha_at,
-    check_alpha,
-    check_keep,
-    check_merge_at,
-    check_r,
-    removals,
-)
+from tosa_ros.merging.schedule import Alpha, MergeAt, RemovalSpec, alpha_at, removals
+from tosa_ros.merging.spatial_tokens import SpatialTokens
+from tosa_ros.settings.merging import check_fields, default
 
-DEFAULT_KEEP = 0.25
-SPATIAL_KINDS = ('auto', 'metric', 'levels')
 TIE_BREAK = 1e-5  # semantics' least weight: it decides between equal spatial scores
 
 
@@ -46,36 +36,32 @@ class MergingMethod:
 
     keep: float | None = None
     r: RemovalSpec | None = None
-    proportional: bool = True
-    merge_at: MergeAt = 'few'
+    proportional: bool = default('proportional')
+    merge_at: MergeAt = default('merge_at')
 
     # Whether `match` looks at spatial tokens; if not, they are not carried along.
     spatial_aware: ClassVar[bool] = False
+    # Fields that cannot be chosen.
+    fixed: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.r is not None and self.keep is not None:
             raise MergingError(f'keep={self.keep} and r={self.r} are both given: leave one out')
-        check_merge_at(self.merge_at)
-        if not isinstance(self.merge_at, str):
-            object.__setattr__(self, 'merge_at', tuple(self.merge_at))
-        if self.r is not None:
-            check_r(self.r)
-            if self.merge_at != 'few':
-                raise MergingError(
-                    f'merge_at={self.merge_at!r} and r={self.r} are both given: a list for r says '
-                    'which layers merge'
-                )
-        elif self.keep is None:
-            object.__setattr__(self, 'keep', DEFAULT_KEEP)
-        else:
-            check_keep(self.keep)
+        if self.r is None and self.keep is None:
+            object.__setattr__(self, 'keep', default('keep'))
+        check_fields(self)
+        if self.r is not None and self.merge_at != default('merge_at'):
+            raise MergingError(
+                f'merge_at={self.merge_at!r} and r={self.r} are both given: a list for r says '
+                'which layers merge'
+            )
 
     def removals(self, tokens: int, layers: int) -> list[int]:
         """Patch tokens to remove in each layer."""
         return removals(tokens, layers, self.keep, self.r, self.merge_at)
 
     def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
     ) -> Match:
         """Pairs to fuse in this layer. keys (B, T, C): the patch tokens' attention keys."""
         raise NotImplementedError
@@ -96,12 +82,17 @@ class MergingMethod:
 class NoMerging(MergingMethod):
     """Every token is kept; the encoder runs as it would without this package."""
 
+    fixed: ClassVar[tuple[str, ...]] = tuple(field.name for field in fields(MergingMethod))
+
     def __post_init__(self) -> None:
-        if self.keep not in (None, 1, 1.0) or self.r is not None:
-            raise MergingError(
-                f'NoMerging keeps every token, but keep={self.keep}, r={self.r} was given: '
-                'choose a merging method, or leave them out'
-            )
+        if self.keep in (None, 1):
+            object.__setattr__(self, 'keep', None)
+        for field in fields(self):
+            if (value := getattr(self, field.name)) != field.default:
+                raise MergingError(
+                    f'NoMerging keeps every token, but {field.name}={value!r} was given: choose a '
+                    'merging method, or leave it out'
+                )
         object.__setattr__(self, 'keep', 1.0)
 
 
@@ -110,7 +101,7 @@ class ToMe(MergingMethod):
     """Token Merging (arXiv 2210.09461): bipartite matching of keys, size-weighted average."""
 
     def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
     ) -> Match:
         to = targets(keys.shape[1], r)
         return match_bipartite(cosine(keys, to), to, r)
@@ -124,12 +115,7 @@ class ToFu(ToMe):
         the paper's best. Dropped patches belong to no token, and sizes stay as they were.
     """
 
-    prune_layers: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.prune_layers is not None and self.prune_layers < 0:
-            raise MergingError(f'prune_layers: {self.prune_layers}; wanted 0 or more layers')
+    prune_layers: int | None = default('prune_layers')
 
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         return mlerp(x, share, groups)
@@ -147,7 +133,7 @@ class ToSA(MergingMethod):
     Fusing is ToMe's; spatial tokens are fused along.
 
     alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
-        'uniform', 'decrease', 'spatial', or a list, one weight a layer.
+        'uniform', 'decrease', 'spatial', one weight for all layers, or a list, one a layer.
     spatial: which spatial tokens to make of a frame: 'metric' (3-D surfaces), 'levels' (the
         paper's 27 relative levels), or 'auto': metric where there are depth in metres and
         intrinsics, else levels.
@@ -158,26 +144,12 @@ class ToSA(MergingMethod):
         things last, as in PiToMe, but by geometry. 0 is the paper's order.
     """
 
-    alpha: str | Sequence[float] = 'increase'
-    spatial: str = 'auto'
-    length_scale_m: float = 0.15
-    energy: float = 0.5
+    alpha: Alpha = default('alpha')
+    spatial: str = default('spatial')
+    length_scale_m: float = default('length_scale_m')
+    energy: float = default('energy')
 
     spatial_aware: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_alpha(self.alpha)
-        if not isinstance(self.alpha, str):
-            object.__setattr__(self, 'alpha', tuple(self.alpha))
-        if self.spatial not in SPATIAL_KINDS:
-            raise MergingError(
-                f'spatial: {self.spatial!r}; wanted one of {", ".join(SPATIAL_KINDS)}'
-            )
-        if not self.energy >= 0:
-            raise MergingError(f'energy: {self.energy}; wanted 0 or more')
-        if not self.length_scale_m > 0:
-            raise MergingError(f'length_scale_m: {self.length_scale_m}; wanted metres above 0')
 
     def removals(self, tokens: int, layers: int) -> list[int]:
         """Patch tokens to remove in each layer; a list of alphas must be as long, depth or not."""
@@ -185,7 +157,7 @@ class ToSA(MergingMethod):
         return super().removals(tokens, layers)
 
     def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
     ) -> Match:
         to = targets(keys.shape[1], r)
         scores = cosine(keys, to)
@@ -212,12 +184,9 @@ class PiToMe(MergingMethod):
         DeiT and MAE.
     """
 
-    margin: float = 0.9
+    margin: float = default('margin')
 
     def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: object | None
+        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
     ) -> Match:
         return match_energy(keys, r, self.margin * (1 - layer / layers))
-
-
-METHODS = {'none': NoMerging, 'tome': ToMe, 'tofu': ToFu, 'tosa': ToSA, 'pitome': PiToMe}

@@ -15,18 +15,9 @@ from tosa_ros.errors import MergingError
 
 RemovalSpec = int | Sequence[int] | tuple[int, float]
 MergeAt = str | Sequence[int]
+Alpha = str | float | Sequence[float]
 
-ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
-MERGE_AT = ('few', 'every')
 TAKES = 0.45  # 'few': the most that one merge takes of the tokens, where there are layers enough
-
-
-def check_keep(keep: float) -> None:
-    """Raises MergingError unless 0 < keep <= 1."""
-    if not isinstance(keep, Real) or isinstance(keep, bool) or not 0 < keep <= 1:
-        raise MergingError(
-            f'keep: {keep!r}; wanted a fraction of tokens to keep, above 0 and at most 1'
-        )
 
 
 def removals(
@@ -93,59 +84,18 @@ def _expand(r: RemovalSpec, layers: int) -> list[int]:
     return list(r)
 
 
-def check_r(r: RemovalSpec) -> None:
-    """Raises MergingError unless r is an int, a list of ints, or (int, float inflect)."""
-    if is_inflected(r):
-        numbers, inflect = [r[0]], r[1]
-        good = -1 <= inflect <= 1
-    else:
-        numbers = list(r) if isinstance(r, Sequence) else [r]
-        good = True
-    if not good or not all(isinstance(n, Integral) and n >= 0 for n in numbers):
-        raise MergingError(
-            f'r: {r!r}; wanted tokens to remove a layer: a number >= 0, a list of them, or '
-            '(r, inflect) with inflect a float in -1..1'
-        )
-
-
-def check_merge_at(merge_at: MergeAt) -> None:
-    """Raises MergingError unless merge_at names a schedule or is a rising list of layers."""
-    if isinstance(merge_at, str):
-        good = merge_at in MERGE_AT
-    else:
-        layers = list(merge_at) if isinstance(merge_at, Sequence) else []
-        good = bool(layers) and all(isinstance(n, Integral) and n >= 0 for n in layers)
-        good = good and all(a < b for a, b in pairwise(layers))
-    if not good:
-        raise MergingError(
-            f'merge_at: {merge_at!r}; wanted one of {", ".join(MERGE_AT)}, or a rising list of '
-            'layers, 0 the first'
-        )
-
-
 def is_inflected(r: RemovalSpec) -> bool:
     """Whether r is (r, inflect): a pair whose second number is a float."""
     return isinstance(r, tuple) and len(r) == 2 and isinstance(r[1], float)
 
 
-def check_alpha(alpha: str | Sequence[float]) -> None:
-    """Raises MergingError unless alpha names a schedule or lists weights in 0..1."""
-    if isinstance(alpha, str):
-        if alpha in ALPHA_SCHEDULES:
-            return
-    elif len(alpha) and all(0 <= a <= 1 for a in alpha):
-        return
-    raise MergingError(
-        f'alpha: {alpha!r}; wanted one of {", ".join(ALPHA_SCHEDULES)}, or a list of weights of '
-        'the semantic score in 0..1, one a layer'
-    )
-
-
-def alpha_at(alpha: str | Sequence[float], layer: int, layers: int) -> float:
+def alpha_at(alpha: Alpha, layer: int, layers: int) -> float:
     """Weight of the semantic score in this layer (ToSA, arXiv 2506.20066)."""
     depth = layer / max(layers - 1, 1)
     if isinstance(alpha, str):
         return {'increase': depth, 'uniform': 0.5, 'decrease': 1 - depth, 'spatial': 0.0}[alpha]
+    if isinstance(alpha, Real):
+        return float(alpha)
     if len(alpha) != layers:
         raise MergingError(
             f'alpha: a list of {len(alpha)} weights for an encoder of {layers} layers; '

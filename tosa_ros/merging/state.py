@@ -15,6 +15,7 @@ from tosa_ros.merging.combine import Groups
 from tosa_ros.merging.indexing import flat, take
 from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
+from tosa_ros.merging.spatial_tokens import SpatialTokens
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,18 @@ class MergeState:
 
     sums: Tensor
     source: Tensor
-    places: object | None = None
+    places: SpatialTokens | None = None
     protected: int = 0
     points: bool = False
     pruned: bool = False
 
     @classmethod
     def start(
-        cls, x: Tensor, protected: int = 0, spatial: object | None = None, match: bool = True
+        cls,
+        x: Tensor,
+        protected: int = 0,
+        spatial: SpatialTokens | None = None,
+        match: bool = True,
     ) -> MergeState:
         """State before any merge of tokens x (B, protected + N, D).
 
@@ -69,8 +74,8 @@ class MergeState:
         return self.sums.select(2, 0)
 
     @property
-    def spatial(self) -> object | None:
-        """Spatial tokens (`spatial.SpatialTokens`) of the T patch tokens, or None."""
+    def spatial(self) -> SpatialTokens | None:
+        """Spatial tokens of the T patch tokens, or None."""
         if self.places is None:
             return None
         sums = self._patch_sums()

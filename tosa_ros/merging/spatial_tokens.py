@@ -1,0 +1,41 @@
+"""What the methods ask of spatial tokens, so that they know of no camera."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class SpatialTokens(Protocol):
+    """Where the tokens of B images are; `tosa_ros.spatial` makes them.
+
+    kind: by which measure they are near, such as 'metric'.
+    features (B, T, C) float32, a merged token's the mean of its patches'.
+    weight (B, T) float32: how many patches with a place a token stands for; 0: it has none.
+    points (B, N, 3) float32: every patch's point in metres, NaN where unknown; or None.
+    known (B, T, 1) float32: 1 for tokens that have a place, 0 for others.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def features(self) -> Tensor: ...
+
+    @property
+    def weight(self) -> Tensor: ...
+
+    @property
+    def points(self) -> Tensor | None: ...
+
+    @property
+    def known(self) -> Tensor: ...
+
+    def similarity(self, to: slice) -> Tensor:
+        """Similarity of all T tokens to some, (B, T, K) float32; anything without a place."""
+        ...
+
+    def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:
+        """The same kind of tokens after a merge."""
+        ...

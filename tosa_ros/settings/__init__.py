@@ -1,0 +1,41 @@
+"""Every setting once: name, default, range, help. The command line, the nodes' parameters, launch
+arguments, the documents' tables and the merging methods themselves read it.
+
+Imports neither torch nor rclpy.
+"""
+
+from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, Numbers
+from tosa_ros.settings.merging import METHOD, METHODS, SETTINGS
+from tosa_ros.settings.nodes import (
+    DEPTH_SOURCES,
+    DEVICE,
+    DTYPE,
+    MAX_NEW_TOKENS,
+    MODEL,
+    NODES,
+    graph_settings,
+    node_settings,
+)
+from tosa_ros.settings.setting import Setting
+
+__all__ = [
+    'DEPTH_SOURCES',
+    'DEVICE',
+    'DTYPE',
+    'MAX_NEW_TOKENS',
+    'METHOD',
+    'METHODS',
+    'MODEL',
+    'NODES',
+    'SETTINGS',
+    'Choice',
+    'Either',
+    'Flag',
+    'Kind',
+    'Maybe',
+    'Number',
+    'Numbers',
+    'Setting',
+    'graph_settings',
+    'node_settings',
+]

@@ -1,0 +1,232 @@
+"""Every setting of the three nodes, and of what else loads a model: the rest of the tables.
+
+The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are written from them, and
+the launch files and `tosa up` offer those of `graph_settings`.
+"""
+
+from __future__ import annotations
+
+from tosa_ros.settings.kinds import Choice, Flag, Kind, Number, Numbers
+from tosa_ros.settings.merging import MERGING, METHOD, SETTINGS
+from tosa_ros.settings.setting import Setting
+
+MODEL = Setting(
+    'model',
+    '',
+    Kind(),
+    'A checkpoint folder or a Hugging Face name. Empty is the embedded model. vision_node and '
+    'qa_node must be given the same one.',
+    read_only=True,
+)
+DEVICE = Setting(
+    'device',
+    'cpu',
+    Kind(),
+    'Where the model runs, as torch names it: cpu, cuda, cuda:1.',
+    read_only=True,
+)
+DTYPE = Setting(
+    'dtype',
+    'auto',
+    Choice(('auto', 'float32', 'bfloat16', 'float16')),
+    "The weights' precision; auto is the checkpoint's own (bfloat16 for float16 on a CPU).",
+    read_only=True,
+)
+MAX_NEW_TOKENS = Setting(
+    'max_new_tokens', 64, Number(1, 4096, whole=True), 'Tokens of the longest answer.'
+)
+DEPTH_SOURCES = ('sensor', 'monocular')
+
+_AUTOSTART = Setting(
+    'autostart',
+    True,
+    Flag(),
+    'Configure and activate the node by itself. Off, a lifecycle manager does it.',
+    read_only=True,
+)
+_IMAGE_TRANSPORT = Setting(
+    'image_transport',
+    'raw',
+    Choice(('raw', 'compressed')),
+    'How colour comes: raw is sensor_msgs/Image on image; compressed is CompressedImage on '
+    'image/compressed.',
+    read_only=True,
+)
+_MAX_RATE = Setting(
+    'max_rate',
+    10.0,
+    Number(0, 1000),
+    'Frames a second to work on at most; 0 is as many as there is time for. Older frames that '
+    'wait are dropped, never queued.',
+    unit='Hz',
+)
+
+DEPTH_NODE = (
+    _AUTOSTART,
+    Setting(
+        'source',
+        'sensor',
+        Choice(DEPTH_SOURCES),
+        'sensor: a depth camera on sensor_depth. monocular: an estimate of image by depth_model.',
+        read_only=True,
+    ),
+    Setting(
+        'depth_transport',
+        'raw',
+        Choice(('raw', 'compressedDepth')),
+        'How sensor depth comes: raw is sensor_msgs/Image on sensor_depth; compressedDepth is '
+        'CompressedImage on sensor_depth/compressedDepth.',
+        read_only=True,
+    ),
+    Setting(
+        'depth_scale',
+        1000.0,
+        Number(1, 1e6),
+        'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is in '
+        'metres, whatever this says.',
+    ),
+    Setting(
+        'min_depth_m', 0.1, Number(0, 1000), 'Sensor depth nearer than this is invalid.', unit='m'
+    ),
+    Setting(
+        'max_depth_m',
+        20.0,
+        Number(0, 1000),
+        'Sensor depth farther than this is invalid.',
+        unit='m',
+    ),
+    Setting(
+        'register',
+        False,
+        Flag(),
+        "Move sensor depth into the colour camera's pixels, by depth_camera_info, camera_info and "
+        'extrinsic. Leave it off where the driver aligns depth to colour.',
+        read_only=True,
+    ),
+    Setting(
+        'extrinsic',
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+        Numbers(Number(), count=7),
+        "The depth camera's pose in the colour camera's optical frame, for register: x, y, z in "
+        'metres and a quaternion x, y, z, w (`ros2 run tf2_ros tf2_echo COLOUR DEPTH`).',
+        read_only=True,
+    ),
+    Setting(
+        'rectified',
+        False,
+        Flag(),
+        'The colour image is rectified, so that register takes P of camera_info, not K: the same '
+        "value as vision_node's.",
+        read_only=True,
+    ),
+    Setting(
+        'depth_model',
+        '',
+        Kind(),
+        'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
+        'depth-anything/Depth-Anything-V2-Small-hf. Empty is the embedded one.',
+        read_only=True,
+    ),
+    _IMAGE_TRANSPORT,
+    DEVICE,
+    _MAX_RATE,
+)
+
+VISION_NODE = (
+    _AUTOSTART,
+    MODEL,
+    DEVICE,
+    DTYPE,
+    METHOD,
+    *MERGING,
+    Setting(
+        'use_depth',
+        True,
+        Flag(),
+        'Merge by depth too. Off, depth is not subscribed to and tokens merge by appearance.',
+        read_only=True,
+    ),
+    Setting(
+        'sync_slop_s',
+        0.02,
+        Number(0, 1),
+        'How far apart the stamps of colour and depth may be and still be one frame.',
+        unit='s',
+    ),
+    Setting(
+        'depth_timeout_s',
+        1.0,
+        Number(0.05, 3600),
+        'With no depth for this long, frames go on without it: tokens merge by appearance alone, '
+        'which visual_tokens, answers and diagnostics then say. Colour images of this long are '
+        'kept, 300 at most.',
+        unit='s',
+    ),
+    Setting(
+        'rectified',
+        False,
+        Flag(),
+        'The image is rectified, so that P of camera_info holds, not K.',
+        read_only=True,
+    ),
+    _IMAGE_TRANSPORT,
+    _MAX_RATE,
+)
+
+QA_NODE = (
+    _AUTOSTART,
+    MODEL,
+    DEVICE,
+    DTYPE,
+    Setting('frames', 1, Number(1, 64, whole=True), 'How many frames a question is asked about.'),
+    Setting(
+        'frame_interval_s',
+        1.0,
+        Number(0, 3600),
+        'Time between the frames that are remembered; the newest always counts.',
+        unit='s',
+    ),
+    Setting(
+        'max_age_s',
+        10.0,
+        Number(0, 86400),
+        'With no newer frame than this, a question is refused rather than answered about the '
+        'past; 0 is any age.',
+        unit='s',
+    ),
+    Setting(
+        'wait_s',
+        5.0,
+        Number(0, 3600),
+        'How long a question waits for a frame if there is none, or none new enough.',
+        unit='s',
+    ),
+    Setting(
+        'max_questions',
+        8,
+        Number(1, 1000, whole=True),
+        'Questions that may wait; more are refused.',
+    ),
+    MAX_NEW_TOKENS,
+)
+
+NODES: dict[str, tuple[Setting, ...]] = {
+    'depth_node': DEPTH_NODE,
+    'vision_node': VISION_NODE,
+    'qa_node': QA_NODE,
+}
+
+
+def node_settings(node: str) -> tuple[Setting, ...]:
+    """All settings of a node, with those that other packages bring for their merging methods."""
+    if node != 'vision_node':
+        return NODES[node]
+    known = {row.name for row in NODES[node]}
+    others = (row for name, row in SETTINGS.loaded().items() if name not in known)
+    return (*NODES[node], *others)
+
+
+def graph_settings() -> dict[str, Setting]:
+    """What the launch files and `tosa up` offer of the nodes' settings, by name."""
+    rows = (MODEL, DEVICE, DTYPE, METHOD, *SETTINGS.loaded().values())
+    return {row.name: row for row in rows}
