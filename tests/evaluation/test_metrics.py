@@ -21,7 +21,6 @@ from tosa_ros.evaluation.metrics import (
     text,
     vqa,
     vsibench,
-    wilson,
 )
 from tosa_ros.evaluation.metrics.score import mean_over_questions
 
@@ -305,18 +304,6 @@ def test_f1_is_symmetric_and_one_only_for_equal_bags(one, other):
 
 
 # Intervals
-
-
-def test_wilson_golden():
-    # Newcombe 1998, table I: 81 of 263 and 0 of 20.
-    assert wilson(81, 263) == pytest.approx((25.53, 36.62), abs=0.01)
-    assert wilson(0, 20) == pytest.approx((0.0, 16.11), abs=0.01)
-
-
-def test_wilson_holds_all_right_and_all_wrong():
-    for total in range(1, 200):
-        assert wilson(total, total)[1] == 100.0
-        assert wilson(0, total)[0] == 0.0
 
 
 @settings(max_examples=20, deadline=None)

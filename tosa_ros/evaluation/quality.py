@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.flops import flops
 from tosa_ros.frames import Frame
+from tosa_ros.stats import mcnemar, wilson
 
 if TYPE_CHECKING:
     from tosa_ros.pipeline import VqaPipeline
@@ -26,7 +26,6 @@ SCENES = ('views', 'walks')
 QUESTIONS_A_VIEW = 12
 QUESTIONS_A_WALK = 16
 MAX_NEW_TOKENS = 6
-CONFIDENCE_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,15 +148,6 @@ def baseline(questions: Sequence[Any]) -> float:
     return total / len(questions)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a share of n, Wilson's."""
-    z2 = CONFIDENCE_Z**2
-    p = hits / n
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = CONFIDENCE_Z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 @dataclass(frozen=True)
 class Pair:
     """First against second over the same questions: right only there, and McNemar's exact p."""
@@ -178,8 +168,7 @@ def compared(first: Sequence[bool], second: Sequence[bool]) -> Pair:
         )
     a = sum(x and not y for x, y in zip(first, second, strict=True))
     b = sum(y and not x for x, y in zip(first, second, strict=True))
-    tail = sum(comb(a + b, k) for k in range(min(a, b) + 1))
-    return Pair(a, b, min(1.0, tail / 2 ** (a + b - 1)) if a + b else 1.0)
+    return Pair(a, b, mcnemar(a, b))
 
 
 def gigaflops(pipeline: VqaPipeline, scene: Scene) -> float:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tosa_ros.stats import wilson
+
 QuestionId = str | int
 Aggregate = Callable[[np.ndarray, np.ndarray], float]
 
-CONFIDENCE_Z = 1.959963984540054
 RESAMPLES = 2000
 SEED = 0
 
@@ -85,7 +86,8 @@ def interval(
     (within each category, where the aggregate weighs categories).
     """
     if aggregate is mean_over_questions and np.isin(values, (0.0, 100.0)).all():
-        return wilson(int((values == 100.0).sum()), len(values))
+        low, high = wilson(int((values == 100.0).sum()), len(values))
+        return 100 * low, 100 * high
     draws = np.random.default_rng(SEED)
     groups = [np.arange(len(values))]
     if aggregate is not mean_over_questions:
@@ -98,15 +100,3 @@ def interval(
     ]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion, in percent (Wilson 1927)."""
-    z2 = CONFIDENCE_Z**2
-    centre = (right + z2 / 2) / (total + z2)
-    spread = right * (total - right) / total + z2 / 4
-    half = CONFIDENCE_Z * np.sqrt(spread) / (total + z2)
-    # Rounding must not put the score outside of its own interval.
-    low = 0.0 if right == 0 else 100 * float(centre - half)
-    high = 100.0 if right == total else 100 * float(centre + half)
-    return low, high
