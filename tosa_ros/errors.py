@@ -6,10 +6,6 @@ and the fix; the command line prints that line and exits with code 2.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-LONGEST_REASON = 300  # characters of what a library said
-
 
 class TosaError(Exception):
     """Root of every error that `tosa_ros` raises on purpose."""
@@ -59,29 +55,3 @@ class MissingDependencyError(TosaError, ImportError):
             f'{why} needs the package {package}, which is not installed: '
             f"pip install 'tosa_ros[{extra}]'"
         )
-
-
-def loading_fault(error: Exception) -> str:
-    """Why a library could not load a checkpoint: one line, printable, of a length to be read."""
-    text = str(error)
-    if 'trust_remote_code' in text or 'contains custom code' in text:
-        return 'it brings code of its own (auto_map), which is never run'
-    if isinstance(error, MemoryError):
-        return f'it does not fit in memory ({text})' if text else 'it does not fit in memory'
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    name = type(error).__name__
-    if not lines or isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError):
-        lines = [f'it is malformed ({name}: {" ".join(lines)})']
-    elif lines[0].endswith(':') and len(lines) > 1:  # a heading; what is wrong comes after it
-        lines = [' '.join(lines[:2])]
-    line = ''.join(c if c.isprintable() else '?' for c in lines[0])
-    return line if len(line) <= LONGEST_REASON else f'{line[: LONGEST_REASON - 3]}...'
-
-
-def is_missing_folder(path: str) -> bool:
-    """Whether a model's path is no folder, and cannot be a hub's owner/name either.
-
-    Told at once, as asking a hub for it takes a minute offline.
-    """
-    local = '/' not in path or path.startswith(('.', '/', '~'))
-    return local and not Path(path).is_dir()

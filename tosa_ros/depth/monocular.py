@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForDepthEstimation, DPTImageProcessorPil
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from transformers.utils import logging
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import DepthError, TosaError, is_missing_folder, loading_fault
+from tosa_ros.errors import DepthError
 from tosa_ros.frames import Frame
+from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
 
 SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
 PATCH_PX = 14
@@ -96,13 +96,13 @@ class MonocularDepth:
         if is_missing_folder(path):
             raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
         what = f'depth model {path!r}'
-        with _one_line_errors(f'{what} cannot be loaded'):
+        with one_line_errors(f'{what} cannot be loaded', DepthError):
             config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         if config.model_type not in SUPPORTED:
             known = '; '.join(f'{name} ({text})' for name, text in SUPPORTED.items())
             raise DepthError(f'{what}: {config.model_type} is not supported; supported: {known}')
         size = {} if input_size is None else {'size': _checked_size(input_size)}
-        with _one_line_errors(f'{what} cannot be loaded'), _quiet():
+        with one_line_errors(f'{what} cannot be loaded', DepthError), quiet_loading():
             processor = DPTImageProcessorPil.from_pretrained(
                 path, revision=revision, trust_remote_code=False, **size
             )
@@ -173,7 +173,7 @@ class MonocularDepth:
         )
         # torch.hub announces downloads on standard output, which may be someone's JSON.
         with (
-            _one_line_errors(f'torch.hub {repo!r}, entry {entry!r} cannot be loaded'),
+            one_line_errors(f'torch.hub {repo!r}, entry {entry!r} cannot be loaded', DepthError),
             contextlib.redirect_stdout(sys.stderr),
         ):
             # A commit names its content, so that asking GitHub which branch has it adds nothing.
@@ -207,7 +207,9 @@ class MonocularDepth:
                 f'depth estimate: rgb has shape {rgb.shape}, dtype {rgb.dtype}; wanted '
                 '(H, W, 3) uint8, not empty'
             )
-        with _one_line_errors(f'depth estimate of {rgb.shape[1]}x{rgb.shape[0]} pixels failed'):
+        with one_line_errors(
+            f'depth estimate of {rgb.shape[1]}x{rgb.shape[0]} pixels failed', DepthError
+        ):
             batch = self.processor(rgb, input_data_format='channels_last', return_tensors='pt')
             raw = self._predict(batch['pixel_values'].to(self.device, self.dtype))
         values = _resized(raw, rgb.shape[:2])
@@ -259,28 +261,3 @@ def _scaled_to_one(disparity: np.ndarray) -> np.ndarray:
     known = np.where(np.isfinite(disparity), disparity, np.float32(np.nan))
     low, high = np.nanmin(known), np.nanmax(known)
     return (known - low) / (high - low if high > low else np.float32(1))
-
-
-@contextlib.contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
-    """Whatever a library or a hub repository raises, as a DepthError."""
-    try:
-        yield
-    except TosaError:
-        raise
-    except Exception as error:  # hubconf.py is anybody's code
-        raise DepthError(f'{what}: {loading_fault(error)}') from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No loading report and no bar: what is missing is said in one line."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

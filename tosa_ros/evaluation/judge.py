@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import ModelError, TosaError, is_missing_folder, loading_fault
+from tosa_ros.errors import ModelError, TosaError
+from tosa_ros.loading import is_missing_folder, one_line_errors
 
 # OpenEQA's settings.
 DEFAULT_JUDGE = 'gpt-4-1106-preview'
@@ -150,15 +151,11 @@ class LocalJudge:
         self.name = Path(text).name
         if is_missing_folder(text):
             raise ModelError(f'judge: {text!r} is not a folder; give a checkpoint or hub id')
-        try:
+        with one_line_errors(f'judge {text}: cannot be loaded', ModelError):
             self._tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
             self._model = AutoModelForCausalLM.from_pretrained(
                 path_or_id, dtype='auto', trust_remote_code=False, use_safetensors=True
             )
-        except Exception as error:  # transformers raises anything for odd files
-            raise ModelError(
-                f'judge {path_or_id}: cannot be loaded: {loading_fault(error)}'
-            ) from error
         self._model.eval().to(device)
         self._lock = threading.Lock()
 

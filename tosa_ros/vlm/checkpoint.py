@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +20,10 @@ from transformers.models.llava_next.modeling_llava_next import LlavaNextMultiMod
 from transformers.models.llava_onevision.modeling_llava_onevision import (
     LlavaOnevisionMultiModalProjector,
 )
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
 
-from tosa_ros.errors import ModelError, TosaError, is_missing_folder, loading_fault
+from tosa_ros.errors import ModelError
+from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
 from tosa_ros.vlm.families import Family, family_of
 
 PROJECTORS = {
@@ -61,9 +59,13 @@ class Checkpoint:
             raise ModelError(
                 f'model: {path!r} is not a folder; give a checkpoint folder or hub id'
             )
-        with one_line_errors(path):
+        with one_line_errors(f'model {path!r} cannot be loaded', ModelError):
             config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         return cls(path, config, family_of(config.model_type, path))
+
+    def loading_errors(self) -> contextlib.AbstractContextManager[None]:
+        """Whatever reading the checkpoint's files raises, as a ModelError that names it."""
+        return one_line_errors(f'model {self.path!r} cannot be loaded', ModelError)
 
     @property
     def vision_layers(self) -> int:
@@ -96,7 +98,7 @@ class Checkpoint:
         if not self.family.newline:
             return None
         names = ('model.image_newline', 'image_newline')
-        with one_line_errors(self.path):
+        with self.loading_errors():
             for name in names:
                 for file in self._files_with(name):
                     with safe_open(file, 'pt') as tensors:
@@ -120,7 +122,7 @@ class Checkpoint:
     def _load(
         self, cls: type, config: Any, keys: dict, device: str, dtype: torch.dtype | None
     ) -> Any:
-        with one_line_errors(self.path), _quiet():
+        with self.loading_errors(), quiet_loading():
             model, info = cls.from_pretrained(
                 self.path,
                 config=config,
@@ -159,32 +161,3 @@ class VisionHalf(PreTrainedModel):
         self.vision_tower = AutoModel.from_config(config.vision_config, trust_remote_code=False)
         self.multi_modal_projector = PROJECTORS[config.model_type](config)
         self.post_init()
-
-
-@contextlib.contextmanager
-def one_line_errors(path: str) -> Iterator[None]:
-    """Whatever reading somebody's files raises, as a ModelError."""
-    try:
-        yield
-    except TosaError:
-        raise
-    except Exception as error:  # transformers and what it calls raise anything for odd files
-        raise ModelError(f'model {path!r} cannot be loaded: {loading_fault(error)}') from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The other half's tensors are unexpected on purpose: no report; a bar only for people."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    bars = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
-    if bars:
-        logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', UserWarning)
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -13,7 +13,7 @@ from transformers.utils import cached_file
 
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.files import read_text
-from tosa_ros.vlm.checkpoint import Checkpoint, one_line_errors
+from tosa_ros.vlm.checkpoint import Checkpoint
 
 MAX_QUESTION_CHARACTERS = 4000
 
@@ -30,7 +30,7 @@ class Prompt:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Prompt:
-        with one_line_errors(checkpoint.path):
+        with checkpoint.loading_errors():
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, trust_remote_code=False)
             template = _template(checkpoint.path, tokenizer)
         return cls(

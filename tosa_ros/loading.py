@@ -1,0 +1,70 @@
+"""Loading checkpoints by transformers and torch.hub: quietly, and with errors of one line."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from tosa_ros.errors import TosaError
+
+_LONGEST_REASON = 300  # characters of what a library said
+
+
+@contextlib.contextmanager
+def one_line_errors(what: str, error: type[TosaError]) -> Iterator[None]:
+    """Whatever reading somebody's files or running somebody's code raises, as an `error`."""
+    try:
+        yield
+    except TosaError:
+        raise
+    except Exception as cause:  # transformers and what it calls raise anything for odd files
+        raise error(f'{what}: {loading_fault(cause)}') from cause
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No report on tensors that are unexpected on purpose, and a bar only on a terminal."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    bars = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if bars:
+        logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def loading_fault(error: Exception) -> str:
+    """Why a library could not load a checkpoint: one line, printable, of a length to be read."""
+    text = str(error)
+    if 'trust_remote_code' in text or 'contains custom code' in text:
+        return 'it brings code of its own (auto_map), which is never run'
+    if isinstance(error, MemoryError):
+        return f'it does not fit in memory ({text})' if text else 'it does not fit in memory'
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    name = type(error).__name__
+    if not lines or isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError):
+        lines = [f'it is malformed ({name}: {" ".join(lines)})']
+    elif lines[0].endswith(':') and len(lines) > 1:  # a heading; what is wrong comes after it
+        lines = [' '.join(lines[:2])]
+    line = ''.join(c if c.isprintable() else '?' for c in lines[0])
+    return line if len(line) <= _LONGEST_REASON else f'{line[: _LONGEST_REASON - 3]}...'
+
+
+def is_missing_folder(path: str) -> bool:
+    """Whether a model's path is no folder, and cannot be a hub's owner/name either.
+
+    Told at once, as asking a hub for it takes a minute offline.
+    """
+    local = '/' not in path or path.startswith(('.', '/', '~'))
+    return local and not Path(path).is_dir()
