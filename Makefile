@@ -1,4 +1,4 @@
-# `make demo` and `make test` need python3 (3.10 to 3.12), git and make. Each makes .venv when it is
+# `make demo` and `make test` need python3 (3.10 to 3.13), git and make. Each makes .venv when it is
 # not there yet, installs into it and runs. `make clean` removes what they made.
 
 PYTHON ?= python3
@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := ros,depth,pointcloud,eval,dev
 APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
+# Nothing newer than Python 3.10 knows; `long` is a method of torch's tensors, not Python 2's type.
+OLDEST := --target=3.10- --violations --eval-annotations --exclude long
 # Threads that wait by spinning slow every other process on a shared machine.
 export OMP_WAIT_POLICY ?= passive
 export HF_HUB_OFFLINE ?= 1
@@ -25,6 +27,7 @@ fuzz: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vermin --quiet $(OLDEST) benchmarks launch setup.py tests tosa_ros
 
 $(VENV)/.installed: setup.py constraints.txt | system
 	$(PYTHON) -m venv $(VENV) || { echo 'python3 lacks venv: install your system'"'"'s python3-venv'; exit 2; }

@@ -1,6 +1,7 @@
 """Package metadata: one tree for pip (`pip install .[depth]`) and colcon (ament_python)."""
 
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -10,26 +11,33 @@ NODES = ('depth_node', 'vision_node', 'qa_node')
 EXTRAS = {
     # Only for machines without a ROS distribution: on a robot, source yours and leave this out.
     'ros': [
-        f'{package}; python_version >= "3.11"'
-        for package in (
-            'ros-rclpy[fastrtps]',
-            'ros-diagnostic-msgs',
-            'ros-geometry-msgs',
-            'ros-lifecycle-msgs',
-            'ros-rosgraph-msgs',
-            'ros-sensor-msgs',
-            'ros-std-msgs',
-            'ros-std-srvs',
-        )
-    ]
-    + ['pyyaml'],
+        'pyyaml',
+        'ros-rclpy[fastrtps]',
+        'ros-builtin-interfaces',
+        'ros-diagnostic-msgs',
+        'ros-geometry-msgs',
+        'ros-lifecycle-msgs',
+        'ros-rcl-interfaces',
+        'ros-rosgraph-msgs',
+        'ros-sensor-msgs',
+        'ros-std-msgs',
+        'ros-std-srvs',
+    ],
     'depth': ['opencv-python-headless'],
     'pointcloud': [
         'open3d-cpu; platform_machine == "x86_64"',
         'open3d; platform_machine != "x86_64"',
     ],
-    'eval': ['rosbags>=0.11', 'av>=12', 'matplotlib>=3.7', 'pycocoevalcap>=1.2'],
-    'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.6'],
+    'eval': [
+        'apsw>=3.46',
+        'av>=12',
+        'matplotlib>=3.7',
+        'pyarrow>=14',
+        'pycocoevalcap>=1.2',
+        'rosbags>=0.11',
+    ],
+    'docs': ['mkdocs-material>=9.5'],
+    'dev': ['build>=1', 'hypothesis>=6', 'pytest>=8', 'ruff>=0.6', 'uv>=0.5', 'vermin>=1.6'],
 }
 
 setup(
@@ -37,7 +45,35 @@ setup(
     version='0.1.0',
     description='Ask a robot about what it sees: RGB-D question answering with spatially aware '
     'token merging (ToSA)',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='tosa_ros developers',
+    author_email='tosa_ros@example.org',
     license='Apache-2.0',
+    project_urls={
+        'ToSA': 'https://arxiv.org/abs/2506.20066',
+        'ToMe': 'https://arxiv.org/abs/2210.09461',
+    },
+    keywords=[
+        'ros2',
+        'robotics',
+        'visual-question-answering',
+        'vision-language-model',
+        'token-merging',
+        'rgb-d',
+        'depth',
+    ],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12, 13)),
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
     python_requires='>=3.10',
     packages=find_packages(exclude=['tests', 'tests.*', 'benchmarks', 'benchmarks.*']),
     package_data={NAME: ['assets/**/*']},
@@ -52,6 +88,7 @@ setup(
         'numpy>=1.24',
         'pillow>=10',
         'safetensors>=0.4.3',
+        'tokenizers>=0.20',
         'torch>=2.4',
         'tqdm>=4.60',
         # The `...Pil` image processors (no torchvision needed) are from transformers 5.

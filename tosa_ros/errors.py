@@ -55,3 +55,13 @@ class MissingDependencyError(TosaError, ImportError):
             f'{why} needs the package {package}, which is not installed: '
             f"pip install 'tosa_ros[{extra}]'"
         )
+
+
+class MissingLibraryError(TosaError, ImportError):
+    """A library of the operating system is needed and not installed; pip cannot bring it."""
+
+    def __init__(self, library: str, package: str, why: str) -> None:
+        super().__init__(
+            f'{why} needs the library {library}, which is not installed: '
+            f'apt install {package} (Debian, Ubuntu)'
+        )

@@ -216,9 +216,11 @@ def test_a_namespace_moves_every_topic_but_diagnostics(bench, vision):
     )
     bench.executor.add_node(moved)
     bench.wait(lambda: bench.state('robot1/vision_node').startswith('active'))
-    ear = bench.node.create_subscription(PointCloud2, '/robot1/visual_tokens', print, 1)
+    viewer = bench.node.create_subscription(
+        PointCloud2, '/robot1/visual_tokens', lambda _: None, 1
+    )
     bench.wait(lambda: bench.node.count_subscribers('/robot1/image') == 1)
-    bench.node.destroy_subscription(ear)
+    bench.node.destroy_subscription(viewer)
     moved.close()
     bench.executor.remove_node(moved)
     moved.destroy_node()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tosa_ros.errors import MissingDependencyError
+from tosa_ros.errors import MissingDependencyError, MissingLibraryError
 from tosa_ros.frames import Intrinsics
 from tosa_ros.synthetic import COLOURS, single
 from tosa_ros.synthetic.meshes import SHAPES, shape_mesh
@@ -183,4 +183,16 @@ def _plain(room):
 def test_missing_open3d_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'open3d', None)
     with pytest.raises(MissingDependencyError, match=r'open3d.*tosa_ros\[pointcloud\]'):
+        single('test', 0)
+
+
+def test_missing_libusb_is_named_with_its_debian_package(monkeypatch):
+    class NoLibusb:
+        def find_spec(self, name, *_):
+            if name == 'open3d':
+                raise ImportError('libusb-1.0.so.0: cannot open shared object file')
+
+    monkeypatch.delitem(sys.modules, 'open3d', raising=False)
+    monkeypatch.setattr(sys, 'meta_path', [NoLibusb(), *sys.meta_path])
+    with pytest.raises(MissingLibraryError, match=r'libusb-1\.0, .*: apt install libusb-1\.0-0'):
         single('test', 0)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tosa_ros.errors import DataError, MissingDependencyError
+from tosa_ros.errors import DataError, MissingDependencyError, MissingLibraryError
 from tosa_ros.frames import Intrinsics
 from tosa_ros.synthetic.meshes import shape_mesh, unit_box
 from tosa_ros.synthetic.objects import SceneObject, vertices_of
@@ -213,10 +213,8 @@ def _open3d() -> object:
         import open3d
     except ImportError as error:
         if 'libusb' in str(error):
-            raise MissingDependencyError(
-                'libusb-1.0-0 (Debian, Ubuntu: apt install libusb-1.0-0)',
-                'pointcloud',
-                'rendering the tiny world with Open3D',
+            raise MissingLibraryError(
+                'libusb-1.0', 'libusb-1.0-0', 'rendering the tiny world with Open3D'
             ) from error
         raise MissingDependencyError('open3d', 'pointcloud', 'rendering the tiny world') from error
     return open3d
