@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tosa_ros.cli.main import main
+from tosa_ros.settings import METHODS
 from tosa_ros.vlm.untrained import write_checkpoint
 
 
@@ -66,12 +67,12 @@ def test_ask_prints_one_json_object_and_nothing_else(model, scene, capfd):
     assert not list(scene.glob('.*'))
 
 
-@pytest.mark.parametrize(
-    ('method', 'after'), [('none', 36), ('tome', 18), ('tofu', 18), ('pitome', 18), ('tosa', 18)]
-)
-def test_every_method_answers(model, scene, capfd, method, after):
+@pytest.mark.parametrize('method', list(METHODS))
+def test_every_method_answers(model, scene, capfd, method):
     args = ['ask', *frame_args(scene), '-q', 'What?', '--model', model, '--json']
-    assert main([*args, '--method', method, '--keep', '0.5']) == 0
+    keep = [] if method == 'none' else ['--keep', '0.5']
+    assert main([*args, '--method', method, *keep]) == 0
+    after = 36 if method == 'none' else 18
     assert json.loads(capfd.readouterr().out)['tokens_after'] == after
 
 
@@ -161,9 +162,18 @@ MISTAKES = {
     'keep too large': ([*ASK, '--keep', '1.5'], 'keep: 1.5; wanted'),
     'keep zero': ([*ASK, '--keep', '0'], 'keep: 0.0; wanted'),
     'odd alpha': ([*ASK, '--alpha', 'up'], "alpha: 'up'; wanted one of"),
+    'a setting of another method': (
+        [*ASK, '--method', 'tome', '--alpha', 'uniform'],
+        'alpha: the method tome has no such setting; wanted one of tosa for it',
+    ),
+    'a setting of no merging': (
+        [*ASK, '--method', 'none', '--keep', '0.5'],
+        'keep: the method none has no such setting; wanted one of tosa, tome, tofu, pitome',
+    ),
+    'keep and r': ([*ASK, '--keep', '0.5', '--r', '3'], 'keep=0.5 and r=3 are both given'),
     'merging backwards': (
         [*ASK, '--merge-at', '4,2'],
-        'merge_at: (4, 2); wanted one of few, every, or a rising list',
+        "merge_at: '4,2'; wanted one of few, every, or a rising list",
     ),
     'huge question': (['-q', 'x' * 100_000, 'FRAME d.png 1000'], '100,000 characters; at most'),
     'empty question': (['-q', ' ', 'FRAME d.png 1000'], 'wanted some words'),

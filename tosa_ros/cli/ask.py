@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tosa_ros.cli import options
+from tosa_ros.cli import merging, options
 from tosa_ros.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--question', '-q', required=True)
     options.add_frame_options(parser)
     options.add_model_options(parser)
-    options.add_method_options(parser)
+    merging.add_method_options(parser)
     parser.add_argument('--max-new-tokens', type=int, default=64)
     parser.add_argument('--overlay', metavar='OUT.png', help='picture of the merged tokens')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     check_question(args.question)
     if args.max_new_tokens < 1:
         raise QuestionError(f'--max-new-tokens: {args.max_new_tokens}; wanted at least 1')
-    method = options.method_from(args)
+    method = merging.method_from(args)
     frames = options.frames_from(args)
     pipeline = options.pipeline_from(args, method)
     encoding_ms = _encode(pipeline, frames)

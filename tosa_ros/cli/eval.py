@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
-from tosa_ros.cli import options, tinyworld
+from tosa_ros.cli import merging, options, tinyworld
 from tosa_ros.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tosa_ros.evaluation.questions import Benchmark
     from tosa_ros.evaluation.results import Judging
     from tosa_ros.evaluation.runner import Asking, Outcome
-    from tosa_ros.merging import MergingMethod
 
 NAMES = (
     'openeqa',
@@ -61,12 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options of everything that asks a model many questions."""
     options.add_model_options(parser)
-    group = parser.add_argument_group('merging')
-    group.add_argument(
-        '--method', choices=options.METHOD_NAMES, action='append', help='repeatable (tosa)'
-    )
-    group.add_argument('--keep', type=float, action='append', help='repeatable (0.25)')
-    options.add_merging_settings(group)
+    merging.add_method_options(parser, several=['tosa'], keeps=True)
     group = parser.add_argument_group('asking')
     group.add_argument('--frames', type=int, default=12, metavar='K', help='frames each (12)')
     group.add_argument('--prompt', metavar='TEXT', help='what is asked, with {question} in it')
@@ -125,7 +119,7 @@ def run_benchmark(
     check_plotting()
     prompt = args.prompt or (None if args.model else EMBEDDED_PROMPT)
     args = argparse.Namespace(**{**vars(args), 'model': options.model_path(args)})
-    methods = methods_from(args)
+    methods = merging.labelled_methods(args, args.method or ['tosa'])
     judging = judging_from(args)
     asking = Asking(args.frames, prompt, args.max_new_tokens, _depth_estimator(args))
     settings = settings_from(benchmark, asking, args) | (more_settings or {})
@@ -159,21 +153,6 @@ def conclude(
         print(f'tosa {args.command}: {what}: {why}', file=sys.stderr)
     print(f'report: {args.out / "report.html"}', file=sys.stderr)
     return 1 if results['judge_errors'] else 0
-
-
-def methods_from(args: argparse.Namespace) -> dict[str, MergingMethod]:
-    """Every method with every keep, by a label that is a folder's name."""
-    methods = {}
-    for name in args.method or ['tosa']:
-        for keep in args.keep or [0.25]:
-            one = argparse.Namespace(**{**vars(args), 'method': name, 'keep': keep})
-            parts = [name] if name == 'none' else [name, f'{keep:g}']
-            if name == 'tosa':
-                parts += [part for part in (args.alpha, args.spatial) if part]
-            if name != 'none' and args.merge_at != 'few':
-                parts.append(f'at-{args.merge_at}')
-            methods['-'.join(parts)] = options.method_from(one)
-    return methods
 
 
 def judging_from(args: argparse.Namespace) -> Judging | None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tosa_ros.merging import MergingMethod
     from tosa_ros.pipeline import VqaPipeline
 
-METHOD_NAMES = ('tosa', 'tome', 'tofu', 'pitome', 'none')
-
 
 def add_frame_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('frames')
@@ -40,55 +38,11 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method_options(parser: argparse.ArgumentParser, repeatable: bool = False) -> None:
-    group = parser.add_argument_group('merging')
-    group.add_argument(
-        '--method',
-        choices=METHOD_NAMES,
-        action='append' if repeatable else 'store',
-        default=None if repeatable else 'tosa',
-        help='merging method' + ('; repeatable, default: all' if repeatable else ' (tosa)'),
-    )
-    group.add_argument('--keep', type=float, default=0.25, help='fraction of tokens kept (0.25)')
-    add_merging_settings(group)
-
-
-def add_merging_settings(group: argparse._ArgumentGroup) -> None:
-    """What a method can be told besides how much it keeps."""
-    group.add_argument(
-        '--alpha', help="ToSA's weight of semantics: increase, uniform, decrease, spatial"
-    )
-    group.add_argument('--spatial', help="ToSA's spatial tokens: auto, metric, levels")
-    group.add_argument(
-        '--merge-at',
-        default='few',
-        metavar='L',
-        help='layers that merge: few, every, or numbers as 2,6,12 (few)',
-    )
-
-
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
     group.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (cpu)')
     group.add_argument('--dtype', choices=('float32', 'bfloat16', 'float16'))
-
-
-def method_from(args: argparse.Namespace, name: str | None = None) -> MergingMethod:
-    """The merging method that the options describe."""
-    from tosa_ros.merging import METHODS
-
-    name = name or args.method
-    if name == 'none':
-        return METHODS[name]()
-    extra = {'alpha': args.alpha, 'spatial': args.spatial} if name == 'tosa' else {}
-    extra = {k: v for k, v in extra.items() if v is not None}
-    return METHODS[name](keep=args.keep, merge_at=_merge_at(args.merge_at), **extra)
-
-
-def _merge_at(text: str) -> str | tuple[int, ...]:
-    numbers = text.split(',')
-    return tuple(map(int, numbers)) if all(n.strip().isdecimal() for n in numbers) else text
 
 
 def dtype_from(args: argparse.Namespace) -> Any:

@@ -20,6 +20,7 @@ from tosa_ros.cli.eval import (
     run_benchmark,
 )
 from tosa_ros.errors import DataError
+from tosa_ros.settings import SETTINGS
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.replay import BagQuestions
@@ -30,10 +31,7 @@ MODEL_OPTIONS = {
     'device': 'cpu',
     'dtype': None,
     'method': None,
-    'keep': None,
-    'alpha': None,
-    'spatial': None,
-    'merge_at': 'few',
+    **dict.fromkeys(SETTINGS),
     'frames': 12,
     'max_new_tokens': 64,
     'depth_model': None,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from typing import Any
 
-from tosa_ros.cli import options
+from tosa_ros.cli import merging, options
 from tosa_ros.errors import DataError
 
 METHODS = ('none', 'tome', 'tofu', 'pitome', 'tosa')
-KEEPS = (0.25,)
 QUESTIONS = 4320
 
 
@@ -33,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.data:
         raise DataError('--data: tinyworld takes none; choose with --split, --limit and --scenes')
-    methods = {(n, k): options.method_from(_one(args, n, k)) for n, k in _plan(args)}
+    labelled = merging.labelled_methods(args, args.method or METHODS)
+    methods = {(label.split('-')[0], m.keep): m for label, m in labelled.items()}
     pipeline = options.pipeline_from(args, next(iter(methods.values())))
     scenes = quality.scenes(
         args.split, args.limit, of=args.scenes, depth=args.depth, frames=args.frames
@@ -64,15 +63,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
-
-
-def _plan(args: argparse.Namespace) -> list[tuple[str, float]]:
-    wanted = itertools.product(args.method or METHODS, args.keep or KEEPS)
-    return list(dict.fromkeys((n, 1.0 if n == 'none' else k) for n, k in wanted))
-
-
-def _one(args: argparse.Namespace, method: str, keep: float) -> argparse.Namespace:
-    return argparse.Namespace(**{**vars(args), 'method': method, 'keep': keep})
 
 
 def _pairs(answered: dict[tuple[str, float], list[bool]]) -> Any:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli import options
+from tosa_ros.cli import merging, options
 from tosa_ros.errors import FrameError, MissingDependencyError
 from tosa_ros.files import whole_file
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--tower', choices=TOWERS, help='instead of a model: this tower with random weights'
     )
-    options.add_method_options(parser, repeatable=True)
+    merging.add_method_options(parser, several=DEFAULT_METHODS)
     parser.add_argument('--out', metavar='OUT.png', help='picture (tosa-view.png)')
     parser.add_argument(
         '--cloud', metavar='OUT.ply', help="point cloud coloured by the first method's tokens"
@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     names = args.method or DEFAULT_METHODS
-    methods = {name: options.method_from(args, name) for name in names}
+    methods = merging.methods_from(args, names)
     frames = options.frames_from(args)
     encoder = _encoder(args)
     views: dict[str, list[VisualTokens]] = {name: [] for name in names}

@@ -37,6 +37,8 @@ ALL = ('tosa', 'tome', 'tofu', 'pitome')
 class Inflected(Kind):
     """(r, inflect): a whole number and a fraction, told from a list of two by its point."""
 
+    metavar = property(lambda self: 'N,X')
+
     def checked(self, value: Any) -> tuple[int, float]:
         r, inflect = value
         if not isinstance(value, tuple) or not isinstance(inflect, float):
