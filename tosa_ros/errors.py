@@ -6,6 +6,8 @@ and the fix; the command line prints that line and exits with code 2.
 
 from __future__ import annotations
 
+LONGEST_REASON = 300  # characters of what a library or a server said
+
 
 class TosaError(Exception):
     """Root of every error that `tosa_ros` raises on purpose."""
@@ -65,3 +67,9 @@ class MissingLibraryError(TosaError, ImportError):
             f'{why} needs the library {library}, which is not installed: '
             f'apt install {package} (Debian, Ubuntu)'
         )
+
+
+def printable(text: str, longest: int = LONGEST_REASON) -> str:
+    """Somebody's text as one line of at most `longest` characters that no terminal obeys."""
+    line = ''.join(c if c.isprintable() else '?' for c in ' '.join(text.split()))
+    return line if len(line) <= longest else f'{line[: longest - 3]}...'

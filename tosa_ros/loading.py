@@ -8,9 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tosa_ros.errors import TosaError
-
-_LONGEST_REASON = 300  # characters of what a library said
+from tosa_ros.errors import TosaError, printable
 
 
 @contextlib.contextmanager
@@ -57,8 +55,7 @@ def loading_fault(error: Exception) -> str:
         lines = [f'it is malformed ({name}: {" ".join(lines)})']
     elif lines[0].endswith(':') and len(lines) > 1:  # a heading; what is wrong comes after it
         lines = [' '.join(lines[:2])]
-    line = ''.join(c if c.isprintable() else '?' for c in lines[0])
-    return line if len(line) <= _LONGEST_REASON else f'{line[: _LONGEST_REASON - 3]}...'
+    return printable(lines[0])
 
 
 def is_missing_folder(path: str) -> bool:

@@ -5,20 +5,22 @@ A judge that cannot be asked raises; it never answers in the model's place.
 
 from __future__ import annotations
 
-import http.client
-import json
 import random
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, TosaError
+from tosa_ros.evaluation.posting import (
+    PostError,
+    post_json,
+    url_without_secrets,
+    without_key,
+)
 from tosa_ros.loading import is_missing_folder, one_line_errors
 
 # OpenEQA's settings.
@@ -26,8 +28,6 @@ DEFAULT_JUDGE = 'gpt-4-1106-preview'
 TEMPERATURE = 0.2
 MAX_TOKENS = 32
 SEED = 1234
-
-_RETRIED = {408, 409, 425, 429}
 
 
 class JudgeError(TosaError):
@@ -53,8 +53,10 @@ class Judge(Protocol):
 class EndpointJudge:
     """A model behind an OpenAI-compatible `/chat/completions` endpoint.
 
-    base_url: up to and with the version, as 'https://api.openai.com/v1'.
+    base_url: up to and with the version, as 'https://api.openai.com/v1'; it goes into reports, so
+        that no secret may be in it. A redirect is an error: the key is not sent on.
     key_source: what a message calls the key, whose value is never shown.
+    timeout_s: for one request as a whole.
     attempts, wait_s: how often a passing failure (no connection, 429, 5xx, a broken reply) is
         tried, and the first wait, which doubles up to a minute; `Retry-After` is obeyed.
     """
@@ -70,8 +72,14 @@ class EndpointJudge:
 
     def __post_init__(self) -> None:
         if not _is_url(self.base_url):
+            shown = url_without_secrets(self.base_url)
             raise JudgeError(
-                f'judge: base URL {self.base_url!r}; wanted http://... or https://..., up to /v1'
+                f'judge: base URL {shown!r}; wanted http://... or https://..., up to /v1'
+            )
+        if url_without_secrets(self.base_url) != self.base_url:
+            raise JudgeError(
+                f'judge: base URL {url_without_secrets(self.base_url)} has a user, password or '
+                f'query, which would stand in every report; the key belongs in {self.key_source}'
             )
         self.api_key = (self.api_key or '').strip()
         if not (self.api_key.isascii() and self.api_key.isprintable()):
@@ -94,7 +102,12 @@ class EndpointJudge:
         for attempt in range(1, self.attempts + 1):
             try:
                 return self._ask_once(prompt, seed)
-            except _PassingError as error:
+            except PostError as error:
+                if not error.passing:
+                    raise JudgeError(
+                        f'judge {self.model} at {self.base_url}: {error}; check the URL, model '
+                        'and key'
+                    ) from error
                 if attempt == self.attempts:
                     raise JudgeError(
                         f'judge {self.model} at {self.base_url}: {error} ({attempt} attempts)'
@@ -104,9 +117,6 @@ class EndpointJudge:
         raise AssertionError('unreachable')
 
     def _ask_once(self, prompt: str, seed: int) -> str:
-        headers = {'Content-Type': 'application/json'}
-        if self.api_key:
-            headers['Authorization'] = f'Bearer {self.api_key}'
         body = {
             'model': self.model,
             'messages': [{'role': 'user', 'content': prompt}],
@@ -115,27 +125,16 @@ class EndpointJudge:
             'seed': seed,
         }
         url = f'{self.base_url.rstrip("/")}/chat/completions'
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        reply = post_json(url, body, key=self.api_key, timeout_s=self.timeout_s)
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
-                reply = json.loads(response.read())
             content = reply['choices'][0]['message']['content']
-        except urllib.error.HTTPError as error:
-            detail = error.read(200).decode('utf-8', 'replace').replace('\n', ' ')
-            message = f'HTTP {error.code} {error.reason}: {detail}'
-            if error.code in _RETRIED or error.code >= 500:
-                raise _PassingError(message, _retry_after_s(error)) from error
-            raise JudgeError(
-                f'judge {self.model} at {self.base_url}: {message}; check the URL, model and key'
+        except (KeyError, IndexError, TypeError) as error:
+            raise PostError(
+                f'the reply is no chat completion ({type(error).__name__})', passing=True
             ) from error
-        except (
-            *(OSError, http.client.HTTPException),  # no connection, a time-out, a reply cut off
-            *(ValueError, KeyError, IndexError, TypeError),  # no chat completion
-        ) as error:
-            raise _PassingError(f'{type(error).__name__}: {error}') from error
         if not isinstance(content, str):
-            raise _PassingError(f'the reply holds {content!r} instead of text')
-        return content
+            raise PostError('the reply holds no text', passing=True)
+        return without_key(content, self.api_key)
 
 
 class LocalJudge:
@@ -190,12 +189,6 @@ class LocalJudge:
         return self._tokenizer.decode(new, skip_special_tokens=True)
 
 
-class _PassingError(Exception):
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
 def _is_url(text: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(text)
@@ -204,10 +197,3 @@ def _is_url(text: str) -> bool:
         return False
     sound = text.isascii() and text.isprintable() and ' ' not in text
     return sound and parts.scheme in ('http', 'https') and bool(parts.hostname)
-
-
-def _retry_after_s(error: urllib.error.HTTPError) -> float:
-    try:
-        return min(60.0, max(0.0, float(error.headers.get('Retry-After', 0))))
-    except ValueError:  # an HTTP date; the back-off waits instead
-        return 0.0

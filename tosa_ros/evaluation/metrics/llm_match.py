@@ -22,7 +22,7 @@ def parse_mark(output: str) -> int:
         return int(text)
     _, tag, rest = text.partition(MARK_TAG)
     if not tag:
-        raise ValueError(f'no mark in {text!r}')
+        raise ValueError(f'no mark in {text[:80]!r}')
     return int(rest.partition('\n')[0])
 
 
