@@ -35,8 +35,8 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.bringup import Graph, Processes, quiet_threads
 from tosa_ros.ros.conversions import stamp_ns, stamp_s
+from tosa_ros.ros.fastdds import profile_environment
 from tosa_ros.ros.topics import qos_profile
-from tosa_ros.ros.transport import profile_environment
 
 QUESTION = 'How many red boxes are there?'
 QUESTION_PERIOD_S = 0.5

@@ -10,8 +10,8 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, quiet_threads
+from tosa_ros.ros.fastdds import profile_environment
 from tosa_ros.ros.package_files import shared_file
-from tosa_ros.ros.transport import profile_environment
 
 CAMERA = '/camera/camera'
 OPTIONAL = {'': None, 'true': True, 'false': False}

@@ -31,7 +31,7 @@ def ros():
     yield rclpy
     rclpy.try_shutdown()
     # What the killed processes left in shared memory.
-    from tosa_ros.ros.transport import remove_dead_segments
+    from tosa_ros.ros.fastdds import remove_dead_segments
 
     remove_dead_segments()
 

@@ -11,8 +11,8 @@ import pytest
 
 from tosa_ros.errors import RosError
 from tosa_ros.ros.bringup import Graph
+from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
-from tosa_ros.ros.transport import profile_environment, remove_dead_segments
 
 RUN = [sys.executable, '-m', 'tosa_ros.ros.run']
 

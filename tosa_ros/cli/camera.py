@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.errors import DataError
-from tosa_ros.ros import require_rclpy
+from tosa_ros.ros.session import ros_arguments, session
 from tosa_ros.ros.shutdown import Shutdown
-from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
     from tosa_ros.frames import Frame
@@ -53,24 +51,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     if not 0 < args.rate <= 1000:
         raise DataError(f'--rate {args.rate:g}; wanted frames a second, above 0 and at most 1000')
-    rclpy = require_rclpy('tosa camera')
     frames = _frames(args)
-    os.environ.update(profile_environment())
-    from rclpy.signals import SignalHandlerOptions
+    topics = {topic: getattr(args, option) for option, topic in TOPICS.items()}
+    with session('tosa camera', ros_arguments(args.namespace, topics)):
+        from tosa_ros.ros.camera_node import CameraNode
 
-    from tosa_ros.ros.camera_node import CameraNode
-
-    rclpy.init(args=_ros_arguments(args), signal_handler_options=SignalHandlerOptions.NO)
-    shutdown = Shutdown()
-    node = CameraNode(
-        _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
-    )
-    print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
-    try:
-        shutdown.spin(node, until=lambda: node.ended)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+        shutdown = Shutdown()
+        node = CameraNode(
+            _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
+        )
+        print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
+        try:
+            shutdown.spin(node, until=lambda: node.ended)
+        finally:
+            node.destroy_node()
     return 0
 
 
@@ -94,13 +88,3 @@ def _frames(args: argparse.Namespace) -> Sequence[Frame]:
 def _turns(frames: Sequence[Frame], once: bool) -> Iterator[Frame]:
     turns = (0,) if once else itertools.count()
     return (frame for _ in turns for frame in frames)
-
-
-def _ros_arguments(args: argparse.Namespace) -> list[str]:
-    words = ['--ros-args']
-    for option, topic in TOPICS.items():
-        if getattr(args, option):
-            words += ['-r', f'{topic}:={getattr(args, option)}']
-    if args.namespace:
-        words += ['-r', f'__ns:=/{args.namespace.strip("/")}']
-    return words

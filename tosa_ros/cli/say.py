@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import sys
 
 from tosa_ros.errors import QuestionError
-from tosa_ros.ros import require_rclpy
-from tosa_ros.ros.transport import profile_environment
+from tosa_ros.ros.session import ros_arguments, session
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,27 +20,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    rclpy = require_rclpy('tosa say')
-    os.environ.update(profile_environment())
-    from rclpy.signals import SignalHandlerOptions
-
     from tosa_ros.cli.options import print_json
-    from tosa_ros.ros.asker import Asker
-
-    space = args.namespace.strip('/')
-    arguments = ['--ros-args', '-r', f'__ns:=/{space}'] if space else []
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    asker = Asker()
 
     def grown(piece: str) -> None:
         if not args.json:
             print(piece, end='', flush=True)
 
-    try:
-        reply = asker.ask(args.question, args.timeout, grown)
-    finally:
-        asker.close()
-        rclpy.try_shutdown()
+    with session('tosa say', ros_arguments(args.namespace)):
+        from tosa_ros.ros.asker import Asker
+
+        with contextlib.closing(Asker()) as asker:
+            reply = asker.ask(args.question, args.timeout, grown)
     if args.json:
         print_json(reply)
     else:

@@ -8,10 +8,9 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros import require_rclpy
 from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, Processes, quiet_threads
+from tosa_ros.ros.session import session
 from tosa_ros.ros.shutdown import Shutdown, exit_now
-from tosa_ros.ros.transport import profile_environment
 
 if TYPE_CHECKING:
     from tosa_ros.ros.graph_status import StatusWatcher
@@ -48,16 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     graph = Graph(**{name: getattr(args, name) for name in CHOICES})
-    rclpy = require_rclpy('tosa up')
-    # For this process too, before DDS and torch read them.
-    os.environ.update({**profile_environment(), **quiet_threads()})
-    from rclpy.signals import SignalHandlerOptions
-
-    rclpy.init(args=graph.arguments(), signal_handler_options=SignalHandlerOptions.NO)
-    try:
+    os.environ.update(quiet_threads())  # for this process too, before torch reads them
+    with session('tosa up', graph.arguments()):
         return _one_process(graph) if args.single_process else _processes(graph)
-    finally:
-        rclpy.try_shutdown()
 
 
 def _processes(graph: Graph) -> int:

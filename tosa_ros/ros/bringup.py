@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import RosError
+from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
+from tosa_ros.ros.session import ros_arguments
 from tosa_ros.ros.shutdown import STARTED_BY
-from tosa_ros.ros.transport import profile_environment, remove_dead_segments
 
 DEPTH_SOURCES = ('sensor', 'monocular', 'none')
 RESPAWN_S = 1.0
@@ -86,12 +87,9 @@ class Graph:
 
     def arguments(self) -> list[str]:
         """ROS arguments that hold for all nodes of a process."""
-        words = ['--params-file', self.params_file or str(shared_file('config/vqa.yaml'))]
-        for name, topic in self.remappings():
-            words += ['-r', f'{name}:={topic}']
-        if self.namespace:
-            words += ['-r', f'__ns:=/{self.namespace.strip("/")}']
-        return ['--ros-args', *words, '--log-level', self.log_level]
+        params_file = self.params_file or str(shared_file('config/vqa.yaml'))
+        more = '--params-file', params_file, '--log-level', self.log_level
+        return ros_arguments(self.namespace, dict(self.remappings()), *more)
 
     def command(self, node: str) -> list[str]:
         """The command line of a node in a process of its own."""
