@@ -50,7 +50,7 @@ def test_the_parameter_file_is_up_to_date_and_means_the_defaults():
 
 
 def test_replies_and_points_are_documented():
-    from tosa_ros.ros.questions import Reply
+    from tosa_ros.ros.replies import Reply
     from tosa_ros.ros.token_cloud import _FEATURES, _layout
 
     page = (ROOT / 'docs' / 'ros.md').read_text()

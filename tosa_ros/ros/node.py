@@ -218,7 +218,7 @@ class TosaNode(LifecycleNode):
         if self.active:
             self.work(item)
 
-    def work_failed(self, error: Exception) -> None:
+    def work_failed(self, error: BaseException) -> None:
         """What to do with an exception from the worker: a fault, and the thread goes on."""
         if not self.active:
             return  # It was let go of in the middle.
