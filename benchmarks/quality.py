@@ -34,15 +34,15 @@ from tosa_ros.evaluation.results import cost
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import Asking, evaluate, gigaflops
 from tosa_ros.files import whole_file, write_text
-from tosa_ros.merging import METHODS, MergingMethod
+from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.pipeline import VqaPipeline
+from tosa_ros.settings.merging import ALPHA_SCHEDULES
 from tosa_ros.stats import mcnemar, wilson
 
 KEEPS = (0.75, 0.5, 0.25, 0.1)
 OTHERS = ('tome', 'tofu', 'pitome')
 ANSWERED_BY = ('depth', 'merging', 'spatial', 'synthetic', 'vision', 'vlm')
 DEPTHS = ('sensor', 'noisy', 'monocular')
-ALPHAS = ('increase', 'uniform', 'decrease', 'spatial')
 LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 'tosa': 'ToSA'}
 
 
@@ -62,11 +62,9 @@ class Run:
     merge_at: str = 'few'
 
     def merging(self) -> MergingMethod:
-        more: dict[str, Any] = {'merge_at': self.merge_at}
-        if self.method == 'tosa':
-            told = {'spatial': self.spatial, 'alpha': self.alpha, 'energy': self.energy}
-            more |= {name: value for name, value in told.items() if value is not None}
-        return METHODS[self.method](keep=self.keep, **more)
+        chosen = {name: getattr(self, name, None) for name in settings_of(self.method)}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return method_from(self.method, given)
 
 
 def plan() -> Iterator[Run]:
@@ -85,7 +83,9 @@ def plan() -> Iterator[Run]:
     for depth, keep in itertools.product(DEPTHS[1:], KEEPS):
         yield Run('tosa', keep, depth=depth)
         yield Run('tosa', keep, depth=depth, spatial='levels')
-    for keep, spatial, alpha in itertools.product((0.25, 0.1), ('metric', 'levels'), ALPHAS):
+    for keep, spatial, alpha in itertools.product(
+        (0.25, 0.1), ('metric', 'levels'), ALPHA_SCHEDULES
+    ):
         yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
     for method, keep in itertools.product(('tosa', 'tome'), (0.5, 0.25, 0.1)):
         yield Run(method, keep, merge_at='every')
@@ -294,7 +294,7 @@ def by_depth(asker: Asker) -> list[dict[str, Any]]:
 
 def by_alpha(asker: Asker) -> list[dict[str, Any]]:
     rows = []
-    for spatial, alpha in itertools.product(('metric', 'levels'), ALPHAS):
+    for spatial, alpha in itertools.product(('metric', 'levels'), ALPHA_SCHEDULES):
         row = {'spatial': spatial, 'alpha': alpha}
         rows.append(row | _on_val(asker, 'tosa', spatial=spatial, alpha=alpha))
     rows.append({'spatial': 'metric, energy=0'} | _on_val(asker, 'tosa', energy=0.0))

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import console
+from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
+from tosa_ros.settings import DEVICE, DTYPE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,16 +43,14 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
-    group.add_argument(
-        '--device', default='auto', help='cpu, cuda, cuda:1, mps ... (auto: the best there is)'
-    )
-    group.add_argument('--dtype', choices=('float32', 'bfloat16', 'float16'))
+    add_setting(group, DEVICE, default=DEVICE.default)
+    add_setting(group, DTYPE)
 
 
 def dtype_from(args: argparse.Namespace) -> Any:
     import torch
 
-    return getattr(torch, args.dtype) if args.dtype else None
+    return None if args.dtype in (None, DTYPE.default) else getattr(torch, args.dtype)
 
 
 def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
