@@ -13,12 +13,17 @@ from tosa_ros.errors import TosaError, printable
 
 @contextlib.contextmanager
 def one_line_errors(what: str, error: type[TosaError]) -> Iterator[None]:
-    """Whatever reading somebody's files or running somebody's code raises, as an `error`."""
+    """Whatever reading somebody's files or running somebody's code raises, as an `error`.
+
+    A panic in the Rust of tokenizers or safetensors is one too, though no Exception.
+    """
     try:
         yield
     except TosaError:
         raise
-    except Exception as cause:  # transformers and what it calls raise anything for odd files
+    except BaseException as cause:  # transformers and what it calls raise anything for odd files
+        if not isinstance(cause, Exception) and type(cause).__name__ != 'PanicException':
+            raise
         raise error(f'{what}: {loading_fault(cause)}') from cause
 
 

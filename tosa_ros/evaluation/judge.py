@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tosa_ros.chat_templates import ChatTemplate
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, TosaError
 from tosa_ros.evaluation.posting import (
@@ -156,6 +157,11 @@ class LocalJudge:
                 path_or_id, dtype='auto', trust_remote_code=False, use_safetensors=True
             )
         self._model.eval().to(device)
+        self._chat = None
+        template = self._tokenizer.chat_template
+        if isinstance(template, str):
+            names = self._tokenizer.special_tokens_map
+            self._chat = ChatTemplate(template, names, with_images=False)
         self._lock = threading.Lock()
 
     def settings(self) -> dict[str, Any]:
@@ -170,13 +176,9 @@ class LocalJudge:
     def ask(self, prompt: str, seed: int) -> str:
         import torch
 
-        if self._tokenizer.chat_template:
-            inputs = self._tokenizer.apply_chat_template(
-                [{'role': 'user', 'content': prompt}],
-                add_generation_prompt=True,
-                return_dict=True,
-                return_tensors='pt',
-            )
+        if self._chat is not None:
+            text = self._chat.write(prompt)
+            inputs = self._tokenizer(text, add_special_tokens=False, return_tensors='pt')
         else:
             inputs = self._tokenizer(prompt + '\nYour mark:', return_tensors='pt')
         inputs = inputs.to(self._model.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
 import time
@@ -34,6 +35,10 @@ class Generation:
     decode_ms: float
 
 
+class _StoppedError(Exception):
+    """Asked to stop in the middle of a step."""
+
+
 class Answerer:
     """Language model, prompt and newline of a LLaVA-style checkpoint.
 
@@ -55,6 +60,9 @@ class Answerer:
         self._newline = None if newline is None else newline.to(weight.device, weight.dtype)
         self._stop_ids = _stop_ids(model, prompt)
         self._prefix = PrefixCache(model.config)
+        self._stop: Callable[[], bool] = lambda: False
+        for layer in model.get_decoder().layers:
+            layer.register_forward_pre_hook(self._stop_here)
         self._context = getattr(model.config, 'max_position_embeddings', None) or sys.maxsize
 
     @classmethod
@@ -171,8 +179,8 @@ class Answerer:
     ) -> Generator[str, None, Generation]:
         """Pieces of the answer as they come; together they are `answer(...).text`.
 
-        stop: asked before each token; True ends the answer there. The generator's return value
-        is the Generation.
+        stop: asked before each token, and before each layer that reads the prompt or the token;
+        True ends the answer there. The generator's return value is the Generation.
         """
         prompt = self._checked(tokens, question, max_new_tokens)
         return self._stream(prompt, max_new_tokens, stop)
@@ -187,7 +195,7 @@ class Answerer:
         first = None
         try:
             while not stop():
-                with torch.inference_mode():
+                with torch.inference_mode(), self._stopping(stop):
                     step = next(steps, None)
                 first = first or time.perf_counter()
                 if step is None:
@@ -224,10 +232,13 @@ class Answerer:
     ) -> Iterator[list[int | None]]:
         """Greedy decoding: each step's token per prompt, None where the answer has ended."""
         cache, known = self._read_before(prompts)
+        whole = True
         try:
             yield from self._decode_rest(prompts, cache, known, max_new_tokens)
+        except _StoppedError:
+            whole = False  # Some layers have read on, and some have not.
         finally:
-            if len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
+            if whole and len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
                 self._prefix.give(prompts[0].keys, cache)
 
     def _read_before(self, prompts: list[PromptRows]) -> tuple[DynamicCache, int]:
@@ -283,8 +294,20 @@ class Answerer:
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
 
+    @contextlib.contextmanager
+    def _stopping(self, stop: Callable[[], bool]) -> Iterator[None]:
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._stop = lambda: False
+
+    def _stop_here(self, *_: object) -> None:
+        if self._stop():
+            raise _StoppedError
+
     def _text(self, ids: list[int]) -> str:
-        return self.prompt.tokenizer.decode(ids, skip_special_tokens=True)
+        return self.prompt.text_of(ids)
 
 
 def _left_padded(rows: list[Tensor]) -> Tensor:

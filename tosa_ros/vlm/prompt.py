@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
+from tosa_ros.chat_templates import ChatTemplate
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.files import read_text
+from tosa_ros.loading import one_line_errors
 from tosa_ros.vlm.checkpoint import Checkpoint
 
 MAX_QUESTION_CHARACTERS = 4000
+# A token a character is more than any real tokenizer makes of words, but not of emoji.
+MAX_PROMPT_TOKENS = 4096
 
 
 class Prompt:
@@ -26,6 +28,7 @@ class Prompt:
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template
+        self._chat = ChatTemplate(template, tokenizer.special_tokens_map)
         self.image_token_id = image_token_id
 
     @classmethod
@@ -49,24 +52,17 @@ class Prompt:
                 f"question: it contains {special!r}, one of the model's special tokens; "
                 'take it out'
             )
-        content: list[dict[str, Any]] = [{'type': 'image'} for _ in range(images)]
-        content.append({'type': 'text', 'text': question.strip()})
-        try:
-            text = self.tokenizer.apply_chat_template(
-                [{'role': 'user', 'content': content}],
-                chat_template=self.template,
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise ModelError(
-                f'chat template: {error}; wanted one for text and images, such as the '
-                "chat_template.json of the model's original checkpoint"
-            ) from error
+        text = self._chat.write(question.strip(), images)
         # As transformers' processors do: some templates write the first token themselves.
         first = self.tokenizer.bos_token
         begun = first is not None and text.startswith(first)
-        ids = self.tokenizer(text, add_special_tokens=not begun)['input_ids']
+        with one_line_errors('tokenizer', ModelError):
+            ids = self.tokenizer(text, add_special_tokens=not begun)['input_ids']
+        if len(ids) > MAX_PROMPT_TOKENS:
+            raise QuestionError(
+                f'question: {len(ids):,} tokens with what the chat template adds; at most '
+                f'{MAX_PROMPT_TOKENS:,} are read'
+            )
         found = ids.count(self.image_token_id)
         if found != images:
             raise ModelError(
@@ -74,6 +70,11 @@ class Prompt:
                 "checkpoint's chat template and tokenizer do not fit its image_token_id"
             )
         return ids
+
+    def text_of(self, ids: list[int]) -> str:
+        """The words of token ids, without special tokens."""
+        with one_line_errors('tokenizer', ModelError):
+            return self.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def check_question(question: str) -> None:
