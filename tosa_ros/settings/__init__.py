@@ -4,7 +4,6 @@ arguments, the documents' tables and the merging methods themselves read it.
 Imports neither torch nor rclpy.
 """
 
-from tosa_ros.settings.graph import GRAPH, node_choices
 from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.merging import METHOD, METHODS, SETTINGS
 from tosa_ros.settings.nodes import (
@@ -14,6 +13,7 @@ from tosa_ros.settings.nodes import (
     MAX_NEW_TOKENS,
     MODEL,
     NODES,
+    graph_settings,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -22,7 +22,6 @@ __all__ = [
     'DEPTH_SOURCES',
     'DEVICE',
     'DTYPE',
-    'GRAPH',
     'MAX_NEW_TOKENS',
     'METHOD',
     'METHODS',
@@ -37,6 +36,6 @@ __all__ = [
     'Number',
     'Numbers',
     'Setting',
-    'node_choices',
+    'graph_settings',
     'node_settings',
 ]

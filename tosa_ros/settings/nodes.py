@@ -1,6 +1,7 @@
 """Every setting of the three nodes, and of what else loads a model: the rest of the tables.
 
-The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are written from them.
+The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are written from them, and
+the launch files and `tosa up` offer those of `graph_settings`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ MODEL = Setting(
 )
 DEVICE = Setting(
     'device',
-    'auto',
+    'cpu',
     Kind(),
-    'Where the model runs, as torch names it: cpu, cuda, cuda:1, mps; auto: the best there is.',
+    'Where the model runs, as torch names it: cpu, cuda, cuda:1.',
     read_only=True,
 )
 DTYPE = Setting(
@@ -223,3 +224,9 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     known = {row.name for row in NODES[node]}
     others = (row for name, row in SETTINGS.loaded().items() if name not in known)
     return (*NODES[node], *others)
+
+
+def graph_settings() -> dict[str, Setting]:
+    """What the launch files and `tosa up` offer of the nodes' settings, by name."""
+    rows = (MODEL, DEVICE, DTYPE, METHOD, *SETTINGS.loaded().values())
+    return {row.name: row for row in rows}
