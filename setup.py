@@ -37,7 +37,15 @@ EXTRAS = {
         'rosbags>=0.11',
     ],
     'docs': ['mkdocs-material>=9.5'],
-    'dev': ['build>=1', 'hypothesis>=6', 'pytest>=8', 'ruff>=0.6', 'uv>=0.5', 'vermin>=1.6'],
+    'dev': [
+        'build>=1',
+        'hypothesis>=6',
+        'mypy>=1.11',
+        'pytest>=8',
+        'ruff>=0.6',
+        'uv>=0.5',
+        'vermin>=1.6',
+    ],
 }
 
 setup(
@@ -76,7 +84,7 @@ setup(
     ],
     python_requires='>=3.10',
     packages=find_packages(exclude=['tests', 'tests.*', 'benchmarks', 'benchmarks.*']),
-    package_data={NAME: ['assets/**/*']},
+    package_data={NAME: ['assets/**/*', 'py.typed']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

@@ -7,7 +7,25 @@ in neither torch, transformers, open3d nor rclpy.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # For type checkers, the names of _HOMES.
+    from tosa_ros.depth import MonocularDepth as MonocularDepth
+    from tosa_ros.depth import SensorDepth as SensorDepth
+    from tosa_ros.errors import TosaError as TosaError
+    from tosa_ros.frames import Frame as Frame
+    from tosa_ros.frames import Intrinsics as Intrinsics
+    from tosa_ros.merging import NoMerging as NoMerging
+    from tosa_ros.merging import PiToMe as PiToMe
+    from tosa_ros.merging import ToFu as ToFu
+    from tosa_ros.merging import ToMe as ToMe
+    from tosa_ros.merging import ToSA as ToSA
+    from tosa_ros.pipeline import Answer as Answer
+    from tosa_ros.pipeline import VqaPipeline as VqaPipeline
+    from tosa_ros.vision import merge_tokens as merge_tokens
+    from tosa_ros.vlm import Answerer as Answerer
+    from tosa_ros.vlm import VisionEncoder as VisionEncoder
 
 __version__ = '0.1.0'
 
