@@ -32,9 +32,9 @@ import numpy as np
 import rclpy
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
+from tosa_ros.messages import stamp_ns, stamp_s
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.bringup import Graph, Processes, quiet_threads
-from tosa_ros.ros.conversions import stamp_ns, stamp_s
 from tosa_ros.ros.fastdds import profile_environment
 from tosa_ros.ros.topics import qos_profile
 

@@ -153,3 +153,22 @@ def test_sensor_depth_costs_neither_torch_nor_transformers():
 
 def test_kinds():
     assert SensorDepth.kind == SensorDepth(scale=1000).kind == 'metric'
+
+
+def test_metres_become_what_the_sensor_wrote():
+    sensor = SensorDepth(scale=1000)
+    raw = np.random.default_rng(2).integers(0, 65536, (7, 9), dtype=np.uint16)
+    written = sensor.to_array(sensor.from_array(raw))
+    assert written.dtype == np.uint16
+    np.testing.assert_array_equal(written, raw)
+    nowhere = np.array([[np.nan, np.inf, -np.inf, 0, -1]], np.float32)
+    assert (sensor.to_array(nowhere) == 0).all()
+    assert sensor.to_array(np.full((1, 1), 1e-6, np.float32)) == 1
+
+
+def test_depth_beyond_16_bits_is_refused_or_dropped():
+    far = np.array([[1.0, 65.535, 65.5356]])
+    with pytest.raises(DepthError, match=r'65\.54 m does not fit into 16 bits at 1000 units'):
+        SensorDepth(scale=1000).to_array(far)
+    dropped = SensorDepth(scale=1000).to_array(far, drop_far=True)
+    assert dropped.tolist() == [[1000, 65535, 0]]

@@ -15,10 +15,10 @@ import sys
 import numpy as np
 import pytest
 
+from tosa_ros import messages
 from tosa_ros.cli.main import main
 from tosa_ros.frame_folder import write_folder
 from tosa_ros.frames import Frame, Intrinsics
-from tosa_ros.ros import conversions
 
 pytest.importorskip('rclpy')
 pytest.importorskip('open3d')
@@ -218,7 +218,7 @@ def test_a_bag_is_shown_again_and_again_at_its_rate(bench, tosa, tmp_path):
     # A busy machine may leave one out.
     assert set(order) == {0, 1, 2}
     assert sum(later < earlier for earlier, later in itertools.pairwise(order)) >= 2
-    stamps = [conversions.stamp_s(image.header.stamp) for image in bench.heard['image']]
+    stamps = [messages.stamp_s(image.header.stamp) for image in bench.heard['image']]
     assert np.diff(stamps).mean() > 0.8 / 20
     assert camera.end() == 0, camera.output
 
@@ -231,7 +231,7 @@ def test_a_folder_shown_once_ends_by_itself(bench, tosa, walk):
     bench.wait(lambda: len(bench.heard['image']) == 5)
     # Depth and camera_info may have been discovered a frame or two later.
     bench.wait(lambda: bench.heard['sensor_depth'] and bench.heard['camera_info'])
-    stamps = [conversions.stamp_ns(image.header.stamp) for image in bench.heard['image']]
+    stamps = [messages.stamp_ns(image.header.stamp) for image in bench.heard['image']]
     # Two a second: the slower of the others may miss the first, never the last.
     assert np.diff(stamps).mean() > 0.3e9
     for name in ('sensor_depth', 'camera_info'):

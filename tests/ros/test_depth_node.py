@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from tosa_ros import messages
 from tosa_ros.frames import Intrinsics
 from tosa_ros.ros import conversions
 
@@ -37,8 +38,8 @@ def test_sensor_depth_in_metres_with_the_stamp_of_the_input(bench, depth_node):
     mouth = bench.mouth('sensor_depth', reliable=False)
     message = bench.next('depth', lambda: mouth.publish(raw_depth(bench)))
     assert message.encoding == '32FC1'
-    assert (message.header.frame_id, conversions.stamp_s(message.header.stamp)) == ('camera', 12.5)
-    depth = conversions.depth_from_message(message)
+    assert (message.header.frame_id, messages.stamp_s(message.header.stamp)) == ('camera', 12.5)
+    depth = messages.depth_from_message(message)
     assert np.isnan(depth[:10]).all()
     assert (depth[10:] == 2.0).all()
 
@@ -76,7 +77,7 @@ def test_compressed_depth_next_to_the_remapped_topic(bench, depth_node):
     message.data = array('B', struct.pack('<iff', 0, 0, 0) + stream.getvalue())
     mouth = bench.node.create_publisher(CompressedImage, 'sensor_depth/compressedDepth', 1)
     got = bench.next('depth', lambda: mouth.publish(message))
-    assert conversions.depth_from_message(got)[5, 5] == 1.5
+    assert messages.depth_from_message(got)[5, 5] == 1.5
     bench.node.destroy_publisher(mouth)
 
 
@@ -98,7 +99,7 @@ def test_registration_to_the_colour_camera(bench, depth_node):
 
     message = bench.next('depth', pump)
     assert message.header.frame_id == 'colour_camera'
-    depth = conversions.depth_from_message(message)
+    depth = messages.depth_from_message(message)
     assert depth.shape == (60, 80)
     # 0.2 m at 2 m is 12 pixels of the larger image, 6 of the smaller: nothing was seen there.
     assert np.isnan(depth[:, :5]).all()
@@ -145,8 +146,8 @@ def test_an_estimate_of_colour_is_relative(bench, depth_node, estimator):
     depth_node(source='monocular', depth_model=str(estimator))
     picture = conversions.image_message(bench.rgb, 'rgb8', bench.header(3.25))
     message = bench.next('relative_depth', lambda: bench.mouth('image').publish(picture))
-    assert conversions.stamp_s(message.header.stamp) == 3.25
-    depth = conversions.depth_from_message(message)
+    assert messages.stamp_s(message.header.stamp) == 3.25
+    depth = messages.depth_from_message(message)
     assert depth.shape == (bench.height, bench.width)
     assert (depth.min(), depth.max()) == (0.0, 1.0)
 
@@ -159,7 +160,7 @@ def test_the_embedded_estimator_knows_metres(bench, depth_node):
     depth_node(source='monocular')
     picture = conversions.image_message(frame.rgb, 'rgb8', bench.header())
     message = bench.next('depth', lambda: bench.mouth('image').publish(picture))
-    estimate = conversions.depth_from_message(message)
+    estimate = messages.depth_from_message(message)
     assert np.median(np.abs(estimate / frame.depth_m - 1)) < 0.2
 
 

@@ -7,6 +7,7 @@ from array import array
 import numpy as np
 import pytest
 
+from tosa_ros import messages
 from tosa_ros.ros import conversions
 
 pytest.importorskip('rclpy')
@@ -28,7 +29,7 @@ def alive(graph):
     graph.next(
         'depth',
         lambda: graph.mouth('sensor_depth').publish(sensor(graph)),
-        lambda image: np.nanmedian(conversions.depth_from_message(image)) == 2.0,
+        lambda image: np.nanmedian(messages.depth_from_message(image)) == 2.0,
     )
     assert graph.process.alive
 
@@ -73,5 +74,5 @@ def test_padded_big_endian_rows_and_depth_that_is_all_invalid(graph):
         graph.next(
             'depth',
             lambda message=message: graph.mouth('sensor_depth').publish(message),
-            lambda cloud, check=check: check(conversions.depth_from_message(cloud)),
+            lambda cloud, check=check: check(messages.depth_from_message(cloud)),
         )

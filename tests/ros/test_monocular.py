@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tosa_ros import assets
-from tosa_ros.ros import conversions
+from tosa_ros import assets, messages
 
 pytest.importorskip('rclpy')
 pytest.importorskip('open3d')
@@ -41,7 +40,7 @@ def test_metres_are_published_as_metres_and_relative_depth_never_is(
         'visual_tokens', see, lambda cloud: tokens_from_cloud(cloud).spatial == spatial
     )
     assert np.isfinite(tokens_from_cloud(cloud).xyz).any() == (spatial == 'metric')
-    depth = conversions.depth_from_message(bench.next(topic, see))
+    depth = messages.depth_from_message(bench.next(topic, see))
     assert depth.shape == frame.depth_m.shape
     published = {name: bench.node.count_publishers(name) for name in ('depth', 'relative_depth')}
     assert published == {'depth': 0, 'relative_depth': 0} | {topic: 1}

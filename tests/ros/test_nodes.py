@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tosa_ros import messages
 from tosa_ros.ros import conversions
 
 pytest.importorskip('rclpy')
@@ -66,7 +67,7 @@ def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
 def test_the_merge_image_is_made_when_someone_looks(bench, vision):
     vision(use_depth=False)
     message = bench.next('merge_image', bench.see)
-    picture = conversions.rgb_from_message(message)
+    picture = messages.rgb_from_message(message)
     assert picture.shape == bench.rgb.shape
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 9 + 2  # tokens and their borders
     bench.stop_listening('merge_image')
@@ -197,7 +198,7 @@ def test_simulated_time(bench, vision, qa, ros):
     assert reply['error'] == ''
     assert 100 < reply['stamp'] <= now + 1e-6
     bench.wait(lambda: bench.heard['/diagnostics'], live)
-    stamps = [conversions.stamp_s(array.header.stamp) for array in bench.heard['/diagnostics']]
+    stamps = [messages.stamp_s(array.header.stamp) for array in bench.heard['/diagnostics']]
     assert max(stamps) <= now + 1e-6
     # Time stands still: what was seen last does not age.
     assert bench.reply('and now?')['error'] == ''

@@ -59,6 +59,27 @@ class SensorDepth:
         metres = raw.astype(np.float32) / np.float32(self.scale)
         return np.where(raw > 0, metres, np.float32(np.nan))
 
+    def to_array(self, depth_m: np.ndarray, *, drop_far: bool = False) -> np.ndarray:
+        """Metres (H, W) -> uint16 as the sensor writes them, 0 where there is no depth.
+
+        What is nearer than half a unit becomes 1, as 0 would mean that it is not there.
+
+        drop_far: what does not fit into 16 bits becomes 0, as with a sensor's range.
+
+        Raises:
+            DepthError: depth that does not fit, without `drop_far`.
+        """
+        depth = np.asarray(depth_m, np.float64)
+        valid = np.isfinite(depth) & (depth > 0)
+        units = np.maximum(np.rint(np.where(valid, depth, 1) * self.scale), 1)
+        far = valid & (units > np.iinfo(np.uint16).max)
+        if far.any() and not drop_far:
+            raise DepthError(
+                f'depth of {depth[far].max():.4g} m does not fit into 16 bits at {self.scale:g} '
+                'units a metre; lower the depth scale'
+            )
+        return np.where(valid & ~far, units, 0).astype(np.uint16)
+
     def read_png(self, path: str | Path) -> np.ndarray:
         """A 16-bit grey PNG file -> (H, W) float32 metres, NaN where there is none.
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from tosa_ros.depth import SensorDepth
 from tosa_ros.frames import Frame
-from tosa_ros.ros.conversions import (
-    camera_info_message,
-    compressed_image_message,
-    image_message,
-)
+from tosa_ros.ros.conversions import camera_info_message, compressed_image_message, image_message
 from tosa_ros.ros.topics import qos_profile
 
 OPTICAL_FRAME = 'camera_color_optical_frame'
-MILLIMETRES = 1000.0
+MILLIMETRES = SensorDepth(scale=1000)
 
 
 class CameraNode(Node):
@@ -64,16 +60,11 @@ class CameraNode(Node):
             self._info.publish(camera_info_message(frame.intrinsics, header))
         self._image.publish(self._colour(frame, header))
         if frame.depth_m is not None:
-            self._depth.publish(image_message(_millimetres(frame.depth_m), '16UC1', header))
+            raw = MILLIMETRES.to_array(frame.depth_m, drop_far=True)
+            self._depth.publish(image_message(raw, '16UC1', header))
         self.published += 1
 
     def _colour(self, frame: Frame, header: Any) -> Any:
         if self._compressed:
             return compressed_image_message(frame.rgb, header)
         return image_message(frame.rgb, 'rgb8', header)
-
-
-def _millimetres(depth_m: np.ndarray) -> np.ndarray:
-    """As a sensor writes depth: (H, W) uint16, 0 where there is none or it is too far."""
-    units = np.rint(np.nan_to_num(depth_m) * MILLIMETRES)
-    return np.where(units <= np.iinfo(np.uint16).max, units, 0).astype(np.uint16)

@@ -11,23 +11,18 @@ from geometry_msgs.msg import Pose
 from std_msgs.msg import Header
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.conversions import image_message, pose_from_message, rgb_from_message
+from tosa_ros.messages import SensorReader, pose_from_message, rgb_from_message
+from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.node import TosaNode, run_node
-from tosa_ros.ros.sensor_depth import SensorReader
+from tosa_ros.ros.topics import image_topic, image_topics
 
 
 class DepthNode(TosaNode):
     """Publishes depth (metres) or, from an estimator without scale, relative_depth."""
 
-    needed_inputs = (
-        'sensor_depth',
-        'sensor_depth/compressedDepth',
-        'image',
-        'image/compressed',
-        'depth_camera_info',
-    )
+    needed_inputs = (*image_topics('sensor_depth'), *image_topics('image'), 'depth_camera_info')
 
     def __init__(self, **node_options: Any) -> None:
         self._reader: SensorReader | None = None
@@ -83,10 +78,8 @@ class DepthNode(TosaNode):
     def _input(self) -> str:
         """The name of the topic that it makes depth of."""
         if self._reader is None:
-            compressed = self.value('image_transport') == 'compressed'
-            return 'image/compressed' if compressed else 'image'
-        compressed = self.value('depth_transport') == 'compressedDepth'
-        return 'sensor_depth/compressedDepth' if compressed else 'sensor_depth'
+            return image_topic('image', self.value('image_transport'))
+        return image_topic('sensor_depth', self.value('depth_transport'))
 
     def _extrinsic(self) -> np.ndarray:
         pose, numbers = Pose(), list(self.value('extrinsic'))

@@ -13,7 +13,7 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.conversions import stamp_s
+from tosa_ros.messages import stamp_ns
 from tosa_ros.ros.diagnostics import ERROR
 from tosa_ros.ros.parameters import PARAMETERS
 from tosa_ros.ros.topics import DIAGNOSTICS, qos_profile, ros_type
@@ -27,12 +27,12 @@ _IRRELEVANT = ('autostart',)
 class GraphStatus:
     """Reads the graph's nodes in the namespace of the node that it is given.
 
-    encoded: stamp of each frame whose visual tokens came, to when they came (monotonic seconds).
+    encoded: stamp (ns) of each frame whose visual tokens came, to when (monotonic seconds).
     before: image tokens of a frame without merging. status: node name to what diagnostics say.
     """
 
     def __init__(self, node: Node) -> None:
-        self.encoded: dict[float, float] = {}
+        self.encoded: dict[int, float] = {}
         self.before = 0
         self.status: dict[str, dict[str, str]] = {}
         self._node, self._space = node, node.get_namespace().strip('/')
@@ -76,7 +76,7 @@ class GraphStatus:
         return self.status.get(name, {}).get('state', '')
 
     def _tokens_came(self, message: Any) -> None:
-        self.encoded[stamp_s(message.header.stamp)] = time.monotonic()
+        self.encoded[stamp_ns(message.header.stamp)] = time.monotonic()
         offset = next((f.offset for f in message.fields if f.name == 'before'), None)
         if offset is not None and message.width:
             order = '>' if message.is_bigendian else '<'

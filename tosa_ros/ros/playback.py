@@ -5,7 +5,6 @@ Knows no bag format: it is given recorded messages as they lie in ROS 2 bags, se
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from rclpy.qos import QoSDurabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from tosa_ros.errors import RosError
+from tosa_ros.messages import header_stamp_ns
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.conversions import stamp_message
 from tosa_ros.ros.graph_status import GraphStatus
@@ -100,8 +100,8 @@ class LiveReplay:
         for topic, kind in types.items():
             self._open(topic, kind)
         self._now_s = -float('inf')
-        self._awaited_s: float | None = None  # The last image's stamp, until it was waited for.
-        self._sent: dict[float, float] = {}  # Stamp of an image to when (monotonic).
+        self._awaited_ns: int | None = None  # The last image's stamp, until it was waited for.
+        self._sent: dict[int, float] = {}  # Stamp (ns) of an image to when (monotonic).
         self._wall_s = 0.0
         self._stop, self._played = threading.Event(), threading.Event()
         self._error: Exception | None = None
@@ -210,11 +210,11 @@ class LiveReplay:
     def _settle(self) -> None:
         """Waits for the last image to be encoded; it never is where depth for it is missing."""
         end = time.monotonic() + SETTLE_S
-        while self._awaited_s is not None and time.monotonic() < end:
-            if self._awaited_s in self._graph.encoded:
+        while self._awaited_ns is not None and time.monotonic() < end:
+            if self._awaited_ns in self._graph.encoded:
                 break
             self._asker.replies(CLOCK_PERIOD_S)
-        self._awaited_s = None
+        self._awaited_ns = None
 
     def _check(self) -> None:
         if self._error is not None:
@@ -252,8 +252,8 @@ class LiveReplay:
                 if self._stop.is_set():
                     break
                 if message.topic == self._image:
-                    self._awaited_s = _header_stamp_s(message.cdr)
-                    self._sent[self._awaited_s] = time.monotonic()
+                    self._awaited_ns = header_stamp_ns(message.cdr)
+                    self._sent[self._awaited_ns] = time.monotonic()
                 if message.topic in self._mouths:
                     self._mouths[message.topic].publish(bytes(message.cdr))
         except Exception as error:  # A damaged bag, told to whoever asks.
@@ -279,9 +279,3 @@ class LiveReplay:
 
 def _when(question: TimedQuestion) -> float:
     return float('inf') if question.time_s is None else question.time_s
-
-
-def _header_stamp_s(cdr: bytes) -> float:
-    """Seconds of a message whose first field is a Header, without decoding the rest."""
-    seconds, nanoseconds = struct.unpack_from('<iI' if cdr[1] % 2 else '>iI', cdr, 4)
-    return seconds + 1e-9 * nanoseconds

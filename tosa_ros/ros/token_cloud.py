@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.conversions import byte_array, stamp_s
+from tosa_ros.messages import stamp_s
+from tosa_ros.ros.conversions import byte_array
 from tosa_ros.vlm.tokens import VisualTokens
 
 SPATIAL_KINDS = ('none', 'levels', 'metric')

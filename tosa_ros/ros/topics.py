@@ -9,6 +9,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from tosa_ros.messages.transports import RAW, TRANSPORTS, transport
+
 # name: (reliable, depth, in words).
 QOS = {
     'sensor': (False, 1, 'best effort, or reliable if all publishers are; depth 1'),
@@ -39,13 +41,30 @@ class Service:
     description: str
 
 
-_IMAGE = Topic('image', 'sensor_msgs/msg/Image', 'sensor', 'Colour.')
-_COMPRESSED = Topic(
-    'image/compressed',
-    'sensor_msgs/msg/CompressedImage',
-    'sensor',
-    'Colour as JPEG or PNG, with image_transport: compressed, instead of image.',
-)
+def image_topic(name: str, transport_name: str) -> str:
+    """The topic on which an input image comes, by a transport of the table in `messages`."""
+    return transport(transport_name).topic(name)
+
+
+def image_topics(name: str) -> tuple[str, ...]:
+    """The topics on which an input image may come, by all transports."""
+    return tuple(one.topic(name) for one in TRANSPORTS)
+
+
+def _images(name: str, holds: str, parameter: str, description: str) -> tuple[Topic, ...]:
+    """An input image, by each transport that carries what it holds ('colour' or 'depth')."""
+    carriers = [one for one in TRANSPORTS if getattr(one, holds)]
+    return tuple(
+        Topic(
+            one.topic(name),
+            one.type,
+            'sensor',
+            description if one.name == RAW else f'The same with {parameter}: {one.name}.',
+        )
+        for one in carriers
+    )
+
+
 _CAMERA_INFO = Topic(
     'camera_info', 'sensor_msgs/msg/CameraInfo', 'sensor', "The colour camera's calibration."
 )
@@ -53,17 +72,11 @@ _DEPTH = ('depth', 'sensor_msgs/msg/Image', 'viewer')
 _RELATIVE = ('relative_depth', 'sensor_msgs/msg/Image', 'viewer')
 
 DEPTH_TOPICS = (
-    Topic(
+    *_images(
         'sensor_depth',
-        'sensor_msgs/msg/Image',
-        'sensor',
+        'depth',
+        'depth_transport',
         'Depth as the camera gives it, 16UC1 or 32FC1 (source: sensor).',
-    ),
-    Topic(
-        'sensor_depth/compressedDepth',
-        'sensor_msgs/msg/CompressedImage',
-        'sensor',
-        'The same with depth_transport: compressedDepth.',
     ),
     Topic(
         'depth_camera_info',
@@ -77,20 +90,13 @@ DEPTH_TOPICS = (
         'sensor',
         "The colour camera's calibration (register: true).",
     ),
-    Topic('image', 'sensor_msgs/msg/Image', 'sensor', 'Colour (source: monocular).'),
-    Topic(
-        'image/compressed',
-        'sensor_msgs/msg/CompressedImage',
-        'sensor',
-        'The same with image_transport: compressed.',
-    ),
+    *_images('image', 'colour', 'image_transport', 'Colour (source: monocular).'),
     Topic(*_DEPTH, "32FC1, metres along the optical axis in the image's pixels, NaN: none.", True),
     Topic(*_RELATIVE, '32FC1, 0 to 1, 1 nearest, where an estimator has no scale.', True),
 )
 
 VISION_TOPICS = (
-    _IMAGE,
-    _COMPRESSED,
+    *_images('image', 'colour', 'image_transport', 'Colour.'),
     _CAMERA_INFO,
     Topic('depth', 'sensor_msgs/msg/Image', 'sensor', 'Metric depth from depth_node.'),
     Topic('relative_depth', 'sensor_msgs/msg/Image', 'sensor', 'Unscaled depth from depth_node.'),

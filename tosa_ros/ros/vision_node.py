@@ -9,13 +9,14 @@ import numpy as np
 
 from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.frames import Frame
-from tosa_ros.ros.conversions import image_message, stamp_ns
+from tosa_ros.messages import FrameBuilder, stamp_ns
+from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
-from tosa_ros.ros.frame_builder import FrameBuilder
 from tosa_ros.ros.models import load_half, merging_of
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
 from tosa_ros.ros.token_cloud import cloud_from_tokens
+from tosa_ros.ros.topics import image_topic, image_topics
 from tosa_ros.vlm import VisionEncoder, VisualTokens
 
 
@@ -37,7 +38,7 @@ class _Job(NamedTuple):
 class VisionNode(TosaNode):
     """Loads the vision half of a model. One frame at a time, always the newest."""
 
-    needed_inputs = ('image', 'image/compressed', 'camera_info')
+    needed_inputs = (*image_topics('image'), 'camera_info')
 
     def __init__(self, **node_options: Any) -> None:
         self._sinks: list[TokenSink] = []
@@ -70,9 +71,8 @@ class VisionNode(TosaNode):
             # What was seen before the rest says nothing about depth after it.
             self._pairing = self._new_pairing()
             return {}
-        compressed = self.value('image_transport') == 'compressed'
         inputs = {
-            'image/compressed' if compressed else 'image': self._colour_came,
+            image_topic('image', self.value('image_transport')): self._colour_came,
             'camera_info': self._builder.camera_info,
         }
         if self.value('use_depth'):

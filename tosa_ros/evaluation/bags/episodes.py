@@ -24,7 +24,7 @@ from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.bags.reading import BagFrames
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder
 from tosa_ros.frames import Frame, Intrinsics
-from tosa_ros.ros.conversions import depth_from_message, pose_from_message
+from tosa_ros.messages import depth_from_message, pose_from_message
 from tosa_ros.synthetic.bags import (
     BAG_VERSION,
     COLOUR_TOPIC,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.conversions import pose_from_message, stamp_ns
+from tosa_ros.messages import pose_from_message, stamp_ns
 
 MAX_GAP_NS = 500_000_000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -16,13 +15,10 @@ from tosa_ros.evaluation.bags.opening import Bag, damage_errors, in_words
 from tosa_ros.evaluation.bags.poses import CameraPoses
 from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
 from tosa_ros.frames import Frame, Intrinsics
-from tosa_ros.ros.conversions import camera_from_info
-from tosa_ros.ros.frame_builder import FrameBuilder
-from tosa_ros.ros.sensor_depth import SensorReader
+from tosa_ros.messages import FrameBuilder, SensorReader, camera_from_info, header_stamp_ns
 
 DEFAULT_SLOP_S = 0.05
 RELATIVE_BEFORE_S = 1e8  # stamps before 1973 count from a start, not from the epoch
-_STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
 
 
 class _Place(NamedTuple):
@@ -173,7 +169,7 @@ class BagFrames(Sequence[Frame]):
             for connection, received, data in bag.messages(wanted):
                 topic = connection.topic
                 if topic in places:
-                    places[topic].append(_Place(_header_stamp(data, bag.is2), received))
+                    places[topic].append(_Place(header_stamp_ns(data, ros1=not bag.is2), received))
                 elif topic in infos:
                     if topic not in self._infos:
                         self._infos[topic] = bag.deserialize(data, connection.msgtype)
@@ -266,21 +262,11 @@ class BagFrames(Sequence[Frame]):
         start, stop = place.received, place.received + 1
         try:
             for connection, received, data in bag.messages(connections, start, stop):
-                if place.stamp in (received, _header_stamp(data, bag.is2)):
+                if place.stamp in (received, header_stamp_ns(data, ros1=not bag.is2)):
                     return bag.deserialize(data, connection.msgtype)
         except damage_errors() as error:
             raise DataError(f'{self.path}: {topic}: {in_words(error)}') from error
         raise DataError(f'{self.path}: {topic}: the message of {place.stamp * 1e-9:.3f} s is gone')
-
-
-def _header_stamp(data: Any, is_ros2: bool) -> int:
-    """Nanoseconds of a message whose first field is a Header, without decoding the rest.
-
-    ROS 2 (CDR) has four bytes of encapsulation before the stamp, ROS 1 the sequence number.
-    """
-    little = not is_ros2 or data[1] % 2 == 1
-    seconds, nanoseconds = _STAMP[little].unpack_from(data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
 
 
 def _paired(colours: list[_Place], depths: list[_Place], slop_ns: int) -> list[_Shot]:

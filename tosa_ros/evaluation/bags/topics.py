@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tosa_ros.errors import DataError
-from tosa_ros.ros.conversions import DEPTH_ENCODINGS
+from tosa_ros.messages.transports import IMAGE_TYPES, image_topic, is_depth
 
 NONE = 'none'
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 POSE_TYPES = (
@@ -73,22 +72,18 @@ def _images(bag: Any, types: dict[str, str]) -> tuple[list[str], list[str]]:
     """Colour and depth topics; a compressed copy of a raw topic is no candidate of its own."""
     colours, greys, depths = [], [], []
     for topic, kind in types.items():
-        if kind not in IMAGE_TYPES or _raw_of(topic) in types:
+        copy = image_topic(topic) != topic and image_topic(topic) in types
+        if kind not in IMAGE_TYPES or copy:
             continue
         message = _first(bag, topic)
         if message is None:
             continue
-        encoding = getattr(message, 'encoding', None) or message.format
-        if encoding in DEPTH_ENCODINGS or 'compressedDepth' in encoding:
+        if is_depth(message):
             depths.append(topic)
         else:
-            (greys if encoding in _GREY else colours).append(topic)
+            grey = getattr(message, 'encoding', '') in _GREY
+            (greys if grey else colours).append(topic)
     return colours or greys, depths
-
-
-def _raw_of(topic: str) -> str | None:
-    base, _, transport = topic.rpartition('/')
-    return base if transport in ('compressed', 'compressedDepth', 'theora') else None
 
 
 def _first(bag: Any, topic: str) -> Any:
@@ -124,8 +119,7 @@ def _info_of(image: str, infos: Sequence[str], depth: str) -> str:
 def _sibling(topic: str | None, infos: Sequence[str]) -> str | None:
     if topic in (None, NONE):
         return None
-    base = _raw_of(topic) or topic
-    name = f'{base.rpartition("/")[0]}/camera_info'
+    name = f'{image_topic(topic).rpartition("/")[0]}/camera_info'
     return name if name in infos else None
 
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
+from tosa_ros import messages
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
+from tosa_ros.messages.raw import ENCODINGS
 from tosa_ros.ros import conversions
 
 sensor_msgs = pytest.importorskip('sensor_msgs.msg')
@@ -61,14 +63,14 @@ def camera_info(**fields):
     ],
 )
 def test_every_colour_encoding_gives_the_same_rgb(encoding, encode, padding):
-    decoded = conversions.rgb_from_message(image(encode(RGB), encoding, padding))
+    decoded = messages.rgb_from_message(image(encode(RGB), encoding, padding))
     assert decoded.dtype == np.uint8
     assert decoded.flags.c_contiguous
     np.testing.assert_array_equal(decoded, RGB)
 
 
 def test_grey_becomes_three_equal_channels():
-    decoded = conversions.rgb_from_message(image(RGB[..., 0], 'mono8', 3))
+    decoded = messages.rgb_from_message(image(RGB[..., 0], 'mono8', 3))
     np.testing.assert_array_equal(decoded, np.repeat(RGB[..., :1], 3, axis=2))
 
 
@@ -81,19 +83,19 @@ def test_yuv422_gives_back_the_colours(encoding, order):
     v = 128 + 0.713 * (rgb[..., 0] - y)
     chroma = np.where(np.arange(8) % 2 == 0, u, v)
     pixels = np.rint(np.stack([y, chroma], -1)[..., order]).astype(np.uint8)
-    decoded = conversions.rgb_from_message(image(pixels, encoding))
+    decoded = messages.rgb_from_message(image(pixels, encoding))
     assert np.abs(decoded.astype(float) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize('big_endian', [False, True])
 @pytest.mark.parametrize('padding', [0, 7])
 def test_depth_is_given_as_the_sensor_wrote_it(big_endian, padding):
-    raw = conversions.depth_from_message(image(DEPTH_MM, '16UC1', padding, big_endian))
+    raw = messages.depth_from_message(image(DEPTH_MM, '16UC1', padding, big_endian))
     assert raw.dtype == np.uint16
     np.testing.assert_array_equal(raw, DEPTH_MM)
     metres = (DEPTH_MM / 1000).astype(np.float32)
     metres[0, :3] = np.nan, np.inf, -np.inf
-    decoded = conversions.depth_from_message(image(metres, '32FC1', padding, big_endian))
+    decoded = messages.depth_from_message(image(metres, '32FC1', padding, big_endian))
     assert decoded.dtype == np.float32
     np.testing.assert_array_equal(decoded, metres)
 
@@ -101,7 +103,7 @@ def test_depth_is_given_as_the_sensor_wrote_it(big_endian, padding):
 def test_the_last_row_need_not_be_padded():
     message = image(RGB, 'rgb8', 5)
     message.data = message.data[:-5]
-    np.testing.assert_array_equal(conversions.rgb_from_message(message), RGB)
+    np.testing.assert_array_equal(messages.rgb_from_message(message), RGB)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_a_bad_colour_image_is_refused_in_one_line(change, said):
     for name, value in change.items():
         setattr(message, name, value)
     with pytest.raises(RosError) as refused:
-        conversions.rgb_from_message(message)
+        messages.rgb_from_message(message)
     assert said in str(refused.value)
     assert '\n' not in str(refused.value)
     assert len(str(refused.value)) < 400
@@ -135,7 +137,7 @@ def test_a_bad_colour_image_is_refused_in_one_line(change, said):
     st.integers(0, 6),
     st.integers(0, 6),
     st.integers(0, 30),
-    st.sampled_from(sorted(conversions.ENCODINGS)),
+    st.sampled_from(sorted(ENCODINGS)),
     st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
@@ -143,7 +145,7 @@ def test_any_header_and_bytes_give_pixels_or_one_error(data, width, height, step
     message = sensor_msgs.Image(height=height, width=width, encoding=encoding, step=step)
     message.is_bigendian = int(big)
     message.data = array('B', data)
-    for read in (conversions.rgb_from_message, conversions.depth_from_message):
+    for read in (messages.rgb_from_message, messages.depth_from_message):
         try:
             assert read(message).shape[:2] == (height, width)
         except RosError as error:
@@ -153,14 +155,14 @@ def test_any_header_and_bytes_give_pixels_or_one_error(data, width, height, step
 
 def test_colour_is_not_taken_for_depth():
     with pytest.raises(RosError, match=r'rgb8.* is not depth'):
-        conversions.depth_from_message(image(RGB, 'rgb8'))
+        messages.depth_from_message(image(RGB, 'rgb8'))
 
 
 @pytest.mark.parametrize('stated', ['png', 'rgb8; png compressed bgr8'])
 def test_compressed_images_are_decoded(stated):
     message = conversions.compressed_image_message(RGB, std_msgs.Header(), 'png')
     message.format = stated
-    np.testing.assert_array_equal(conversions.rgb_from_message(message), RGB)
+    np.testing.assert_array_equal(messages.rgb_from_message(message), RGB)
 
 
 def test_compressed_16_bit_grey_is_seen_as_raw_mono16_is():
@@ -169,17 +171,17 @@ def test_compressed_16_bit_grey_is_seen_as_raw_mono16_is():
     PilImage.fromarray(grey).save(stream, 'PNG')
     message = sensor_msgs.CompressedImage(format='mono16; png compressed')
     message.data = array('B', stream.getvalue())
-    seen = conversions.rgb_from_message(message)
+    seen = messages.rgb_from_message(message)
     assert seen.dtype == np.uint8
-    np.testing.assert_array_equal(seen, conversions.rgb_from_message(image(grey, 'mono16')))
+    np.testing.assert_array_equal(seen, messages.rgb_from_message(image(grey, 'mono16')))
 
 
 def test_jpeg_is_close_and_stated_rgb_order_is_honoured():
     flat = np.full((16, 16, 3), (200, 30, 60), np.uint8)
     message = conversions.compressed_image_message(flat, std_msgs.Header())
-    assert np.abs(conversions.rgb_from_message(message).astype(int) - flat).max() <= 4
+    assert np.abs(messages.rgb_from_message(message).astype(int) - flat).max() <= 4
     message.format = 'rgb8; jpeg compressed rgb8'
-    swapped = conversions.rgb_from_message(message)
+    swapped = messages.rgb_from_message(message)
     assert np.abs(swapped.astype(int) - flat[..., ::-1]).max() <= 4
 
 
@@ -188,7 +190,7 @@ def test_a_truncated_jpeg_is_refused_in_one_line(cut):
     message = conversions.compressed_image_message(RGB, std_msgs.Header())
     message.data = message.data[:cut]
     with pytest.raises(RosError, match=r"format 'jpeg': .* are not a whole JPEG") as refused:
-        conversions.rgb_from_message(message)
+        messages.rgb_from_message(message)
     assert '\n' not in str(refused.value)
 
 
@@ -201,9 +203,7 @@ def compressed_depth(raw, stated, quantisation=(0.0, 0.0)):
 
 
 def test_compressed_depth_in_millimetres():
-    decoded = conversions.depth_from_message(
-        compressed_depth(DEPTH_MM, '16UC1; compressedDepth png')
-    )
+    decoded = messages.depth_from_message(compressed_depth(DEPTH_MM, '16UC1; compressedDepth png'))
     assert decoded.dtype == np.uint16
     np.testing.assert_array_equal(decoded, DEPTH_MM)
 
@@ -215,9 +215,7 @@ def test_compressed_depth_in_metres_undoes_the_quantisation():
     b = 1 - a / farthest
     raw = np.rint(a / metres + b).astype(np.uint16)
     raw[0, 0] = 0
-    decoded = conversions.depth_from_message(
-        compressed_depth(raw, '32FC1; compressedDepth', (a, b))
-    )
+    decoded = messages.depth_from_message(compressed_depth(raw, '32FC1; compressedDepth', (a, b)))
     assert decoded.dtype == np.float32
     assert np.isnan(decoded[0, 0])
     np.testing.assert_allclose(decoded[1:], metres[1:], rtol=0.01)
@@ -235,23 +233,23 @@ def test_compressed_depth_in_metres_undoes_the_quantisation():
 )
 def test_bad_compressed_depth_is_refused(message, said):
     with pytest.raises(RosError, match=said):
-        conversions.depth_from_message(message)
+        messages.depth_from_message(message)
 
 
 def test_camera_info_gives_k_or_p():
     message = camera_info(p=[400.0, 0, 310, 0, 0, 410, 230, 0, 0, 0, 1, 0], d=[0.1, 0, 0, 0, 0])
-    raw = conversions.camera_from_info(message)
+    raw = messages.camera_from_info(message)
     assert raw.intrinsics == Intrinsics(500.0, 510.0, 319.5, 239.5, 640, 480)
     assert 'distortion' in raw.note
-    rectified = conversions.camera_from_info(message, rectified=True)
+    rectified = messages.camera_from_info(message, rectified=True)
     assert rectified == (Intrinsics(400.0, 410.0, 310.0, 230.0, 640, 480), '')
 
 
 def test_roi_and_binning_are_applied_to_the_full_sensor():
     roi = sensor_msgs.RegionOfInterest(x_offset=40, y_offset=80, width=400, height=320)
-    cropped = conversions.camera_from_info(camera_info(roi=roi)).intrinsics
+    cropped = messages.camera_from_info(camera_info(roi=roi)).intrinsics
     assert cropped == Intrinsics(500.0, 510.0, 279.5, 159.5, 400, 320)
-    binned = conversions.camera_from_info(camera_info(roi=roi, binning_x=2, binning_y=4))
+    binned = messages.camera_from_info(camera_info(roi=roi, binning_x=2, binning_y=4))
     assert (binned.intrinsics.width, binned.intrinsics.height) == (200, 80)
     # A pixel of the binned image looks where the middle of its 2x4 sensor pixels looks.
     k = binned.intrinsics
@@ -268,7 +266,7 @@ def test_roi_and_binning_are_applied_to_the_full_sensor():
     ],
 )
 def test_an_uncalibrated_camera_gives_a_reason(fields, said):
-    camera = conversions.camera_from_info(camera_info(**fields))
+    camera = messages.camera_from_info(camera_info(**fields))
     assert camera.intrinsics is None
     assert said in camera.note
 
@@ -284,24 +282,24 @@ def test_poses_and_transforms_give_the_same_matrix():
     transform.transform.rotation = turn
     wanted = np.array([[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]], np.float64)
     for message in (pose, pose.pose, transform, transform.transform):
-        np.testing.assert_allclose(conversions.pose_from_message(message), wanted, atol=1e-12)
+        np.testing.assert_allclose(messages.pose_from_message(message), wanted, atol=1e-12)
 
 
 def test_a_pose_without_rotation_is_refused():
     transform = geometry_msgs.Transform()
     transform.rotation = geometry_msgs.Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)
     with pytest.raises(RosError, match='quaternion of length 1'):
-        conversions.pose_from_message(transform)
+        messages.pose_from_message(transform)
     with pytest.raises(RosError, match='String holds neither'):
-        conversions.pose_from_message(std_msgs.String())
+        messages.pose_from_message(std_msgs.String())
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 999_999_999))
 def test_stamps_survive_to_the_microsecond(sec, nanosec):
     message = conversions.stamp_message(0.0)
     message.sec, message.nanosec = sec, nanosec
-    back = conversions.stamp_message(conversions.stamp_s(message))
-    assert abs(conversions.stamp_ns(back) - conversions.stamp_ns(message)) < 1000
+    back = conversions.stamp_message(messages.stamp_s(message))
+    assert abs(messages.stamp_ns(back) - messages.stamp_ns(message)) < 1000
 
 
 def test_images_of_a_bag_are_read_without_ros(tmp_path):
@@ -318,8 +316,8 @@ def test_images_of_a_bag_are_read_without_ros(tmp_path):
         step=16,
         data=DEPTH_MM.view(np.uint8).reshape(-1),
     )
-    np.testing.assert_array_equal(conversions.depth_from_message(message), DEPTH_MM)
-    assert conversions.stamp_s(message.header.stamp) == 3.5
+    np.testing.assert_array_equal(messages.depth_from_message(message), DEPTH_MM)
+    assert messages.stamp_s(message.header.stamp) == 3.5
 
 
 def test_images_are_built_and_read_back():
@@ -327,6 +325,6 @@ def test_images_are_built_and_read_back():
     message = conversions.image_message(DEPTH_MM[:, ::2], '16UC1', header)
     assert (message.width, message.height, message.step) == (4, 6, 8)
     assert message.header.frame_id == 'camera'
-    np.testing.assert_array_equal(conversions.depth_from_message(message), DEPTH_MM[:, ::2])
+    np.testing.assert_array_equal(messages.depth_from_message(message), DEPTH_MM[:, ::2])
     with pytest.raises(RosError, match='is not 32FC1'):
         conversions.image_message(DEPTH_MM, '32FC1', header)

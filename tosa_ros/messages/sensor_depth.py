@@ -1,4 +1,4 @@
-"""Depth messages of a sensor -> metres, in the colour camera's pixels if asked; ROS-free."""
+"""Depth messages of a sensor -> metres, in the colour camera's pixels if asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
-from tosa_ros.ros.conversions import camera_from_info, depth_from_message
-from tosa_ros.ros.frame_builder import check_units, same_aspect
+from tosa_ros.messages.cameras import camera_from_info
+from tosa_ros.messages.frame_builder import check_units, same_aspect
+from tosa_ros.messages.transports import depth_from_message
 
 
 class SensorReader:

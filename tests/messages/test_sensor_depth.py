@@ -7,8 +7,8 @@ import pytest
 
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
+from tosa_ros.messages.sensor_depth import SensorReader
 from tosa_ros.ros import conversions
-from tosa_ros.ros.sensor_depth import SensorReader
 
 std_msgs = pytest.importorskip('std_msgs.msg')
 

@@ -1,4 +1,4 @@
-"""Messages of one instant -> Frame, whatever they lack; ROS-free.
+"""Messages of one instant -> Frame, whatever they lack.
 
 What is wrong is reported, and the frame is made without it: colour always gives a frame, depth
 that cannot be used gives one without depth, a camera that is not calibrated one without camera.
@@ -14,13 +14,9 @@ import numpy as np
 from tosa_ros.depth import SensorDepth
 from tosa_ros.errors import RosError
 from tosa_ros.frames import PLAUSIBLE_MEDIAN_DEPTH_M, Frame, Intrinsics
-from tosa_ros.ros.conversions import (
-    Camera,
-    camera_from_info,
-    depth_from_message,
-    rgb_from_message,
-    stamp_s,
-)
+from tosa_ros.messages.cameras import Camera, camera_from_info
+from tosa_ros.messages.stamps import stamp_s
+from tosa_ros.messages.transports import depth_from_message, rgb_from_message
 
 ASPECT_TOLERANCE = 0.01
 PATIENCE_FRAMES = 5
