@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.measuring import parser, report, setup, timed
 from benchmarks.towers import NAMES, pixels, spatial, tower
-from tosa_ros.merging import METHODS, MergeState
+from tosa_ros.merging import METHODS, MergeState, method_from
 from tosa_ros.vision import MergedEncoder, encoder, merge_tokens
 from tosa_ros.vision.adapters import Adapter
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         model = tower(name, args.device, getattr(torch, dtype))
         image, places = pixels(model, 1), spatial(model, 1)
         for keep, method in product(args.keeps, args.methods):
-            with merge_tokens(model, METHODS[method](keep=keep)) as merged:
+            with merge_tokens(model, method_from(method, {'keep': keep})) as merged:
                 run = partial(merged, pixel_values=image, spatial=places)
                 figures = measure(run, args.repeats, args.device)
             row = {'tower': name, 'method': method, 'keep': keep, 'dtype': dtype}

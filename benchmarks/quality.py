@@ -18,24 +18,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 import tosa_ros
 from benchmarks.measuring import machine, put_into, table
-from tosa_ros.assets import embedded_model
-from tosa_ros.evaluation import quality
-from tosa_ros.evaluation.runner import model_fingerprint
+from tosa_ros.assets import embedded_depth, embedded_model
+from tosa_ros.depth import MonocularDepth
+from tosa_ros.evaluation.benchmarks.tinyworld import TinyWorld
+from tosa_ros.evaluation.conditions import Change, shown
+from tosa_ros.evaluation.fingerprints import model_fingerprint
+from tosa_ros.evaluation.results import cost
+from tosa_ros.evaluation.run_folder import RunFolder
+from tosa_ros.evaluation.runner import Asking, evaluate, gigaflops
 from tosa_ros.files import whole_file, write_text
-from tosa_ros.merging import METHODS, MergingMethod
+from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.pipeline import VqaPipeline
+from tosa_ros.settings.merging import ALPHA_SCHEDULES
+from tosa_ros.stats import mcnemar, wilson
 
 KEEPS = (0.75, 0.5, 0.25, 0.1)
 OTHERS = ('tome', 'tofu', 'pitome')
 ANSWERED_BY = ('depth', 'merging', 'spatial', 'synthetic', 'vision', 'vlm')
 DEPTHS = ('sensor', 'noisy', 'monocular')
-ALPHAS = ('increase', 'uniform', 'decrease', 'spatial')
 LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 'tosa': 'ToSA'}
 
 
@@ -55,11 +62,9 @@ class Run:
     merge_at: str = 'few'
 
     def merging(self) -> MergingMethod:
-        more: dict[str, Any] = {'merge_at': self.merge_at}
-        if self.method == 'tosa':
-            told = {'spatial': self.spatial, 'alpha': self.alpha, 'energy': self.energy}
-            more |= {name: value for name, value in told.items() if value is not None}
-        return METHODS[self.method](keep=self.keep, **more)
+        chosen = {name: getattr(self, name, None) for name in settings_of(self.method)}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return method_from(self.method, given)
 
 
 def plan() -> Iterator[Run]:
@@ -78,7 +83,9 @@ def plan() -> Iterator[Run]:
     for depth, keep in itertools.product(DEPTHS[1:], KEEPS):
         yield Run('tosa', keep, depth=depth)
         yield Run('tosa', keep, depth=depth, spatial='levels')
-    for keep, spatial, alpha in itertools.product((0.25, 0.1), ('metric', 'levels'), ALPHAS):
+    for keep, spatial, alpha in itertools.product(
+        (0.25, 0.1), ('metric', 'levels'), ALPHA_SCHEDULES
+    ):
         yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
     for method, keep in itertools.product(('tosa', 'tome'), (0.5, 0.25, 0.1)):
         yield Run(method, keep, merge_at='every')
@@ -94,30 +101,43 @@ class Asker:
         self.model = f'{model_fingerprint(embedded_model())} {_code()}'
         self.work.mkdir(parents=True, exist_ok=True)
 
-    @cache  # noqa: B019  the few sets of scenes live as long as the process
-    def scenes(self, split: str, of: str, depth: str) -> list[quality.Scene]:
-        return quality.scenes(split, self.sizes[of], of=of, depth=depth)
+    def benchmark(self, run: Run) -> TinyWorld:
+        return self._rendered(run.split, run.scenes)
 
-    def questions(self, run: Run) -> list[Any]:
-        return [q for s in self.scenes(run.split, run.scenes, run.depth) for q in s.questions]
+    @cache  # noqa: B019  the few sets of scenes live as long as the process
+    def _rendered(self, split: str, scenes: str) -> TinyWorld:
+        return TinyWorld.load(split=split, scenes=scenes, limit=self.sizes[scenes])
+
+    @cache  # noqa: B019  a frame is changed once for all runs
+    def _change(self, depth: str, blind: bool) -> Change | None:
+        estimate = None
+        if depth == 'monocular':
+            estimate = MonocularDepth.from_pretrained(embedded_depth('metric')).annotate
+        change = shown(depth, blind=blind, estimate=estimate)
+        return change and cache(change)
 
     def of(self, run: Run) -> dict[str, Any]:
         """{'right': whether each question was, 'tokens', 'gflops'}."""
-        told = f'{run} {run.merging()} {self.sizes[run.scenes]} {self.model}'
-        path = self.work / f'{hashlib.sha256(told.encode()).hexdigest()[:16]}.json'
+        described = f'{run} {run.merging()} {self.sizes[run.scenes]} {self.model}'
+        path = self.work / f'{hashlib.sha256(described.encode()).hexdigest()[:16]}.json'
         if path.is_file():
             return json.loads(path.read_text())
-        scenes = self.scenes(run.split, run.scenes, run.depth)
-        if run.blind:
-            scenes = [quality.blinded(scene) for scene in scenes]
-        self.pipeline.merging = run.merging()
-        sizes: list[int] = []
-        right = quality.answers(self.pipeline, scenes, sizes.append)
+        benchmark, methods = self.benchmark(run), {'run': run.merging()}
+        asking = Asking(
+            frames=None,
+            max_new_tokens=benchmark.defaults.max_new_tokens,
+            batch=benchmark.defaults.batch,
+            change=self._change(run.depth, run.blind),
+        )
+        with TemporaryDirectory() as place, RunFolder(Path(place), {}) as folder:
+            outcome = evaluate(benchmark, self.pipeline, methods, folder, asking)
+        records = outcome.answers['run']
+        values = benchmark.score(outcome.predictions('run'))[0].values
         found = {
-            'run': told,
-            'right': right,
-            'tokens': sum(sizes) / len(sizes),
-            'gflops': quality.gigaflops(self.pipeline, scenes[0]),
+            'run': described,
+            'right': [value == 100 for value in values.values()],
+            'tokens': cost(records)['tokens_after'],
+            'gflops': gigaflops(benchmark, self.pipeline, methods, asking)['run'],
         }
         write_text(path, json.dumps(found))
         return found
@@ -127,6 +147,7 @@ def _code() -> str:
     """Hash of everything that an answer passes through."""
     package = Path(tosa_ros.__file__).parent
     files = sorted(f for part in ANSWERED_BY for f in (package / part).glob('**/*.py'))
+    files.append(package / 'evaluation' / 'conditions.py')
     return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -159,14 +180,36 @@ def main() -> int:
 
 def described(asker: Asker, run: Run) -> dict[str, Any]:
     found = asker.of(run)
-    counts = quality.summary(found['right'], asker.questions(run))
+    counts = summary(found['right'], asker.benchmark(run))
     return vars(run) | {'tokens': found['tokens'], 'gflops': found['gflops']} | counts
+
+
+def summary(right: Sequence[bool], benchmark: TinyWorld) -> dict[str, Any]:
+    """Accuracy with its 95 % interval, over all questions and by type, guessing beside it."""
+    guessing = benchmark.guessing()
+
+    def part(kind: str, hits: list[bool]) -> dict[str, Any]:
+        low, high = wilson(sum(hits), len(hits))
+        return {
+            'accuracy': sum(hits) / len(hits),
+            'interval_95': [low, high],
+            'n': len(hits),
+            'baseline': guessing[kind] / 100,
+        }
+
+    by_type: dict[str, list[bool]] = {}
+    for question, hit in zip(benchmark.questions, right, strict=True):
+        by_type.setdefault(question.category, []).append(hit)
+    parts = {kind: part(kind, hits) for kind, hits in by_type.items()}
+    return part('all', list(right)) | {'by_type': parts}
 
 
 def setting(asker: Asker) -> str:
     views = [Run('none', 1.0, split=split) for split in ('test', 'unseen', 'val')]
-    counts = ', '.join(f'{len(asker.questions(run)):,} of `{run.split}`' for run in views)
-    walks = len(asker.questions(Run('none', 1.0, scenes='walks')))
+    counts = ', '.join(
+        f'{len(asker.benchmark(run).questions):,} of `{run.split}`' for run in views
+    )
+    walks = len(asker.benchmark(Run('none', 1.0, scenes='walks')).questions)
     return (
         f'Questions about views: {counts}; about walks of eight frames: {walks:,} of `test`. '
         f'float32, {machine()}.'
@@ -232,8 +275,9 @@ def method_row(asker: Asker, run: Run, ours: dict | None, none: dict) -> dict[st
         'lost': percent((sum(none['right']) - sum(found['right'])) / len(none['right'])),
     }
     if ours is not None and found is not ours and found['run'] != ours['run']:
-        pair = quality.compared(ours['right'], found['right'])
-        row['ToSA against it'] = f'+{pair.only_first} -{pair.only_second}, p = {pair.p:.2g}'
+        pairs = list(zip(ours['right'], found['right'], strict=True))
+        only = pairs.count((True, False)), pairs.count((False, True))
+        row['ToSA against it'] = '+{} -{}, p = {:.2g}'.format(*only, mcnemar(*only))
     return row
 
 
@@ -250,7 +294,7 @@ def by_depth(asker: Asker) -> list[dict[str, Any]]:
 
 def by_alpha(asker: Asker) -> list[dict[str, Any]]:
     rows = []
-    for spatial, alpha in itertools.product(('metric', 'levels'), ALPHAS):
+    for spatial, alpha in itertools.product(('metric', 'levels'), ALPHA_SCHEDULES):
         row = {'spatial': spatial, 'alpha': alpha}
         rows.append(row | _on_val(asker, 'tosa', spatial=spatial, alpha=alpha))
     rows.append({'spatial': 'metric, energy=0'} | _on_val(asker, 'tosa', energy=0.0))

@@ -82,7 +82,8 @@ def graph(args: argparse.Namespace) -> Iterator[Processes]:
         unlimited = '/**/{}:\n  ros__parameters: {{max_rate: 0.0}}\n'
         file.write_text(unlimited.format('depth_node') + unlimited.format('vision_node'))
         nodes = Processes(
-            Graph(params_file=str(file), model=args.model, keep=args.keep), say=_progress
+            Graph.of({'params_file': str(file), 'model': args.model, 'keep': args.keep}),
+            say=_progress,
         )
         scene = ['--size', str(args.size), '--rate', str(args.rate)]
         camera = subprocess.Popen(

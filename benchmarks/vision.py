@@ -23,7 +23,7 @@ from benchmarks.measuring import Run, alternate, parser, ratio, report, setup
 from benchmarks.towers import NAMES, pixels, spatial, tower, twin
 from tosa_ros.evaluation.flops import flops
 from tosa_ros.merging import METHODS as MERGING
-from tosa_ros.merging import ToMe, ToSA
+from tosa_ros.merging import ToMe, ToSA, method_from
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
@@ -106,7 +106,7 @@ def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) 
     way, every, _ = method.partition('-every')
     settings = {'keep': keep, 'merge_at': 'every' if every else 'few'}
     if way in MERGING:
-        handle = merge_tokens(model, MERGING[way](**settings))
+        handle = merge_tokens(model, method_from(way, settings))
         return lambda: handle(pixel_values=image, spatial=places)
     if way == 'cut':
         cut(model, ToMe(**settings))

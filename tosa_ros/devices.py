@@ -1,4 +1,4 @@
-"""Whether this machine has a device."""
+"""Whether this machine has a device, and which one is the best."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
 
 def checked_device(device: str | torch.device) -> str | torch.device:
-    """`device` itself. Raises ModelError for one that torch does not know or find here."""
+    """`device` itself; for 'auto' the best one: cuda, else mps, else cpu.
+
+    Raises ModelError for one that torch does not know or find here.
+    """
     import torch
 
+    if device == 'auto':
+        if torch.cuda.is_available():
+            return 'cuda'
+        return 'mps' if torch.backends.mps.is_available() else 'cpu'
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -38,7 +38,7 @@ def test_tables_and_plots_are_filled_and_answers_kept(monkeypatch, tmp_path, cap
         assert Image.open(tmp_path / name).size[0] > 600
 
     # A second run asks nothing: its answers are those kept.
-    monkeypatch.setattr('tosa_ros.evaluation.quality.answers', None)
+    monkeypatch.setattr(quality, 'evaluate', None)
     _run(monkeypatch, *sizes, '--json')
     assert json.loads(capsys.readouterr().out)['runs'] == runs
 

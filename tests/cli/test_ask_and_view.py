@@ -52,7 +52,7 @@ def frame_args(scene, depth='d.png', scale='1000'):
 
 
 def test_ask_prints_one_json_object_and_nothing_else(model, scene, capfd):
-    args = ['ask', *frame_args(scene), '-q', 'How many boxes?', '--model', model, '--json']
+    args = ['ask', *frame_args(scene), '--question', 'How many boxes?', '--model', model, '--json']
     assert main([*args, '--overlay', str(scene / 'o.png')]) == 0
     out = capfd.readouterr().out
     answer = json.loads(out)
@@ -69,7 +69,7 @@ def test_ask_prints_one_json_object_and_nothing_else(model, scene, capfd):
 
 @pytest.mark.parametrize('method', list(METHODS))
 def test_every_method_answers(model, scene, capfd, method):
-    args = ['ask', *frame_args(scene), '-q', 'What?', '--model', model, '--json']
+    args = ['ask', *frame_args(scene), '--question', 'What?', '--model', model, '--json']
     keep = [] if method == 'none' else ['--keep', '0.5']
     assert main([*args, '--method', method, *keep]) == 0
     after = 36 if method == 'none' else 18
@@ -78,13 +78,13 @@ def test_every_method_answers(model, scene, capfd, method):
 
 def test_frames_without_depth_and_several_frames(model, scene, capfd):
     rgb = ['--rgb', str(scene / 'c.png')]
-    assert main(['ask', *rgb, *rgb, '-q', 'What?', '--model', model, '--json']) == 0
+    assert main(['ask', *rgb, *rgb, '--question', 'What?', '--model', model, '--json']) == 0
     answer = json.loads(capfd.readouterr().out)
     assert (answer['frames'], answer['spatial'], answer['tokens_after']) == (2, 'none', 18)
 
 
 def test_plain_output_is_the_answer_alone(model, scene, capfd):
-    assert main(['ask', *frame_args(scene), '-q', 'What?', '--model', model]) == 0
+    assert main(['ask', *frame_args(scene), '--question', 'What?', '--model', model]) == 0
     captured = capfd.readouterr()
     assert '9 of 36 visual tokens (spatial: metric)' in captured.err
     assert 'tokens' not in captured.out
@@ -134,29 +134,32 @@ def test_info_names_what_is_installed(capfd):
     assert 'device: cpu' in capfd.readouterr().out
 
 
-ASK = ['-q', 'x', 'FRAME d.png 1000']
+ASK = ['--question', 'x', 'FRAME d.png 1000']
 MISTAKES = {
-    'no frames': (['-q', 'x'], 'give either --rgb FILE'),
-    'unreadable': (['-q', 'x', '--rgb', '{scene}/absent.png'], 'absent.png'),
-    'not a picture': (['-q', 'x', '--rgb', __file__], 'test_ask_and_view.py'),
+    'no frames': (['--question', 'x'], 'give either --rgb FILE'),
+    'unreadable': (['--question', 'x', '--rgb', '{scene}/absent.png'], 'absent.png'),
+    'not a picture': (['--question', 'x', '--rgb', __file__], 'test_ask_and_view.py'),
     'no scale': (
-        ['-q', 'x', '--rgb', '{scene}/c.png', '--depth', '{scene}/d.png'],
+        ['--question', 'x', '--rgb', '{scene}/c.png', '--depth', '{scene}/d.png'],
         '--depth needs --depth-scale',
     ),
     'depth twice': (
-        ['-q', 'x', '--rgb', '{scene}/c.png', *['--depth', '{scene}/d.png'] * 2],
+        ['--question', 'x', '--rgb', '{scene}/c.png', *['--depth', '{scene}/d.png'] * 2],
         '--depth is given 2 times for 1 colour images',
     ),
-    'other size': (['-q', 'x', 'FRAME half.png 1000'], '80x30 pixels'),
-    'eight bits': (['-q', 'x', 'FRAME eight.png 1000'], 'eight.png'),
-    'empty depth': (['-q', 'x', 'FRAME empty.png 1000'], 'none of its 4800 pixels is valid'),
-    'zero scale': (['-q', 'x', 'FRAME d.png 0'], 'scale'),
+    'other size': (['--question', 'x', 'FRAME half.png 1000'], '80x30 pixels'),
+    'eight bits': (['--question', 'x', 'FRAME eight.png 1000'], 'eight.png'),
+    'empty depth': (
+        ['--question', 'x', 'FRAME empty.png 1000'],
+        'none of its 4800 pixels is valid',
+    ),
+    'zero scale': (['--question', 'x', 'FRAME d.png 0'], 'scale'),
     'zero focal length': (
-        ['-q', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '0,60,40,30'],
+        ['--question', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '0,60,40,30'],
         'fx is 0',
     ),
     'three intrinsics': (
-        ['-q', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '1,2,3'],
+        ['--question', 'x', '--rgb', '{scene}/c.png', '--intrinsics', '1,2,3'],
         'intrinsics',
     ),
     'keep too large': ([*ASK, '--keep', '1.5'], 'keep: 1.5; wanted'),
@@ -175,8 +178,11 @@ MISTAKES = {
         [*ASK, '--merge-at', '4,2'],
         "merge_at: '4,2'; wanted one of few, every, or a rising list",
     ),
-    'huge question': (['-q', 'x' * 100_000, 'FRAME d.png 1000'], '100,000 characters; at most'),
-    'empty question': (['-q', ' ', 'FRAME d.png 1000'], 'wanted some words'),
+    'huge question': (
+        ['--question', 'x' * 100_000, 'FRAME d.png 1000'],
+        '100,000 characters; at most',
+    ),
+    'empty question': (['--question', ' ', 'FRAME d.png 1000'], 'wanted some words'),
     'no such model': (
         [*ASK, '--model', '/nowhere'],
         "'/nowhere' is not a folder",
@@ -224,7 +230,7 @@ def test_a_mistake_is_one_line_and_code_2(model, scene, capfd, mistake):
 
 
 def test_an_odd_scale_warns_in_one_line(model, scene, capfd):
-    command = ['ask', *frame_args(scene, scale='5'), '-q', 'x', '--model', model]
+    command = ['ask', *frame_args(scene, scale='5'), '--question', 'x', '--model', model]
     assert main(command) == 0
     warning = capfd.readouterr().err.splitlines()[0]
     assert warning.startswith('tosa: warning: ')
@@ -232,7 +238,16 @@ def test_an_odd_scale_warns_in_one_line(model, scene, capfd):
 
 
 def test_a_real_process_exits_with_2_and_debug_shows_the_traceback(scene):
-    command = [sys.executable, '-m', 'tosa_ros.cli.main', 'ask', '-q', 'x', '--rgb', 'absent.png']
+    command = [
+        sys.executable,
+        '-m',
+        'tosa_ros.cli.main',
+        'ask',
+        '--question',
+        'x',
+        '--rgb',
+        'absent.png',
+    ]
     env = {**os.environ, 'HF_HUB_OFFLINE': '1'}
     plain = subprocess.run(command, capture_output=True, text=True, env=env)
     assert plain.returncode == 2

@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch):
         ('eval openeqa --data cut.json --dry-run', 'cut.json: not JSON'),
         ('eval openeqa --data field.json --dry-run', "record 1: field 'answer' is 3; wanted text"),
         ('eval openeqa --data empty.json --dry-run', 'holds an empty list'),
-        ('eval openeqa --dry-run', '--data is missing'),
+        ('eval openeqa --dry-run', 'arguments are required: --data'),
         ('eval openeqa --data good.json', '--out is missing'),
         ('eval openeqa --data good.json --out o --model gone', 'gone'),
         ('eval openeqa --data good.json --out o --keep 7', 'keep: 7.0'),
@@ -76,15 +76,26 @@ def place(tmp_path, monkeypatch):
         ('eval openeqa --data good.json --out o', 'hm3d-v0/gone: no folder of frames, bag or'),
         ('eval gqa --data good.json --dry-run', 'wanted an object of questions by their id'),
         ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'annotations'"),
-        ('eval tinyworld-views --data test:none', 'SPLIT:COUNT'),
-        ('eval tinyworld --method none --method tosa --keep 2', 'keep: 2.0; wanted a fraction'),
-        ('eval tinyworld --merge-at often', "merge_at: 'often'; wanted one of few, every"),
+        ('eval tinyworld --data x', 'there is no option --data'),
+        ('eval tinyworld --frames 4 --out o', 'it goes with --scenes walks'),
+        ('eval tinyworld --limit 0 --out o', 'limit: 0; wanted at least 1'),
+        (
+            'eval tinyworld --limit 1 --method none --method tosa --keep 2 --out o',
+            'keep: 2.0; wanted a fraction',
+        ),
+        (
+            'eval tinyworld --limit 1 --merge-at often --out o',
+            "merge_at: 'often'; wanted one of few, every",
+        ),
         ('compare gone', 'holds no scores.json'),
         ('compare run', 'nothing is scored there'),
         ('replay gone --questions good.json --offline --out o', 'gone: no such bag'),
         ('replay noise.mcap --questions good.json --offline --out o', 'cannot be read as a bag'),
         ('replay empty --questions good.json --offline --out o', 'no bag; wanted metadata.yaml'),
-        ('replay gone --questions good.json --out o', 'wanted --offline'),
+        (
+            'replay gone --questions good.json --out o',
+            'one of the arguments --offline --live is required',
+        ),
         ('replay gone --questions good.json --live --out o --keep 0.5', '--keep is for --offline'),
         ('bag to-episode gone --out o', 'gone: no such bag'),
         ('bag from-episode gone --out o', 'gone: no such folder of frames'),
@@ -95,6 +106,7 @@ def test_one_line_and_code_2(place, capsys, line, message):
     assert main(line.split()) == 2
     *notes, error = capsys.readouterr().err.strip().splitlines()
     command = line.split()[0]
-    assert error.rpartition('\r')[2].startswith(f'tosa {command}: error: ')
+    assert error.startswith(f'tosa {command}')
+    assert ': error: ' in error
     assert message in error
     assert 'Traceback' not in ''.join(notes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tosa_ros.cli.main import build_parser
 from tosa_ros.frame_folder import write_folder
 from tosa_ros.frames import Frame, Intrinsics
 
@@ -92,12 +92,10 @@ def pipeline(checkpoint):
 
 @pytest.fixture
 def command():
-    """Runs a command's module as `tosa` does, and returns its exit code."""
+    """Runs `tosa ARGS` and returns its exit code; errors are raised."""
 
-    def run(module, *args):
-        parser = argparse.ArgumentParser()
-        module.add_parser(parser.add_subparsers(dest='command'))
-        parsed = parser.parse_args([str(arg) for arg in args])
+    def run(*args):
+        parsed = build_parser(args[0]).parse_args([str(arg) for arg in args])
         return parsed.run(parsed)
 
     return run

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tosa_ros.cli import bag as bag_command
 from tosa_ros.errors import DataError, DepthError
 from tosa_ros.evaluation.bags import BagFrames, BagTopics, bag_to_episode, episode_to_bag
 from tosa_ros.evaluation.replay import BagQuestions
@@ -133,17 +132,17 @@ def test_a_pose_that_is_no_rotation_is_refused(folder, tmp_path):
 def test_the_bag_command(folder, tmp_path, command, capsys):
     bag, back = tmp_path / 'bag', tmp_path / 'back'
     args = ('--storage', 'sqlite3', '--format', 'jpeg', '--rate', 10)
-    assert command(bag_command, 'bag', 'from-episode', folder.path, '--out', bag, *args) == 0
-    assert command(bag_command, 'bag', 'to-episode', bag, '--out', back, '--every', 2) == 0
+    assert command('bag', 'from-episode', folder.path, '--out', bag, *args) == 0
+    assert command('bag', 'to-episode', bag, '--out', back, '--every', 2) == 0
     assert read_folder(back).stems == ('00000', '00002')
     assert '2 frames' in capsys.readouterr().out
     with pytest.raises(DataError, match='is there already'):
-        command(bag_command, 'bag', 'to-episode', bag, '--out', back)
+        command('bag', 'to-episode', bag, '--out', back)
     for way, source in (('from-episode', folder.path), ('to-episode', bag)):
         for scale in (0, -1):
             new = ('--out', tmp_path / 'new', '--depth-scale', scale)
             with pytest.raises(DepthError, match='depth scale'):
-                command(bag_command, 'bag', way, source, *new)
+                command('bag', way, source, *new)
 
 
 # Topics, stamps and pairs

@@ -490,21 +490,6 @@ def test_jsonl_missing_image_is_named(jsonl):
         next(iter(benchmark))
 
 
-def test_tiny_world():
-    pytest.importorskip('open3d')
-    benchmark = load_benchmark('tinyworld-walks', 'test:2')
-    again = load_benchmark('tinyworld-walks', 'test:2')
-    assert benchmark.questions == again.questions
-    assert set(benchmark.by_episode()) == {'0', '1'}
-    np.testing.assert_array_equal(benchmark.frames('1')[3].rgb, again.frames('1')[3].rgb)
-    right = {q.id: q.answers[0] for q in benchmark.questions}
-    assert benchmark.score(right)[0].overall == 100
-    views = load_benchmark('tinyworld-views', 'val:1')
-    assert views.frames('0')[0].depth_m is not None
-    with pytest.raises(DataError, match='SPLIT:COUNT'):
-        load_benchmark('tinyworld-walks', 'test:none')
-
-
 def test_every_benchmark_counts_missing_predictions_as_wrong(openeqa, vsibench, vqav2):
     for name, path in (('openeqa', openeqa), ('vsibench', vsibench), ('vqav2', vqav2)):
         benchmark = load_benchmark(name, path)

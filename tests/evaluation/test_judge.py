@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tosa_ros.cli import eval as eval_command
 from tosa_ros.errors import DataError, ModelError
 from tosa_ros.evaluation.judge import EndpointJudge, JudgeError, LocalJudge
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
@@ -276,7 +275,7 @@ def test_the_command_judges_and_resumes_after_a_refusal(
     out = tmp_path / 'run'
     args = ('eval', 'openeqa', '--data', openeqa, '--model', checkpoint, '--frames', 1)
     args += ('--max-new-tokens', 4, '--out', out, '--json', '--judge-url', server.url)
-    assert command(eval_command, *args) == 1
+    assert command(*args) == 1
     printed = capsys.readouterr()
     method = json.loads(printed.out)['methods']['tosa-0.25']
     assert [s['metric'] for s in method['scores']] == ['Exact match (normalised)', 'Token F1']
@@ -284,7 +283,7 @@ def test_the_command_judges_and_resumes_after_a_refusal(
     assert 'no such key' in (out / 'report.md').read_text()
     answers = (out / 'tosa-0.25' / 'answers.jsonl').read_bytes()
     server.answer = lambda *_: reply('3')
-    assert command(eval_command, *args) == 0
+    assert command(*args) == 0
     score = json.loads(capsys.readouterr().out)['methods']['tosa-0.25']['scores'][0]
     assert score['metric'].startswith('LLM-Match (judge gpt-4-1106-preview')
     assert score['overall'] == 50

@@ -7,9 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tosa_ros.cli import eval as eval_command
-from tosa_ros.cli import replay as replay_command
-from tosa_ros.cli import world as world_command
+from tosa_ros.cli.parsing import UsageError
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags import BagFrames, episode_to_bag
 from tosa_ros.evaluation.media import pick
@@ -123,10 +121,10 @@ def test_folder_bag_and_replay_give_the_same_answers(
     openeqa = ('eval', 'openeqa', '--data', data)
     for name in ('frames', 'bags'):
         where = ('--frames-root', tmp_path / name, '--out', tmp_path / f'run-{name}')
-        assert command(eval_command, *openeqa, *where, *common) == 0
+        assert command(*openeqa, *where, *common) == 0
     bag = tmp_path / 'bags' / 'robot' / 'kitchen'
     replayed = ('replay', bag, '--questions', data, '--offline', '--out', tmp_path / 'run-replay')
-    assert command(replay_command, *replayed, *common) == 0
+    assert command(*replayed, *common) == 0
     answers = [
         [
             (tmp_path / f'run-{name}' / label / 'predictions.json').read_bytes()
@@ -142,16 +140,16 @@ def test_episodes_of_the_tiny_world_by_folder_by_bag_and_by_replay(checkpoint, c
     pytest.importorskip('open3d')
     world = tmp_path / 'world'
     small = ('--frames', 4, '--size', 64, '--questions', 3, '--format', 'both')
-    assert command(world_command, 'world', '--out', world, '--episodes', 2, *small) == 0
+    assert command('world', '--out', world, '--episodes', 2, *small) == 0
     data = world / 'questions.json'
     common = ('--model', checkpoint, '--max-new-tokens', 4, '--prompt', '{question}')
     for name in ('frames', 'bags'):
         where = ('--frames-root', world / name, '--out', tmp_path / name)
-        assert command(eval_command, 'eval', 'openeqa', '--data', data, *where, *common) == 0
+        assert command('eval', 'openeqa', '--data', data, *where, *common) == 0
     replayed = []
     for bag in sorted((world / 'bags').glob('*/*')):
         where = ('--questions', data, '--offline', '--out', tmp_path / bag.name)
-        assert command(replay_command, 'replay', bag, *where, *common) == 0
+        assert command('replay', bag, *where, *common) == 0
         replayed += said(tmp_path / bag.name)
     assert len(replayed) == 6
     assert replayed == said(tmp_path / 'frames') == said(tmp_path / 'bags')
@@ -168,7 +166,7 @@ def test_replay_reports_what_it_could_not_ask(
     out = tmp_path / 'run'
     args = ('replay', bag_path, '--questions', data, '--depth-topic', 'none', '--out', out)
     args += ('--model', checkpoint, '--max-new-tokens', 4, '--offline', '--json')
-    assert command(replay_command, *args) == 0
+    assert command(*args) == 0
     results = json.loads(capsys.readouterr().out)
     assert (results['questions'], results['scored']) == (2, 0)
     (fault,) = results['not_evaluated'].values()
@@ -177,5 +175,5 @@ def test_replay_reports_what_it_could_not_ask(
     text = (out / 'report.md').read_text()
     for wanted in ('0 of 2 questions have an answer', 'Later?', 'outside of kitchen', 'no depth'):
         assert wanted in text
-    with pytest.raises(DataError, match='mode: wanted --offline'):
-        command(replay_command, 'replay', bag_path, '--questions', data, '--out', out)
+    with pytest.raises(UsageError, match='one of the arguments --offline --live is required'):
+        command('replay', bag_path, '--questions', data, '--out', out)

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tosa_ros.cli import compare as compare_command
-from tosa_ros.cli import eval as eval_command
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
+from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
 from tosa_ros.evaluation.media import VideoFrames, pick
 from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
-from tosa_ros.evaluation.runner import Asking, evaluate, fingerprint, model_fingerprint
+from tosa_ros.evaluation.runner import Asking, evaluate
 from tosa_ros.frame_folder import write_folder
 from tosa_ros.merging import NoMerging, ToMe, ToSA
 
@@ -175,11 +174,11 @@ def test_other_settings_are_refused(benchmark, pipeline, tmp_path):
 
 
 def test_the_fingerprint_changes_with_what_is_asked(benchmark):
-    one = fingerprint(benchmark, Asking())
-    assert one == fingerprint(benchmark, Asking())
-    assert one != fingerprint(benchmark, Asking(template='{question}'))
+    one = fingerprint(benchmark)
+    assert one == fingerprint(benchmark)
+    assert one != fingerprint(benchmark, '{question}')
     benchmark.questions.reverse()
-    assert one != fingerprint(benchmark, Asking())
+    assert one != fingerprint(benchmark)
     with pytest.raises(DataError, match=r'no \{question\}'):
         Asking(template='Describe it')
 
@@ -287,7 +286,6 @@ def test_frames_may_be_changed_before_they_are_asked_about(benchmark, pipeline, 
 def run(openeqa, checkpoint, command, tmp_path):
     def start(out, *more):
         return command(
-            eval_command,
             *('eval', 'openeqa', '--data', openeqa, '--model', checkpoint, '--frames', 2),
             *('--max-new-tokens', 4, '--out', tmp_path / out, *more),
         )
@@ -316,7 +314,7 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
     ):
         assert wanted in text
     page = (folder / 'report.html').read_text()
-    assert page.count('<table>') == 4
+    assert page.count('<table>') == 5
     assert 'data:image/png;base64,' in page
     assert (folder / 'plot.png').read_bytes().startswith(b'\x89PNG')
     with pytest.raises(DataError, match='made with frames=2, not 3'):
@@ -336,11 +334,11 @@ def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):
     run('a', '--method', 'none')
     run('b', '--method', 'tome', '--method', 'tosa')
     capsys.readouterr()
-    assert command(compare_command, 'compare', tmp_path / 'a', tmp_path / 'b', '--json') == 0
+    assert command('compare', tmp_path / 'a', tmp_path / 'b', '--json') == 0
     found = json.loads(capsys.readouterr().out)
     assert [e['label'] for e in found['entries']] == ['a/none', 'b/tome-0.25', 'b/tosa-0.25']
     assert [d['against'] for d in found['differences']] == ['a/none'] * 2
-    assert command(compare_command, 'compare', tmp_path / 'a', '--metric', 'Token F1') == 0
+    assert command('compare', tmp_path / 'a', '--metric', 'Token F1') == 0
     assert 'Token F1' in capsys.readouterr().out
     with pytest.raises(DataError, match='no per-question'):
         load_entries([tmp_path / 'a'], 'LLM-Match')
@@ -354,7 +352,7 @@ def test_compare_tells_runs_of_one_name_apart(run, command, tmp_path, capsys):
         run(f'{parent}/run', '--method', 'none')
     capsys.readouterr()
     runs = [tmp_path / parent / 'run' for parent in ('a', 'b')]
-    assert command(compare_command, 'compare', *runs) == 0
+    assert command('compare', *runs) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line.split(' | ')[0] for line in lines] == [f'| {one}/none' for one in runs]
     assert lines[0].count('|') == lines[1].count('|')
@@ -396,9 +394,8 @@ def test_paired_significance():
 
 def test_dry_run_needs_no_model(openeqa):
     code = (
-        'import sys; from tosa_ros.cli.eval import add_parser, run; import argparse;'
-        'p = argparse.ArgumentParser(); add_parser(p.add_subparsers());'
-        'a = p.parse_args(sys.argv[1:]); a.run(a); assert "transformers" not in sys.modules'
+        'import sys; from tosa_ros.cli.main import main; '
+        'assert main(sys.argv[1:]) == 0; assert "transformers" not in sys.modules'
     )
     done = subprocess.run(
         [sys.executable, '-c', code, 'eval', 'openeqa', '--data', openeqa, '--dry-run', '--json'],

@@ -16,7 +16,8 @@ from tosa_ros.frames import Frame
 from tosa_ros.merging import ToSA
 from tosa_ros.ros.answer_queue import AnswerQueue
 from tosa_ros.ros.memory import FrameMemory, Seen
-from tosa_ros.ros.questions import Question, Reply, parse_question, refusal
+from tosa_ros.ros.questions import Question, parse_question, refusal
+from tosa_ros.ros.replies import Reply
 from tosa_ros.vlm import Answerer, VisionEncoder
 
 
@@ -270,6 +271,30 @@ def test_what_cannot_be_published_is_told_and_the_queue_goes_on(answerer, replie
     queue.ask(Question('good', 'what is there?'))
     assert [reply.id for reply in replies.final(1)] == ['good']
     assert {str(error) for error in errors} == {'cannot be sent'}
+    assert queue.stop(30)
+
+
+def test_a_panic_of_the_tokenizer_is_told_and_the_queue_goes_on(answerer, replies, seen):
+    from tokenizers import Tokenizer, decoders, models
+
+    broken = Tokenizer(models.WordLevel({'aaaa': 0}, unk_token='aaaa'))
+    broken.decoder = decoders.Strip('a', 3, 3)  # More than there is, which its Rust panics at.
+
+    class Panicking:
+        def stream(self, tokens, question, **settings):
+            if 'panic' in question:
+                broken.decode([0])
+            return answerer.stream(tokens, question, **settings)
+
+    errors = []
+    queue = queue_of(Panicking(), replies, errors, max_new_tokens=2)
+    queue.memory.add(seen(1.0))
+    for name, text in (('a', 'panic!'), ('b', 'what is there?')):
+        queue.ask(Question(name, text))
+    first, second = replies.final(2)
+    assert 'PanicException' in first.error
+    assert second.error == ''
+    assert [type(error).__name__ for error in errors] == ['PanicException']
     assert queue.stop(30)
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.bringup import Graph
+from tosa_ros.ros.bringup import Graph, launch_arguments
 from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
 
@@ -30,15 +30,16 @@ def test_what_is_not_chosen_is_left_to_the_file():
 
 
 def test_choices_reach_the_nodes_that_they_concern():
-    graph = Graph(
-        depth_source='none', model='7', device='cuda', keep=0.5, image_topic='/cam/image'
-    )
+    chosen = {'model': '7', 'device': 'cuda', 'keep': 0.5, 'merge_at': (2, 6)}
+    graph = Graph(depth_source='none', image_topic='/cam/image', chosen=chosen)
     assert graph.nodes == ('vision_node', 'qa_node')
     vision, qa = graph.parameters('vision_node'), graph.parameters('qa_node')
     assert (vision['model'], vision['keep'], vision['use_depth']) == ('7', 0.5, False)
-    assert (qa['model'], qa['device'], 'keep' in qa) == ('7', 'cuda', False)
+    assert vision['merge_at'] == '2,6'
+    assert qa == {'model': '7', 'device': 'cuda'}
     assert 'image:=/cam/image' in graph.command('vision_node')
     assert 'model:="7"' in graph.command('qa_node')
+    assert 'merge_at:="2,6"' in graph.command('vision_node')
     monocular = Graph(depth_source='monocular', autostart=False, use_sim_time=True)
     chosen = {'use_sim_time': True, 'autostart': False}
     assert monocular.parameters('depth_node') == {'source': 'monocular', **chosen}
@@ -53,11 +54,24 @@ def test_choices_reach_the_nodes_that_they_concern():
             "depth_source: 'lidar'; wanted one of sensor, ",
         ),
         ({'params_file': '/nowhere.yaml'}, 'params_file: /nowhere.yaml: no such file'),
+        ({'chosen': {'keep': 2}}, 'keep: 2; wanted a fraction of tokens to keep'),
+        ({'chosen': {'rate': 2}}, 'rate: no such setting; wanted one of model, device'),
     ],
 )
 def test_choices_that_cannot_be_are_refused(choice, said):
     with pytest.raises(RosError, match=said):
         Graph(**choice)
+
+
+def test_launch_arguments_are_text_and_empty_ones_are_left_out():
+    given = {argument.name: argument.default for argument in launch_arguments()}
+    given.pop('use_rviz')
+    graph = Graph.of({**given, 'keep': '0.5', 'alpha': '0.1,0.9', 'use_sim_time': 'true'})
+    assert graph.chosen == {'keep': 0.5, 'alpha': (0.1, 0.9)}
+    assert (graph.use_sim_time, graph.autostart, graph.log_level) == (True, None, 'info')
+    assert graph.image_topic == '/camera/camera/color/image_raw'
+    with pytest.raises(RosError, match="keep: 'half'; wanted a fraction of tokens"):
+        Graph.of({'keep': 'half'})
 
 
 @pytest.mark.parametrize('namespace', ['', 'robot', 'fleet/robot'])
@@ -72,7 +86,7 @@ def test_one_parameter_file_serves_every_namespace(ros, tmp_path, namespace):
         '    autostart: false\n    use_depth: false\n    use_sim_time: true\n'
         '/**/qa_node:\n  ros__parameters:\n    frames: 8\n'
     )
-    graph = Graph(params_file=str(file), namespace=namespace, model='7')
+    graph = Graph(params_file=str(file), namespace=namespace, chosen={'model': '7'})
     context = Context()
     words = graph.command('vision_node')
     ros.init(args=words[words.index('--ros-args') :], context=context)
@@ -131,7 +145,7 @@ def test_a_parameter_that_cannot_be_ends_the_node_with_one_line():
         timeout=60,
     )
     assert done.returncode == 2
-    assert done.stderr == ('tosa_ros: parameter max_rate: -1.0; wanted double 0.0 to 1000.0\n')
+    assert done.stderr == ('tosa_ros: parameter max_rate: -1.0; wanted a number, 0 to 1000 Hz\n')
 
 
 # While it imports numpy, ROS and torch, and while it loads the model.

@@ -200,7 +200,7 @@ def test_what_the_commands_cannot_do_is_said_in_one_line(capsys, words, said):
 def test_with_nobody_there_say_gives_up():
     code, out, err = say('--timeout', '1', 'anybody?')
     assert (code, out) == (2, '')
-    assert err.startswith('tosa say: error: nobody listens on /question')
+    assert err.startswith('tosa say: error: nobody listens on /question and answers')
     assert err.count('\n') == 1
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from tosa_ros import messages
+from tosa_ros.errors import RosError
+from tosa_ros.merging import NoMerging, ToSA
 from tosa_ros.ros import conversions
 
 pytest.importorskip('rclpy')
@@ -38,7 +40,6 @@ def qa(node_here, checkpoint):
 
 def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
     from tosa_ros.frames import Frame, Intrinsics
-    from tosa_ros.merging import ToSA
     from tosa_ros.vlm import VisionEncoder
 
     vision(keep=0.5, alpha='uniform', merge_at='every')
@@ -62,6 +63,42 @@ def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
     for name in ('size', 'source', 'uv', 'rgb', 'xyz'):
         np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name), err_msg=name)
     assert (got.before, got.stamp) == (36, 8.5)
+
+
+def test_a_setting_that_the_method_does_not_have_is_refused(bench, vision):
+    from rclpy.parameter import Parameter
+
+    node = vision(method='tome', keep=0.5)
+    bench.wait(lambda: node.active)
+
+    def change(**values):
+        result = node.set_parameters_atomically([Parameter(n, value=v) for n, v in values.items()])
+        return result.reason
+
+    assert change(alpha='uniform') == (
+        'alpha: the method tome has no such setting; wanted one of tosa for it'
+    )
+    assert 'keep=0.5 and r=3 are both given' in change(r='3')
+    assert 'a list of 2 weights for an encoder of 4' in change(method='tosa', alpha='0.1,0.9')
+    assert 'layer 7 of an encoder whose layers are 0..3' in change(merge_at=[2, 7])
+    assert node.values()['method'] == 'tome'
+    assert change(method='tosa', alpha=0.75, length_scale_m=1, merge_at=[1, 3]) == ''
+    encoder = node._encoder
+    assert encoder.merging == ToSA(keep=0.5, alpha=0.75, length_scale_m=1.0, merge_at=(1, 3))
+    # What was chosen for another method waits until that one is back.
+    assert change(method='none') == ''
+    assert encoder.merging == NoMerging()
+    assert change(method='tosa') == ''
+    assert encoder.merging.alpha == 0.75
+
+
+def test_a_node_does_not_start_with_a_setting_that_its_method_does_not_have(ros):
+    from rclpy.parameter import Parameter
+
+    given = {'method': 'pitome', 'energy': 1.0, 'autostart': False}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    with pytest.raises(RosError, match='parameter energy: the method pitome has no such setting'):
+        VisionNode(parameter_overrides=overrides)
 
 
 def test_the_merge_image_is_made_when_someone_looks(bench, vision):

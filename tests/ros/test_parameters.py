@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.parameters import PARAMETERS, Parameter, declare, undeclared
+from tosa_ros.ros.parameters import declare, undeclared
+from tosa_ros.settings import NODES, Choice, Kind, Number, Numbers, Setting
 
 TABLE = (
-    Parameter('rate', 10.0, 'Hertz.', 0.0, 100.0),
-    Parameter('count', 3, 'Things.', 1, 8),
-    Parameter('method', 'tosa', 'Which.', choices=('tosa', 'tome')),
-    Parameter('extrinsic', (0.0, 1.0), 'Two numbers.'),
-    Parameter('model', '', 'A folder.', read_only=True),
+    Setting('rate', 10.0, Number(0, 100), 'Hertz.', unit='Hz'),
+    Setting('count', 3, Number(1, 8, whole=True), 'Things.'),
+    Setting('scale', 1.0, Number(0, above=True), 'Anything above nothing.'),
+    Setting('method', 'tosa', Choice(('tosa', 'tome')), 'Which.'),
+    Setting('extrinsic', (0.0, 1.0), Numbers(Number(), count=2), 'Two numbers.'),
+    Setting('model', '', Kind(), 'A folder.', read_only=True),
 )
 
 
@@ -49,25 +51,27 @@ def test_defaults_overrides_and_descriptors(node_with):
     assert list(node.get_parameter('extrinsic').value) == [1.0, 2.0]
     assert node.get_parameter('count').value == 3
     described = node.describe_parameter('rate')
-    assert described.description == 'Hertz.'
+    assert described.description == 'Hertz. Unit: Hz.'
     assert described.floating_point_range[0].to_value == 100.0
     assert node.describe_parameter('count').integer_range[0].to_value == 8
-    assert node.describe_parameter('method').additional_constraints == "one of 'tosa', 'tome'"
+    assert node.describe_parameter('method').additional_constraints == 'one of tosa, tome'
+    assert node.describe_parameter('scale').additional_constraints == 'above 0'
     assert node.describe_parameter('model').read_only
 
 
 @pytest.mark.parametrize(
     ('overrides', 'said'),
     [
-        ({'rate': 101.0}, 'parameter rate: 101.0; wanted double 0.0 to 100.0'),
-        ({'rate': 'fast'}, "parameter rate: 'fast'; wanted double 0.0 to 100.0"),
+        ({'rate': 101.0}, 'parameter rate: 101.0; wanted a number, 0 to 100 Hz'),
+        ({'rate': 'fast'}, "parameter rate: 'fast'; wanted a number, 0 to 100 Hz"),
         ({'rate': float('nan')}, 'parameter rate: nan'),
-        ({'count': 0}, 'parameter count: 0; wanted int 1 to 8'),
+        ({'count': 0}, 'parameter count: 0; wanted a whole number, 1 to 8'),
         ({'count': 2.0}, 'parameter count: 2.0'),
         ({'count': True}, 'parameter count: True'),
-        ({'method': 'magic'}, "wanted string 'tosa', 'tome'"),
-        ({'extrinsic': [1.0]}, 'wanted double.. 2 numbers'),
-        ({'extrinsic': ['a', 'b']}, 'wanted double.. 2 numbers'),
+        ({'scale': 0.0}, 'parameter scale: 0.0; wanted a number, above 0'),
+        ({'method': 'magic'}, 'wanted one of tosa, tome'),
+        ({'extrinsic': [1.0]}, 'wanted 2 numbers'),
+        ({'extrinsic': ['a', 'b']}, 'wanted 2 numbers'),
     ],
 )
 def test_a_bad_value_at_the_start_is_named(node_with, overrides, said):
@@ -82,7 +86,13 @@ def test_changes_at_run_time_are_kept_within_the_table(node_with):
     assert set_one(node, 'rate', 5).successful
     assert node.get_parameter('rate').value == 5.0
     assert set_one(node, 'method', 'tome').successful
-    for name, value in (('rate', -1.0), ('method', 'magic'), ('model', 'x'), ('count', 1.5)):
+    for name, value in (
+        ('rate', -1.0),
+        ('scale', 0.0),
+        ('method', 'magic'),
+        ('model', 'x'),
+        ('count', 1.5),
+    ):
         before = node.get_parameter(name).value
         assert not set_one(node, name, value).successful
         assert node.get_parameter(name).value == before
@@ -94,13 +104,26 @@ def test_unknown_names_are_found(node_with):
     assert undeclared(node) == ['raet']
 
 
+def test_values_that_do_not_go_together_are_refused(node_with):
+    def together(values, given):
+        if values['method'] == 'tome' and 'rate' in given and values['rate'] > 50:
+            raise RosError(f'rate: {values["rate"]:g} is too fast for tome')
+
+    with pytest.raises(RosError, match='parameter rate: 60 is too fast for tome'):
+        declare(node_with(rate=60.0, method='tome'), TABLE, together)
+    node = node_with(rate=60.0)
+    declare(node, TABLE, together)
+    assert set_one(node, 'method', 'tome').successful
+    refused = set_one(node, 'rate', 70)
+    assert not refused.successful
+    assert refused.reason == 'rate: 70 is too fast for tome'
+
+
 def test_the_tables_are_complete_and_their_defaults_allowed():
-    for table in PARAMETERS.values():
-        names = [parameter.name for parameter in table]
+    for table in NODES.values():
+        names = [row.name for row in table]
         assert len(names) == len(set(names))
-        for parameter in table:
-            assert parameter.checked(parameter.default) in (
-                parameter.default,
-                list(parameter.default) if isinstance(parameter.default, tuple) else None,
-            )
-            assert parameter.description.endswith(('.', ').'))
+        for row in table:
+            assert row.checked(row.default) == row.default
+            assert row.from_ros(row.to_ros(row.default)) == row.default
+            assert row.help.endswith(('.', ').'))

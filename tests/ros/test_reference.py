@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
@@ -14,43 +13,42 @@ import pytest
 
 from tosa_ros.cli.main import build_parser
 from tosa_ros.ros import reference
-from tosa_ros.ros.bringup import Graph
-from tosa_ros.ros.parameters import PARAMETERS
+from tosa_ros.ros.bringup import Graph, launch_arguments
 from tosa_ros.ros.topics import TOPICS
+from tosa_ros.settings import GRAPH, NODES, SETTINGS, node_choices
 
 ROOT = Path(__file__).parents[2]
 yaml = pytest.importorskip('yaml')
 
 
-def test_the_document_is_up_to_date():
-    page = (ROOT / 'docs' / 'ros.md').read_text()
-    assert page == reference.document(page), 'run python -m tosa_ros.ros.reference'
-    for node in PARAMETERS:
-        for parameter in PARAMETERS[node]:
-            assert f'| `{parameter.name}` |' in page
-        for topic in TOPICS[node]:
-            assert f'| `{topic.name}` |' in page
+@pytest.mark.parametrize('name', ['ros', 'merging'])
+def test_the_documents_are_up_to_date(name):
+    page = (ROOT / 'docs' / f'{name}.md').read_text()
+    updated = {'ros': reference.ros_page, 'merging': reference.merging_page}[name]
+    assert page == updated(page), 'run python -m tosa_ros.ros.reference'
+    rows = SETTINGS if name == 'merging' else [r.name for rows in NODES.values() for r in rows]
+    for row in rows:
+        assert f'| `{row}` |' in page
+    topics = [topic for table in TOPICS.values() for topic in table] if name == 'ros' else []
+    for topic in topics:
+        assert f'| `{topic.name}` |' in page
 
 
 def test_the_parameter_file_is_up_to_date_and_means_the_defaults():
     text = (ROOT / 'config' / 'vqa.yaml').read_text()
     assert text == reference.yaml_file(), 'run python -m tosa_ros.ros.reference'
     given = yaml.safe_load(text)
-    assert set(given) == {f'/**/{node}' for node in PARAMETERS}
-    for node, parameters in PARAMETERS.items():
+    assert set(given) == {f'/**/{node}' for node in NODES}
+    for node, rows in NODES.items():
         values = given[f'/**/{node}']['ros__parameters']
-        assert list(values) == [parameter.name for parameter in parameters]
-        for parameter in parameters:
-            default = parameter.default
-            default = list(default) if isinstance(default, tuple) else default
-            assert (values[parameter.name], type(values[parameter.name])) == (
-                default,
-                type(default),
-            )
+        assert list(values) == [row.name for row in rows]
+        for row in rows:
+            assert row.from_ros(values[row.name]) == row.default
+            assert type(values[row.name]) is type(row.to_ros(row.default))
 
 
 def test_replies_and_points_are_documented():
-    from tosa_ros.ros.questions import Reply
+    from tosa_ros.ros.replies import Reply
     from tosa_ros.ros.token_cloud import _FEATURES, _layout
 
     page = (ROOT / 'docs' / 'ros.md').read_text()
@@ -69,23 +67,20 @@ def test_replies_and_points_are_documented():
 
 
 def test_launch_arguments_are_documented_and_those_of_tosa_up():
-    source = ast.parse((ROOT / 'launch' / 'vqa.launch.py').read_text())
-    [table] = [
-        node.value
-        for node in source.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == 'ARGUMENTS'
-    ]
-    arguments = {key.value for key in table.keys}
+    arguments = {argument.name for argument in launch_arguments()}
     page = (ROOT / 'docs' / 'ros.md').read_text()
     section = page.split('## On a robot\n')[1].split('\n## ')[0]
     rows = re.findall(r'^\| (`.*?) \|', section, flags=re.MULTILINE)
     assert arguments == {name for row in rows for name in re.findall(r'`(\w+)`', row)}
-    chosen = {field.name for field in dataclasses.fields(Graph)}
-    assert arguments == chosen | {'use_rviz'}
+    chosen = {field.name for field in dataclasses.fields(Graph)} - {'chosen'}
+    assert chosen == {row.name for row in GRAPH}
+    assert arguments == chosen | set(node_choices()) | {'use_rviz'}
     up = next(a for a in build_parser()._actions if a.dest == 'command').choices['up']
     options = {action.dest for action in up._actions}
     # A process that `tosa up` starts always starts itself.
-    assert chosen - {'autostart'} <= options
+    assert arguments - {'autostart', 'use_rviz'} <= options
+    source = (ROOT / 'launch' / 'vqa.launch.py').read_text()
+    assert 'for argument in launch_arguments()' in source
 
 
 def test_viewers_show_topics_that_exist():

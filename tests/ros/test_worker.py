@@ -49,6 +49,23 @@ def test_an_error_is_handed_on_and_the_thread_lives():
     assert worker.stop(5)
 
 
+def test_what_is_no_exception_is_handed_on_too():
+    errors, done = [], []
+
+    def work(item):
+        if item == 'bad':
+            raise SystemExit(item)
+        done.append(item)
+
+    worker = LatestWorker(work, errors.append, 'test')
+    for item in ('bad', 'good'):
+        worker.submit(item)
+        assert worker.wait_idle(5)
+    assert done == ['good']
+    assert [str(error) for error in errors] == ['bad']
+    assert worker.stop(5)
+
+
 def test_the_rate_is_kept_and_can_change():
     done = []
     worker = LatestWorker(done.append, run_forever, 'test')

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tosa_ros.cli import merging, options
+from tosa_ros.cli import console, merging, options
 from tosa_ros.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ BATCH_FRAMES = 4
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser('ask', help='ask a question about RGB-D frames')
-    parser.add_argument('--question', '-q', required=True)
+    parser.add_argument('--question', required=True)
     options.add_frame_options(parser)
     options.add_model_options(parser)
     merging.add_method_options(parser)
@@ -59,14 +59,14 @@ def _encode(pipeline: VqaPipeline, frames: list[Frame]) -> float:
     """Encodes the frames a few at a time, for the progress bar's sake; milliseconds."""
     start = time.perf_counter()
     starts = range(0, len(frames), BATCH_FRAMES)
-    for i in options.progress(starts, len(starts), 'seeing'):
+    for i in console.progress(starts, len(starts), 'seeing'):
         pipeline.visual_tokens(frames[i : i + BATCH_FRAMES])
     return 1e3 * (time.perf_counter() - start)
 
 
 def _follow(pieces: Generator[str, None, Answer], args: argparse.Namespace) -> Answer:
     """Shows the answer as it comes: its words, or with --json how far it is."""
-    bar = options.progress(None, args.max_new_tokens, 'answering')
+    bar = console.progress(None, args.max_new_tokens, 'answering')
     with bar:
         while True:
             try:

@@ -4,65 +4,81 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+from tosa_ros.cli import console
 from tosa_ros.cli.replay import add_topic_options, topics_from
 
-DIRECTIONS = ('from-episode', 'to-episode')
+EPILOG = """examples:
+  tosa bag from-episode frames/kitchen --out kitchen_bag
+  tosa bag to-episode kitchen_bag --out kitchen --every 5"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('bag', help='convert between episode folders and bags')
-    parser.add_argument('direction', choices=DIRECTIONS)
-    parser.add_argument('source', type=Path, metavar='FOLDER|BAG', help='what to convert')
-    parser.add_argument('--out', type=Path, required=True, help='made; must not be there yet')
-    parser.add_argument(
-        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
+    parser = subparsers.add_parser(
+        'bag', help='convert between episode folders and bags', epilog=EPILOG
     )
-    group = parser.add_argument_group('from-episode')
-    group.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
-    group.add_argument(
+    below = parser.add_subparsers(dest='direction', required=True, metavar='DIRECTION')
+    one = below.add_parser('from-episode', help='a folder of frames to a bag', epilog=EPILOG)
+    _add_ends(one, 'FOLDER', 'units of its depth files per metre (1000)')
+    one.add_argument(
+        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='of the bag (mcap)'
+    )
+    one.add_argument(
         '--format',
         choices=('raw', 'png', 'jpeg'),
         default='raw',
         help='of the images; jpeg loses colour, png nothing (raw)',
     )
-    group.add_argument(
+    one.add_argument(
         '--rate', type=float, default=1.0, metavar='HZ', help='where there are no stamps (1)'
     )
-    group = parser.add_argument_group('to-episode')
-    group.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
-    add_topic_options(parser)
-    parser.set_defaults(run=run)
+    one.set_defaults(run=_from_episode)
+    other = below.add_parser('to-episode', help='a bag to a folder of frames', epilog=EPILOG)
+    _add_ends(other, 'BAG', "units of the written depth files per metre (the bag's own)")
+    other.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
+    add_topic_options(other)
+    other.set_defaults(run=_to_episode)
 
 
-def run(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation.bags import BagFrames, bag_to_episode, episode_to_bag
+def _add_ends(parser: argparse.ArgumentParser, source: str, scale: str) -> None:
+    parser.add_argument('source', type=Path, metavar=source, help='what to convert')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='PATH', help='made; must not be there yet'
+    )
+    parser.add_argument('--depth-scale', type=float, metavar='N', help=scale)
+
+
+def _from_episode(args: argparse.Namespace) -> int:
+    from tosa_ros.evaluation.bags import episode_to_bag
     from tosa_ros.frame_folder import MILLIMETRES, read_folder
 
-    if args.direction == 'from-episode':
-        scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
+    scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
+    with console.counter('frame') as progress:
         count = episode_to_bag(
             read_folder(args.source, depth_scale=scale),
             args.out,
             storage=args.storage,
             image_format=args.format,
             rate_hz=args.rate,
-            progress=_progress(),
+            progress=progress,
         )
-    else:
-        frames = BagFrames(args.source, topics_from(args), args.slop)
-        before = list(frames.notes)
-        _print(before)
+    print(f'{args.out}: {count} frames')
+    return 0
+
+
+def _to_episode(args: argparse.Namespace) -> int:
+    from tosa_ros.evaluation.bags import BagFrames, bag_to_episode
+
+    frames = BagFrames(args.source, topics_from(args), args.slop)
+    before = list(frames.notes)
+    _print(before)
+    with console.counter('frame') as progress:
         count = bag_to_episode(
-            frames,
-            args.out,
-            every=args.every,
-            depth_scale=args.depth_scale,
-            progress=_progress(),
+            frames, args.out, every=args.every, depth_scale=args.depth_scale, progress=progress
         )
-        _print(note for note in frames.notes if note not in before)
+    _print(note for note in frames.notes if note not in before)
     print(f'{args.out}: {count} frames')
     return 0
 
@@ -70,15 +86,3 @@ def run(args: argparse.Namespace) -> int:
 def _print(notes: Iterable[str]) -> None:
     for note in notes:
         print(f'tosa bag: {note}', file=sys.stderr)
-
-
-def _progress() -> Callable[[int, int], None]:
-    from tqdm import tqdm
-
-    bar = tqdm(delay=2, unit='frame', file=sys.stderr, leave=False)
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return show

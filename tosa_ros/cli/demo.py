@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.assets import embedded_model
-from tosa_ros.cli import options
+from tosa_ros.cli import console, options
 
 if TYPE_CHECKING:
     from tosa_ros.pipeline import VqaPipeline
@@ -65,7 +65,7 @@ def _compare(pipeline: VqaPipeline, samples: list[Sample]) -> None:
     methods = {'none': NoMerging(), 'tosa': ToSA(keep=KEEP)}
     best = {}
     jobs = [(name, turn) for turn in range(4) for name in methods]
-    for name, turn in options.progress(jobs, len(jobs), 'timing'):
+    for name, turn in console.progress(jobs, len(jobs), 'timing'):
         pipeline.merging = methods[name]
         # A new frame object, so that nothing is remembered from the last turn.
         frame = replace(samples[turn % len(samples)].frame)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
-import warnings
+import time
 
 from tosa_ros import __version__
+from tosa_ros.cli import console
+from tosa_ros.cli.parsing import Parser, UsageError
 from tosa_ros.errors import TosaError
 
 COMMANDS = (
@@ -25,18 +28,35 @@ COMMANDS = (
     'world',
     'train',
 )
+EPILOG = """examples:
+  tosa demo
+  tosa ask desk.jpg "how many mugs are on the desk?" --model llava-hf/...
+  tosa COMMAND --help"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `tosa ARGS` and returns its exit code: 0, 2 for the user's mistake, 130 for Ctrl-C."""
-    args = build_parser().parse_args(argv)
-    warnings.showwarning = _one_line_warning
+    words = sys.argv[1:] if argv is None else argv
+    parser = build_parser(words[0] if words and words[0] in COMMANDS else None)
+    _offer_completion(parser)
+    if not words:
+        parser.print_help()
+        return 0
     try:
-        return args.run(args) or 0
+        args = parser.parse_args(words)
+    except UsageError as error:
+        print(f'{error.prog}: error: {error}', file=sys.stderr)
+        return 2
+    console.configure(args)
+    start = time.perf_counter()
+    try:
+        code = args.run(args) or 0
+        console.detail(f'{args.command} took {time.perf_counter() - start:.2f} s')
+        return code
     except TosaError as error:
         if args.debug:
             raise
-        print(f'tosa {args.command}: error: {error}', file=sys.stderr)
+        print(f'{args.parser.prog}: error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -45,22 +65,36 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; each lives in its own module of `tosa_ros.cli`."""
-    parser = argparse.ArgumentParser(
-        prog='tosa', description='Ask a robot about what it sees; look at how tokens merge.'
+def build_parser(only: str | None = None) -> Parser:
+    """The parser of every command, or of one; each lives in its own module of `tosa_ros.cli`."""
+    parser = Parser(
+        prog='tosa',
+        description='Ask a robot about what it sees; look at how tokens merge.',
+        epilog=EPILOG,
     )
     parser.add_argument('--version', action='version', version=f'tosa_ros {__version__}')
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name in COMMANDS:
+    for name in COMMANDS if only is None else (only,):
         importlib.import_module(f'tosa_ros.cli.{name}').add_parser(subparsers)
-    for command in subparsers.choices.values():
-        command.add_argument('--debug', action='store_true', help='show tracebacks of errors')
+    for leaf in leaves(parser):
+        console.add_options(leaf)
     return parser
 
 
-def _one_line_warning(message: Warning | str, *rest: object) -> None:
-    print(f'tosa: warning: {str(message).splitlines()[0]}', file=sys.stderr)
+def leaves(parser: argparse.ArgumentParser) -> list[Parser]:
+    """The parsers that have no subcommands below them."""
+    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not below:
+        return [parser]
+    return [leaf for action in below for one in action.choices.values() for leaf in leaves(one)]
+
+
+def _offer_completion(parser: Parser) -> None:
+    """Answers the shell, when it asks for completions, if argcomplete is installed."""
+    if '_ARGCOMPLETE' in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.settings import METHOD, METHODS, SETTINGS, Flag, Maybe, Number, Setting
+from tosa_ros.settings import METHOD, METHODS, SETTINGS, Choice, Flag, Maybe, Number, Setting
 
 if TYPE_CHECKING:
     from tosa_ros.merging import MergingMethod
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 def add_setting(group: argparse._ArgumentGroup, row: Setting, **changes: Any) -> None:
     """A setting's option, None where it is not given; `changes` as argparse's add_argument."""
     kind = row.kind.of if isinstance(row.kind, Maybe) else row.kind
-    default = row.kind.text(row.default)
-    words = f'{row.help[:-1]} ({default})' if default else row.help
+    words = f'{row.help[:-1]} ({row.unset})' if row.unset else row.help
     changes = {'help': words.replace('%', '%%'), 'default': None, **changes}
     if isinstance(kind, Flag):
         changes['action'] = argparse.BooleanOptionalAction
+    elif isinstance(kind, Choice):
+        changes.setdefault('choices', list(kind.choices))
     else:
         changes.setdefault('metavar', row.unit.upper() or kind.metavar)
     if isinstance(kind, Number):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tosa_ros.cli import console
+from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
+from tosa_ros.settings import DEVICE, DTYPE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +43,14 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
-    group.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (cpu)')
-    group.add_argument('--dtype', choices=('float32', 'bfloat16', 'float16'))
+    add_setting(group, DEVICE, default=DEVICE.default)
+    add_setting(group, DTYPE)
 
 
 def dtype_from(args: argparse.Namespace) -> Any:
     import torch
 
-    return getattr(torch, args.dtype) if args.dtype else None
+    return None if args.dtype in (None, DTYPE.default) else getattr(torch, args.dtype)
 
 
 def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
@@ -67,7 +69,7 @@ def model_path(args: argparse.Namespace) -> str:
     from tosa_ros.assets import EMBEDDED_NOTE, embedded_model
 
     path = embedded_model()
-    print(f'tosa: {EMBEDDED_NOTE}', file=sys.stderr)
+    console.note(EMBEDDED_NOTE)
     return str(path)
 
 
@@ -112,13 +114,6 @@ def _single_frames(args: argparse.Namespace) -> list[Frame]:
         read_frame(rgb, depth, depth_scale=args.depth_scale, intrinsics=args.intrinsics)
         for rgb, depth in zip(args.rgb, depths, strict=True)
     ]
-
-
-def progress(items: Iterable | None, total: int, what: str) -> Any:
-    """A tqdm progress bar on standard error; it appears only after two seconds."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, desc=what, delay=2, file=sys.stderr, leave=False)
 
 
 def print_json(value: dict) -> None:

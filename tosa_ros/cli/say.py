@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from tosa_ros.errors import QuestionError
+from tosa_ros.errors import QuestionError, plain_text, printable
 from tosa_ros.ros.session import ros_arguments, session
 
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     def grown(piece: str) -> None:
         if not args.json:
-            print(piece, end='', flush=True)
+            print(plain_text(piece), end='', flush=True)
 
     with session('tosa say', ros_arguments(args.namespace)):
         from tosa_ros.ros.asker import Asker
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print()
     if reply['error']:
-        raise QuestionError(reply['error'])
+        raise QuestionError(printable(reply['error']))
     if not args.json:
         print(_summary(reply), file=sys.stderr)
     return 0
@@ -45,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
 def _summary(reply: dict) -> str:
     """What the answer is about and what it took, in one line."""
     frames = 'frame' if reply['frames'] == 1 else 'frames'
-    note = f'; {reply["note"]}' if reply['note'] else ''
+    note = f'; {printable(reply["note"])}' if reply['note'] else ''
+    spatial = printable(reply['spatial'])
     return (
-        f'{reply["frames"]} {frames}, {reply["tokens"]} tokens (spatial: {reply["spatial"]}); '
+        f'{reply["frames"]} {frames}, {reply["tokens"]} tokens (spatial: {spatial}); '
         f'first word after {reply["first_word_ms"] or 0:.0f} ms, all after '
         f'{reply["latency_ms"]:.0f} ms{note}'
     )

@@ -7,36 +7,27 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import RosError
-from tosa_ros.ros.bringup import DEPTH_SOURCES, Graph, Processes, quiet_threads
+from tosa_ros.ros.bringup import Graph, Processes, quiet_threads
 from tosa_ros.ros.session import session
 from tosa_ros.ros.shutdown import Shutdown, exit_now
+from tosa_ros.settings import GRAPH, node_choices
 
 if TYPE_CHECKING:
     from tosa_ros.ros.graph_status import StatusWatcher
 
-LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
-CHOICES = (
-    'params_file', 'namespace', 'image_topic', 'depth_topic', 'camera_info_topic',
-    'depth_source', 'model', 'device', 'keep', 'use_sim_time', 'log_level',
-)  # fmt: skip
+# A process that `tosa up` starts always starts itself.
+ROWS = tuple(row for row in GRAPH if row.name != 'autostart')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser('up', help='start the ROS 2 nodes, until Ctrl-C')
-    parser.add_argument('--params-file', default='', metavar='YAML', help='(config/vqa.yaml)')
-    parser.add_argument('--namespace', default='', metavar='NS')
-    parser.add_argument('--image-topic', metavar='TOPIC', help='colour (image)')
-    parser.add_argument('--depth-topic', metavar='TOPIC', help="the sensor's depth (sensor_depth)")
-    parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
-    parser.add_argument('--depth-source', choices=DEPTH_SOURCES, help="(the file's)")
-    parser.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...')
-    parser.add_argument('--keep', type=float, help='fraction of the image tokens kept')
-    parser.add_argument(
-        '--use-sim-time', action='store_true', default=None, help='time comes from /clock'
-    )
-    parser.add_argument('--log-level', choices=LOG_LEVELS, default='info')
+    for row in ROWS:
+        add_setting(parser, row)
+    group = parser.add_argument_group('nodes (without an option: what the parameter file says)')
+    for row in node_choices().values():
+        add_setting(group, row, help=row.help)
     parser.add_argument(
         '--single-process',
         action='store_true',
@@ -46,7 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    graph = Graph(**{name: getattr(args, name) for name in CHOICES})
+    names = [row.name for row in (*ROWS, *node_choices().values())]
+    graph = Graph.of({name: getattr(args, name) for name in names})
     os.environ.update(quiet_threads())  # for this process too, before torch reads them
     with session('tosa up', graph.arguments()):
         return _one_process(graph) if args.single_process else _processes(graph)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli import merging, options
+from tosa_ros.cli import console, merging, options
 from tosa_ros.errors import FrameError, MissingDependencyError
 from tosa_ros.files import whole_file
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     encoder = _encoder(args)
     views: dict[str, list[VisualTokens]] = {name: [] for name in names}
     jobs = [(name, frame) for name in names for frame in frames]
-    for name, frame in options.progress(jobs, len(jobs), 'merging'):
+    for name, frame in console.progress(jobs, len(jobs), 'merging'):
         encoder.merging = methods[name]
         views[name] += encoder.encode([frame])
     figures = {name: _figures(encoder, frames, views[name]) for name in names}

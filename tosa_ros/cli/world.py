@@ -6,7 +6,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from tosa_ros.cli.options import print_json, progress
+from tosa_ros.cli import console
+from tosa_ros.cli.options import print_json
 from tosa_ros.errors import DataError
 
 FORMATS = ('openeqa', 'bag', 'both')
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     sensor = SensorModel() if args.noisy else None
     records, types = [], Counter()
     numbers = range(args.start, args.start + args.episodes)
-    for index in progress(numbers, args.episodes, 'episodes'):
+    for index in console.progress(numbers, args.episodes, 'episodes'):
         made = episode(
             args.split,
             index,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import DataError
+from tosa_ros.evaluation.metrics.score import QuestionId, Score
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
 from tosa_ros.files import read_json
+from tosa_ros.stats import mcnemar
 
 DRAWS = 10_000
 SEED = 0
@@ -27,19 +29,31 @@ class Entry:
     overall: float
     interval: tuple[float, float]
     tokens: float
-    values: dict[str, float]
-    weights: dict[str, float]
+    values: Mapping[QuestionId, float]
+    weights: Mapping[QuestionId, float]
+
+    @classmethod
+    def of(cls, label: str, score: Score, cost: Mapping[str, Any]) -> Entry:
+        """A method's score and its mean cost, as `results` has them."""
+        tokens = cost['tokens_after']
+        spread = score.interval or (score.overall, score.overall)
+        return cls(label, score.name, score.overall, spread, tokens, score.values, score.weights)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method against the first, in percentage points over the same questions."""
+    """A method against another, in percentage points over the same questions.
+
+    better, worse: on how many questions.
+    """
 
     label: str
     against: str
     points: float
     interval: tuple[float, float]
     p: float
+    better: int
+    worse: int
 
 
 def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]:
@@ -71,16 +85,17 @@ def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]
 
 
 def differences(entries: Sequence[Entry]) -> list[Difference]:
-    """Each entry after the first against the first.
-
-    The interval is a paired bootstrap's over questions, p a two-sided sign-flip permutation
-    test's (McNemar's, for right-or-wrong values); p is not corrected for many comparisons.
-    """
+    """Each entry after the first against the first."""
     return [difference(entry, entries[0]) for entry in entries[1:]]
 
 
 def difference(entry: Entry, against: Entry) -> Difference:
-    """The paired difference of two entries."""
+    """The paired difference of two entries.
+
+    The interval is a paired bootstrap's over questions. p is two-sided and not corrected for many
+    comparisons: McNemar's exact test, or for values that are not right-or-wrong a sign-flip
+    permutation test.
+    """
     gaps = np.array(
         [
             (entry.values[qid] - against.values[qid]) * weight
@@ -88,21 +103,33 @@ def difference(entry: Entry, against: Entry) -> Difference:
         ]
     )
     draws = np.random.default_rng(SEED)
-    observed = gaps.sum()
-    resampled, flipped = [], 0
+    # Drawing questions with replacement is drawing how often each size of gap occurs.
+    sizes, counts = np.unique(gaps, return_counts=True)
+    sums = [
+        draws.multinomial(len(gaps), counts / len(gaps), _CHUNK) @ sizes
+        for _ in range(DRAWS // _CHUNK)
+    ]
+    low, high = np.percentile(np.concatenate(sums), [2.5, 97.5])
+    better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
     moved = gaps[gaps != 0]
-    for _ in range(DRAWS // _CHUNK):
-        resampled.append(gaps[draws.integers(0, len(gaps), (_CHUNK, len(gaps)))].sum(axis=1))
-        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(moved)))
-        flipped += int((np.abs(signs @ moved) >= abs(observed) - 1e-9).sum())
-    low, high = np.percentile(np.concatenate(resampled), [2.5, 97.5])
+    alike = not len(moved) or bool(np.ptp(np.abs(moved)) < 1e-9)
     return Difference(
         entry.label,
         against.label,
-        float(observed),
+        float(gaps.sum()),
         (float(low), float(high)),
-        (1 + flipped) / (1 + DRAWS),
+        mcnemar(better, worse) if alike else _sign_flips(moved, draws),
+        better,
+        worse,
     )
+
+
+def _sign_flips(moved: np.ndarray, draws: np.random.Generator) -> float:
+    flipped = 0
+    for _ in range(DRAWS // _CHUNK):
+        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(moved)))
+        flipped += int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
+    return (1 + flipped) / (1 + DRAWS)
 
 
 def _methods(path: Path) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,16 @@ class Journal:
 
     def append(self, record: dict[str, Any]) -> None:
         """Writes one record and waits until the disk has it."""
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b'\n'
+        self.extend([record])
+
+    def extend(self, records: Sequence[dict[str, Any]]) -> None:
+        """Writes records at once and waits until the disk has them."""
+        lines = [json.dumps(r, ensure_ascii=False, allow_nan=False).encode() for r in records]
         with self._lock:
-            self._file.write(line)
+            self._file.write(b''.join(line + b'\n' for line in lines))
             self._file.flush()
             os.fsync(self._file.fileno())
-            self.records.append(record)
+            self.records += records
 
     def close(self) -> None:
         self._file.close()

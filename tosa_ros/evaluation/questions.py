@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tosa_ros.errors import DataError
+from tosa_ros.evaluation.conditions import DEPTHS
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
 
 SHORT_ANSWER = '{question}\nAnswer the question using a single word or phrase.'
 Predictions = Mapping[QuestionId, str]
+# Options of benchmarks that are files, by the parameter of `load` that takes their value.
+FILE_OPTIONS: dict[str, dict[str, Any]] = {
+    'data': {
+        'type': Path,
+        'required': True,
+        'metavar': 'FILE',
+        'help': 'question file',
+    },
+    'annotations': {
+        'type': Path,
+        'metavar': 'FILE',
+        'help': "the questions' answers (a file beside them)",
+    },
+    'frames_root': {
+        'type': Path,
+        'metavar': 'DIR',
+        'help': "where the episodes' frames are (beside the question file)",
+    },
+    'depth_scale': {
+        'type': float,
+        'metavar': 'N',
+        'help': 'units of the depth files per metre (1000, or what the benchmark has)',
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +60,45 @@ class Question:
     category: str
     episode: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """How a benchmark is run where the user does not say otherwise.
+
+    frames: how many of an episode are looked at; None where an episode has a number of its own.
+    batch: questions of one episode that are answered at once. limit: how many questions.
+    depths: which of `conditions.DEPTHS` its frames can be shown with, the default one first.
+    embedded_depth: whether the embedded estimator was trained on scenes like its.
+    judged: whether its answers are free text, which a judge can mark.
+    """
+
+    frames: int | None = 12
+    max_new_tokens: int = 64
+    batch: int = 1
+    limit: int | None = None
+    methods: tuple[str, ...] = ('tosa',)
+    depths: tuple[str, ...] = DEPTHS
+    embedded_depth: bool = False
+    judged: bool = False
+
+
+class Shard(NamedTuple):
+    """One of several parts of a benchmark, for processes that share the work: number 1..count."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From 'i/n'. Raises DataError for anything else."""
+        number, _, count = text.partition('/')
+        if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+            return cls(int(number), int(count))
+        raise DataError(f'--shard {text}; wanted i/n with i from 1 to n, as 1/4')
+
+    def __str__(self) -> str:
+        return f'{self.number}/{self.count}'
 
 
 class Sample(NamedTuple):
@@ -54,11 +121,43 @@ class Benchmark(ABC):
     name: ClassVar[str]
     # How the model is asked, unless the user says otherwise.
     template: ClassVar[str] = SHORT_ANSWER
+    defaults: ClassVar[Defaults] = Defaults()
     on_problem: Callable[[str], None] | None = None
 
     def __init__(self, questions: Sequence[Question], problems: Sequence[str] = ()) -> None:
         self.questions, duplicates = _without_duplicates(questions)
         self.problems = [*problems, *duplicates]
+
+    @classmethod
+    @abstractmethod
+    def load(cls, **options: Any) -> Benchmark:
+        """Reads the questions.
+
+        Every parameter is an option of `tosa eval NAME`; see `add_arguments`. One called `limit`
+        gets how many questions are wanted, where there are as many as one likes.
+        """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ActionsContainer) -> None:
+        """Adds the options that `load` takes: those of files by their names, others by overriding.
+
+        An option's `dest` is the name of the parameter.
+        """
+        for name in inspect.signature(cls.load).parameters:
+            if name in FILE_OPTIONS:
+                parser.add_argument(f'--{name.replace("_", "-")}', **FILE_OPTIONS[name])
+
+    def select(self, limit: int | None = None, shard: Shard | None = None) -> None:
+        """Leaves the first `limit` questions, and of those the ones of a shard's episodes."""
+        if limit is not None:
+            self.questions = self.questions[:limit]
+        if shard is not None:
+            episodes = set(list(self.by_episode())[shard.number - 1 :: shard.count])
+            self.questions = [q for q in self.questions if q.episode in episodes]
+
+    def guessing(self) -> dict[str, float]:
+        """Percent right without looking, by category and over all ('all'), where that is known."""
+        return {}
 
     def note(self, problem: str) -> None:
         """Adds a line to `problems`, once."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.bags.reading import RELATIVE_BEFORE_S, BagFrames
-from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
@@ -30,6 +30,7 @@ class BagQuestions(Benchmark):
 
     name: ClassVar[str] = 'replay'
     template: ClassVar[str] = '{question}'
+    defaults: ClassVar[Defaults] = Defaults(judged=True)
 
     def __init__(
         self, questions: Sequence[Question], bag: BagFrames, problems: Sequence[str] = ()

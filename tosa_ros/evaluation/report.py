@@ -90,12 +90,29 @@ def score_table(results: Mapping[str, Any]) -> Table:
     for label, method in methods.items():
         by_name = {score['metric']: score for score in method['scores']}
         answered = f'{method["answered"]}/{results["questions"]}'
-        rows.append([label, answered, *(_percent(by_name.get(name)) for name in metrics)])
-    return ['method', 'answered', *metrics], rows
+        tokens = _formatted(method['cost']['tokens_after'], '.0f')
+        rows.append([label, answered, tokens, *(_percent(by_name.get(name)) for name in metrics)])
+    return ['method', 'answered', 'tokens', *metrics], rows
+
+
+def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
+    """A row a pair of methods: percentage points, and on how many questions which is better."""
+    rows = [
+        [
+            f'{one["label"]} against {one["against"]}',
+            f'{one["points"]:+.1f}',
+            '{:+.1f} to {:+.1f}'.format(*one['interval']),
+            f'+{one["better"]} -{one["worse"]}',
+            f'{one["p"]:.2g}',
+        ]
+        for one in differences
+    ]
+    return ['methods', 'difference', '95 %', 'questions', 'p'], rows
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
-    """Tokens and milliseconds, a row a method."""
+    """Tokens, milliseconds and operations, as far as they are known, a row a method."""
+    methods = results['methods'].values()
     names = (
         ('tokens before', 'tokens_before', '.0f'),
         ('tokens after', 'tokens_after', '.0f'),
@@ -104,11 +121,13 @@ def cost_table(results: Mapping[str, Any]) -> Table:
         ('vision ms', 'vision_ms', '.1f'),
         ('prefill ms', 'prefill_ms', '.1f'),
         ('decode ms', 'decode_ms', '.1f'),
+        ('GFLOPs', 'gflops', '.2f'),
     )
+    names = [one for one in names if any(m['cost'].get(one[1]) is not None for m in methods)]
     rows = [
         [
             label,
-            *(_formatted(method['cost'][key], form) for _, key, form in names),
+            *(_formatted(method['cost'].get(key), form) for _, key, form in names),
             _spatial(method),
         ]
         for label, method in results['methods'].items()
@@ -126,17 +145,22 @@ def latency_table(live: Mapping[str, Any]) -> Table:
 
 
 def category_table(results: Mapping[str, Any]) -> Table:
-    """The main metric by category, a column a method."""
+    """The main metric by category, a column a method, beside guessing where that is known."""
+    guessing = results['guessing']
     mains = {label: method['scores'][0] for label, method in results['methods'].items()}
     categories = sorted({c for score in mains.values() for c in score['by_category']})
     rows = [
         [
             category or '(none)',
+            *([_number(guessing.get(category))] if guessing else []),
             *(_number(score['by_category'].get(category)) for score in mains.values()),
         ]
         for category in categories
     ]
-    return ['category', *mains], rows
+    if guessing:
+        overall = [_number(score['overall']) for score in mains.values()]
+        rows.append(['all', _number(guessing['all']), *overall])
+    return ['category', *(['guessing'] if guessing else []), *mains], rows
 
 
 def example_table(results: Mapping[str, Any]) -> Table:
@@ -159,8 +183,11 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
     faults = [f'{what}: {why}' for what, why in results['not_evaluated'].items()]
     judge = [f'{label}: {why}' for label, why in results['judge_errors'].items()]
     settings = [f'{name}: {_line(value)}' for name, value in results['settings'].items()]
+    pairs = results['differences']
+    differences = difference_table(pairs) if pairs else []
     parts: list[tuple[str, Table | list[str]]] = [
         (f'Scores (percent, with the 95 % interval; {scored})', score_table(results)),
+        ('Paired differences (percentage points; p uncorrected)', differences),
         ('Cost (means a question)', cost_table(results)),
         ('Not evaluated; its questions count as wrong', faults),
         *_live_parts(results['live']),
@@ -171,7 +198,7 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
     ]
     if results['scored']:
         main = next(iter(results['methods'].values()))['scores'][0]['metric']
-        parts.insert(2, (f'By category: {main}', category_table(results)))
+        parts.insert(1, (f'By category: {main}', category_table(results)))
     return [(heading, part) for heading, part in parts if part]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tosa_ros.evaluation.compare import Difference, Entry, difference
 from tosa_ros.evaluation.judge import Judge, JudgeError
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.marking import llm_match, mark_answers
@@ -18,6 +19,7 @@ from tosa_ros.evaluation.runner import Outcome
 from tosa_ros.files import write_json
 
 EXAMPLES = 100
+SAME_TOKENS = 0.02  # methods that leave as many tokens, but for rounding
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ def score_run(
     judging: Judging | None = None,
     live: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    gflops: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Scores every method's answers and writes predictions, values and scores into the folder.
 
     Args:
+        gflops: of a question, by method, where they were counted.
         live: what `evaluation.live.summary` says, where the answers are the running nodes'.
         progress: called with marks there are and marks wanted, while a judge marks a method.
 
@@ -47,7 +51,7 @@ def score_run(
         what `scores.json` holds. Where a judge failed, `judge_errors` says so by method, and
         that method has no LLM-Match.
     """
-    methods, judge_errors = {}, {}
+    methods, judge_errors, all_scores = {}, {}, {}
     for label, records in outcome.answers.items():
         predictions = outcome.predictions(label)
         scores = benchmark.score(predictions)
@@ -71,15 +75,18 @@ def score_run(
         methods[label] = {
             'answered': len(records),
             'scores': [score.to_dict() for score in scores],
-            'cost': cost(records),
+            'cost': cost(records) | {'gflops': (gflops or {}).get(label)},
         }
+        all_scores[label] = scores
     results = {
         'benchmark': benchmark.name,
         'questions': len(benchmark.questions),
         'scored': len(benchmark.scored),
         'episodes': len(benchmark.by_episode()),
         'settings': dict(settings),
+        'guessing': benchmark.guessing(),
         'methods': methods,
+        'differences': [asdict(one) for one in paired(all_scores, methods)],
         'not_evaluated': outcome.faults,
         'problems': list(benchmark.problems),
         'judge_errors': judge_errors,
@@ -88,6 +95,28 @@ def score_run(
     }
     write_json(folder / SCORES, results)
     return results
+
+
+def paired(scores: Mapping[str, Sequence[Score]], methods: Mapping[str, Any]) -> list[Difference]:
+    """Methods against each other, over the same questions, by the first metric that all have.
+
+    Each one against the run's first, and those that leave the same number of tokens in pairs.
+    """
+    names = [{s.name for s in of_method if s.values} for of_method in scores.values()]
+    shared = set.intersection(*names) if names else set()
+    metric = next((s.name for s in next(iter(scores.values()), ()) if s.name in shared), None)
+    if metric is None:
+        return []
+    entries = [
+        Entry.of(label, next(s for s in of_method if s.name == metric), methods[label]['cost'])
+        for label, of_method in scores.items()
+    ]
+    return [
+        difference(entry, other)
+        for number, entry in enumerate(entries)
+        for other in entries[:number]
+        if other is entries[0] or abs(other.tokens - entry.tokens) < SAME_TOKENS * entry.tokens
+    ]
 
 
 def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

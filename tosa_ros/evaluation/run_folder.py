@@ -3,7 +3,8 @@
     settings.json  problems.jsonl  scores.json  report.md  report.html  plot.png
     <label>/method.json  answers.jsonl  predictions.json  values.json  marks.jsonl  marks.json
 
-A folder takes up where it was left, with the same settings or not at all.
+A folder takes up where it was left, with the same settings or not at all. The parts of a run that
+was shared out (`--shard`) are in `shard-1-of-4/` and so on, each a run's folder of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ from tosa_ros.files import make_folder, read_json, write_json
 from tosa_ros.merging import MergingMethod
 
 SETTINGS, METHOD, ANSWERS = 'settings.json', 'method.json', 'answers.jsonl'
-PROBLEMS = 'problems.jsonl'
+PROBLEMS, SHARD = 'problems.jsonl', 'shard-'
 PREDICTIONS, VALUES, MARKS, SCORES = (
     'predictions.json',
     'values.json',
     'marks.jsonl',
     'scores.json',
 )
+
+
+def shard_folder(path: Path, shard: str) -> Path:
+    """The folder of a shard 'i/n' of the run at `path`."""
+    return path / f'{SHARD}{shard.replace("/", "-of-")}'
 
 
 class RunFolder:
@@ -42,18 +48,30 @@ class RunFolder:
             raise DataError(f'{path}: is a file; wanted a folder for the run')
         make_folder(path)
         self._lock = self._locked()
-        ours = ('.lock', f'.{SETTINGS}.partial')  # of a process that was ended here
+        ours = ('.lock', f'.{SETTINGS}.partial', SHARD)  # of a process that was ended here
         strange = any(not file.name.startswith(ours) for file in path.iterdir())
         if strange and not (path / SETTINGS).exists():
             raise DataError(f'{path}: holds other files and no run; name a new folder')
         _agree(path / SETTINGS, settings)
+        self.settings = settings
 
     def journal(self, label: str, method: MergingMethod) -> Journal:
-        """The answers that a method gave so far, to be appended to."""
+        """The answers that a method gave so far, its shards' among them, to be appended to."""
         folder = self.path / label
         folder.mkdir(exist_ok=True)
         _agree(folder / METHOD, {'method': type(method).__name__, **asdict(method)})
-        return Journal(folder / ANSWERS)
+        journal = Journal(folder / ANSWERS)
+        known = {record['question_id'] for record in journal.records}
+        for path in sorted(self.path.glob(f'{SHARD}*')):
+            if not (path / label).is_dir():
+                continue
+            shard = path.name.removeprefix(SHARD).replace('-of-', '/')
+            with (
+                RunFolder(path, {**self.settings, 'shard': shard}) as part,
+                part.journal(label, method) as theirs,
+            ):
+                journal.extend([r for r in theirs.records if r['question_id'] not in known])
+        return journal
 
     def close(self) -> None:
         self._lock.close()

@@ -6,48 +6,49 @@ An episode's frames are decoded once for all methods and encoded once by each.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.errors import DataError, TosaError
+from tosa_ros.evaluation.conditions import Change, check_spatial
+from tosa_ros.evaluation.flops import flops
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.media import ShorterVideoError, pick
 from tosa_ros.evaluation.metrics.score import QuestionId
-from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 
 if TYPE_CHECKING:
-    from tosa_ros.pipeline import VqaPipeline
+    from tosa_ros.pipeline import Answer, VqaPipeline
 
 DEFAULT_FRAMES = 12
 DEFAULT_MAX_NEW_TOKENS = 64
-SAMPLED_BYTES = 4096  # of weights, to tell models apart
 
 
 @dataclass(frozen=True)
 class Asking:
     """How the questions are put to the model.
 
-    frames: how many of an episode are looked at. template: with {question} in it; None is the
-    benchmark's own. change: applied to each decoded frame (estimated depth, for example).
+    frames: how many of an episode are looked at; None is all. template: with {question} in it;
+    None is the benchmark's own. batch: questions of one episode that are answered at once, in
+    one padded batch. change: applied to each decoded frame (see `conditions`).
     """
 
-    frames: int = DEFAULT_FRAMES
+    frames: int | None = DEFAULT_FRAMES
     template: str | None = None
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
-    change: Callable[[Frame], Frame] | None = None
+    batch: int = 1
+    change: Change | None = None
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.max_new_tokens < 1:
-            raise DataError(
-                f'frames={self.frames}, max_new_tokens={self.max_new_tokens}; wanted at least 1'
-            )
+        for name in ('frames', 'max_new_tokens', 'batch'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise DataError(f'{name}={value}; wanted at least 1')
         if self.template is not None and '{question}' not in self.template:
             raise DataError(f'prompt: {self.template!r} has no {{question}} in it')
 
@@ -118,8 +119,16 @@ def evaluate(
                 continue
             for label, open_ones in left.items():
                 pipeline.merging = methods[label]
-                for question in open_ones:
-                    _ask(benchmark, pipeline, frames, question, asking, journals[label], outcome)
+                try:
+                    check_spatial(frames, methods[label])
+                except TosaError as error:
+                    outcome.faults[f'episode {episode}, {label}'] = str(error)
+                    continue
+                for start in range(0, len(open_ones), asking.batch):
+                    some = open_ones[start : start + asking.batch]
+                    prompts = {q.id: benchmark.prompt(q, asking.template) for q in some}
+                    answers = _answers(pipeline, frames, prompts, asking, outcome.faults)
+                    journals[label].extend(_records(answers, len(frames)))
                     tick()
         outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
     something_of(outcome, benchmark)
@@ -146,56 +155,37 @@ def something_of(outcome: Outcome, benchmark: Benchmark) -> None:
         raise DataError(f'{benchmark.name}: no question was answered; {what}: {why}')
 
 
-def fingerprint(benchmark: Benchmark, asking: Asking) -> str:
-    """Changes with any question, answer, id, order, or the way in which the model is asked."""
-    described = [
-        [q.id, benchmark.prompt(q, asking.template), q.answers, q.category, q.episode]
-        for q in benchmark.questions
-    ]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:20]
+def gigaflops(
+    benchmark: Benchmark,
+    pipeline: VqaPipeline,
+    methods: Mapping[str, MergingMethod],
+    asking: Asking,
+) -> dict[str, float]:
+    """10^9 operations of matrix products and attention, as executed, for the first question.
 
-
-def model_fingerprint(path_or_id: str | Path) -> str:
-    """Of a checkpoint folder: its configuration and some bytes of every tensor; else the id."""
-    folder = Path(path_or_id)
-    if not folder.is_dir():
-        return str(path_or_id)
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix == '.json':
-            digest.update(file.name.encode() + file.read_bytes())
-        elif file.suffix == '.safetensors':
-            digest.update(f'{file.name} {file.stat().st_size}'.encode())
-            for part in _sampled(file):
-                digest.update(part)
-    return digest.hexdigest()[:20]
-
-
-def _sampled(file: Path) -> Iterator[bytes]:
-    """A safetensors file's header, and the start and the middle of every tensor.
-
-    A fine-tuned model has the header of the model that it comes from.
+    By method. Of the frames' vision, the prompt, and the first word of the answer.
     """
-    with file.open('rb') as weights:
-        size = int.from_bytes(weights.read(8), 'little')
-        header = weights.read(min(size, file.stat().st_size))
-        yield header
-        try:
-            tensors = json.loads(header)
-            spans = [tensors[name]['data_offsets'] for name in tensors if name != '__metadata__']
-            for start, end in spans:
-                for at in (start, (start + end) // 2):
-                    weights.seek(8 + size + at)
-                    yield weights.read(min(SAMPLED_BYTES, end - at))
-        except (ValueError, LookupError, TypeError, AttributeError, OSError):
-            return  # damaged: loading it says so
+    first = benchmark.questions[0]
+    frames = _frames(benchmark, first.episode, asking)
+    prompt = benchmark.prompt(first, asking.template)
+    counts = {}
+    for label, method in methods.items():
+        pipeline.merging = method
+
+        def ask() -> None:
+            tokens = pipeline.encoder.encode(frames)
+            pipeline.answerer.answer_batch([(tokens, prompt)], max_new_tokens=1)
+
+        counts[label] = flops(ask) / 1e9
+    return counts
 
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     source: Sequence[Frame] = benchmark.frames(episode)
 
     def picked() -> list[Frame]:
-        return pick(source, benchmark.sampled(len(source), asking.frames), benchmark.note)
+        count = len(source)
+        return pick(source, benchmark.sampled(count, asking.frames or count), benchmark.note)
 
     try:
         frames = picked()
@@ -207,32 +197,42 @@ def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     return frames if asking.change is None else [asking.change(frame) for frame in frames]
 
 
-def _ask(
-    benchmark: Benchmark,
+def _answers(
     pipeline: VqaPipeline,
     frames: list[Frame],
-    question: Question,
+    prompts: Mapping[QuestionId, str],
     asking: Asking,
-    journal: Journal,
-    outcome: Outcome,
-) -> None:
-    prompt = benchmark.prompt(question, asking.template)
+    faults: dict[str, str],
+) -> dict[QuestionId, Answer]:
+    """Answers to some questions at once. One that cannot be asked costs no other its answer."""
     try:
-        answer = pipeline.ask(frames, prompt, max_new_tokens=asking.max_new_tokens)
+        requests = [(frames, prompt) for prompt in prompts.values()]
+        answers = pipeline.answer_batch(requests, max_new_tokens=asking.max_new_tokens)
+        return dict(zip(prompts, answers, strict=True))
     except TosaError as error:
-        outcome.faults[f'question {question.id}'] = str(error)
-        return
-    journal.append(
+        if len(prompts) == 1:
+            faults[f'question {next(iter(prompts))}'] = str(error)
+            return {}
+    found: dict[QuestionId, Answer] = {}
+    for qid, prompt in prompts.items():
+        found |= _answers(pipeline, frames, {qid: prompt}, asking, faults)
+    return found
+
+
+def _records(answers: Mapping[QuestionId, Answer], frames: int) -> list[dict[str, Any]]:
+    """What the journal keeps. A batch's times are shared out, its vision is the first one's."""
+    return [
         {
-            'question_id': question.id,
+            'question_id': qid,
             'answer': answer.text,
-            'frames': len(frames),
+            'frames': frames,
             'tokens_before': answer.tokens_before,
             'tokens_after': answer.tokens_after,
             'spatial': answer.spatial,
-            'vision_ms': round(answer.vision_ms, 2),
-            'prefill_ms': round(answer.prefill_ms, 2),
-            'decode_ms': round(answer.decode_ms, 2),
+            'vision_ms': 0.0 if number else round(answer.vision_ms, 2),
+            'prefill_ms': round(answer.prefill_ms / len(answers), 2),
+            'decode_ms': round(answer.decode_ms / len(answers), 2),
             'new_tokens': answer.new_tokens,
         }
-    )
+        for number, (qid, answer) in enumerate(answers.items())
+    ]

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tosa_ros.errors import TosaError
+from tosa_ros.errors import QuestionError, TosaError, printable
 from tosa_ros.ros.memory import FrameMemory
-from tosa_ros.ros.questions import ECHOED_CHARACTERS, Question, Reply
+from tosa_ros.ros.questions import Question
+from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.vlm import Answerer, VisualTokens
 
 
@@ -38,7 +39,7 @@ class AnswerQueue:
         publish: Callable[[Reply], None],
         *,
         clock: Callable[[], float],
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
         max_waiting: int = 8,
         max_age_s: float = 10.0,
         wait_s: float = 5.0,
@@ -108,20 +109,21 @@ class AnswerQueue:
         while (job := self._next()) is not None:
             try:
                 self._answer(job)
-            except Exception as error:
+            except BaseException as error:  # A panic in the tokenizer's Rust is no Exception.
                 if self._closed:
                     return  # Let go of in the middle: nobody is left to be told.
                 self._failed(job, error)
 
-    def _failed(self, job: _Job, error: Exception) -> None:
+    def _failed(self, job: _Job, error: BaseException) -> None:
         """Tells whoever asked and, of what is no fault of theirs, the node. Raises nothing: the
         next question is answered."""
         known = isinstance(error, TosaError)
+        reason = str(error) if known else printable(f'{type(error).__name__}: {error}')
         try:
-            self.refuse(job.question, str(error) if known else f'{type(error).__name__}: {error}')
-        except Exception as worse:
+            self.refuse(job.question, reason)
+        except BaseException as worse:
             self._on_error(worse)
-        if not known:
+        if not isinstance(error, QuestionError):
             self._on_error(error)
 
     def _next(self) -> _Job | None:

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from tosa_ros.errors import RosError
+from tosa_ros.ros.replies import parse_reply
 from tosa_ros.ros.topics import qos_profile
 
 
@@ -56,15 +57,17 @@ class Asker(Node):
     def put(self, text: str, timeout_s: float) -> str:
         """Publishes a question as soon as somebody listens; gives the id its replies will have.
 
+        Questions are not kept for a node that comes later, as answers to them would be late.
+
         Raises:
             RosError: nobody listens to questions.
         """
         topic = self.resolve_topic_name('question')
         self.wait_until(
-            lambda: self._question.get_subscription_count() > 0,
+            self._is_answered,
             timeout_s,
-            f'nobody listens on {topic}: is `tosa up` running, with this ROS_DOMAIN_ID and '
-            'namespace?',
+            f'nobody listens on {topic} and answers: is `tosa up` running, with this '
+            'ROS_DOMAIN_ID and namespace?',
         )
         name = uuid.uuid4().hex
         self._question.publish(String(data=json.dumps({'id': name, 'text': text})))
@@ -91,10 +94,12 @@ class Asker(Node):
                 raise RosError(complaint)
             self._executor.spin_once(timeout_sec=0.1)
 
+    def _is_answered(self) -> bool:
+        """Whether qa_node is there: what only listens, as a recorder does, gives no answers."""
+        answering = self.count_publishers('answer')
+        return answering > 0 and self._question.get_subscription_count() > 0
+
     def _came(self, message: String) -> None:
-        try:
-            reply = json.loads(message.data)
-        except ValueError:
-            return  # Somebody else's topic of the same name.
-        if isinstance(reply, dict) and {'id', 'text', 'done'} <= reply.keys():
+        reply = parse_reply(message.data)
+        if reply is not None:
             self._replies.append(reply)

@@ -12,18 +12,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tosa_ros.errors import RosError
 from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
 from tosa_ros.ros.session import ros_arguments
 from tosa_ros.ros.shutdown import STARTED_BY
+from tosa_ros.settings import (
+    GRAPH,
+    Choice,
+    Flag,
+    Maybe,
+    Setting,
+    node_choices,
+    node_settings,
+)
+from tosa_ros.settings.graph import FROM_FILE
 
-DEPTH_SOURCES = ('sensor', 'monocular', 'none')
+CAMERA = '/camera/camera'
 RESPAWN_S = 1.0
 END_S = 10.0
 BAD_PARAMETER = 2  # The exit code of a node that was given a parameter it cannot take.
@@ -33,29 +43,50 @@ BAD_PARAMETER = 2  # The exit code of a node that was given a parameter it canno
 class Graph:
     """What a user chooses of the graph; None leaves it to the parameter file.
 
-    depth_source: 'sensor', 'monocular', or 'none' for colour alone (no depth_node).
+    The fields but the last are the rows of `settings.GRAPH`.
+    chosen: settings of the nodes (`settings.node_choices`) by name.
     """
 
-    params_file: str = ''
-    namespace: str = ''
     image_topic: str | None = None
     depth_topic: str | None = None
     camera_info_topic: str | None = None
     depth_source: str | None = None
-    model: str | None = None
-    device: str | None = None
-    keep: float | None = None
+    params_file: str | None = None
+    namespace: str = ''
     use_sim_time: bool | None = None
     autostart: bool | None = None
     log_level: str = 'info'
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.depth_source not in (None, *DEPTH_SOURCES):
-            raise RosError(
-                f'depth_source: {self.depth_source!r}; wanted one of {", ".join(DEPTH_SOURCES)}'
-            )
+        for row in GRAPH:
+            row.checked(getattr(self, row.name), RosError)
+        known = node_choices()
+        for name, value in self.chosen.items():
+            if name not in known:
+                raise RosError(f'{name}: no such setting; wanted one of {", ".join(known)}')
+            known[name].checked(value, RosError)
         if self.params_file and not Path(self.params_file).is_file():
             raise RosError(f'params_file: {self.params_file}: no such file')
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Graph:
+        """The graph of what was given of `settings.GRAPH` and `settings.node_choices`, by name.
+
+        None and text that stands for None mean that a choice is left out; other text is read.
+
+        Raises:
+            RosError: a value that is not allowed.
+        """
+        rows = {row.name: row for row in GRAPH}
+        choices = {**node_choices(), **rows}
+        read = {
+            name: choices[name].parse(value, RosError) if isinstance(value, str) else value
+            for name, value in given.items()
+            if value not in (None, '')
+        }
+        own = {name: read.pop(name) for name in list(read) if name in rows}
+        return cls(**own, chosen=read)
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -77,12 +108,11 @@ class Graph:
         given: dict[str, Any] = {'use_sim_time': self.use_sim_time, 'autostart': self.autostart}
         if node == 'depth_node':
             given['source'] = self.depth_source
-        else:
-            given['model'] = self.model
         if node == 'vision_node':
-            given['keep'] = self.keep
             given['use_depth'] = self.depth_source and self.depth_source != 'none'
-        given['device'] = self.device
+        for row in node_settings(node):
+            if row.name in self.chosen:
+                given[row.name] = row.to_ros(self.chosen[row.name])
         return {name: value for name, value in given.items() if value is not None}
 
     def arguments(self) -> list[str]:
@@ -98,6 +128,43 @@ class Graph:
             # JSON is YAML: a model that is called 7 stays a string.
             words += ['-p', f'{name}:={json.dumps(value)}']
         return words
+
+
+class Argument(NamedTuple):
+    """An argument of vqa.launch.py, all as text. empty: what holds where it is empty."""
+
+    name: str
+    default: str
+    description: str
+    empty: str
+    choices: tuple[str, ...] | None
+
+
+def launch_arguments() -> list[Argument]:
+    """Every argument of vqa.launch.py; it expects a RealSense, where `tosa up` has no camera."""
+    defaults = {
+        'image_topic': f'{CAMERA}/color/image_raw',
+        'depth_topic': f'{CAMERA}/aligned_depth_to_color/image_raw',
+        'camera_info_topic': f'{CAMERA}/color/camera_info',
+        'params_file': str(shared_file('config/vqa.yaml')),
+    }
+    arguments = [
+        Argument(row.name, defaults.get(row.name, ''), row.help, row.unset, _of(row))
+        for row in GRAPH
+    ]
+    arguments += [
+        Argument(row.name, '', row.help, FROM_FILE, _of(row)) for row in node_choices().values()
+    ]
+    rviz = 'Start RViz too, with what there is to see.'
+    return [*arguments, Argument('use_rviz', 'false', rviz, 'false', ('true', 'false'))]
+
+
+def _of(row: Setting) -> tuple[str, ...] | None:
+    """The values that an argument may have, where they are few."""
+    kind = row.kind.of if isinstance(row.kind, Maybe) else row.kind
+    if isinstance(kind, Flag):
+        return ('', 'true', 'false')
+    return ('', *kind.choices) if isinstance(kind, Choice) else None
 
 
 class Processes:

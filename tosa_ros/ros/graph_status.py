@@ -15,8 +15,8 @@ from rclpy.parameter_client import AsyncParameterClient
 from tosa_ros.errors import RosError
 from tosa_ros.messages import stamp_ns
 from tosa_ros.ros.diagnostics import ERROR
-from tosa_ros.ros.parameters import PARAMETERS
 from tosa_ros.ros.topics import DIAGNOSTICS, qos_profile, ros_type
+from tosa_ros.settings import NODES, node_settings
 
 NEEDED = ('vision_node', 'qa_node')
 REPLY_S = 10.0
@@ -58,10 +58,10 @@ class GraphStatus:
             RosError: a node does not say.
         """
         found = {}
-        for node, specs in PARAMETERS.items():
+        for node in NODES:
             if node not in NEEDED and node not in self.status:
                 continue
-            names = [spec.name for spec in specs if spec.name not in _IRRELEVANT]
+            names = [row.name for row in node_settings(node) if row.name not in _IRRELEVANT]
             client = AsyncParameterClient(self._node, node)
             future = client.wait_for_services(REPLY_S) and client.get_parameters(names)
             if future:
@@ -85,7 +85,7 @@ class GraphStatus:
     def _diagnostics_came(self, message: Any) -> None:
         for status in message.status:
             space, _, name = status.name.rpartition('/')
-            if space == self._space and name in PARAMETERS:
+            if space == self._space and name in NODES:
                 self.status[name] = {item.key: item.value for item in status.values}
 
 

@@ -10,7 +10,8 @@ import torch
 from tosa_ros import assets
 from tosa_ros.assets import embedded_model
 from tosa_ros.depth import MonocularDepth
-from tosa_ros.merging import METHODS, MergingMethod
+from tosa_ros.merging import MergingMethod, method_from, settings_of
+from tosa_ros.settings import SETTINGS
 
 EMBEDDED_DEPTH = Path(assets.__file__).parent / 'tiny-depth-metric'
 
@@ -48,9 +49,30 @@ def _say_embedded(node: Any, parameter: str) -> None:
     node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
 
 
-def merging_of(method: str, keep: float, alpha: str, merge_at: str) -> MergingMethod:
-    """The merging method of the parameters; each takes those of them that it has."""
-    if method == 'none':
-        return METHODS['none']()
-    settings = {'alpha': alpha} if method == 'tosa' else {}
-    return METHODS[method](keep=keep, merge_at=merge_at, **settings)
+def merging_from(values: dict[str, Any]) -> tuple[MergingMethod, list[str]]:
+    """The merging method of a node's values, and the settings that are set but which it lacks.
+
+    Raises:
+        MergingError: settings of the method that do not go together.
+    """
+    chosen = {
+        name: values[name]
+        for name in SETTINGS
+        if name in values and values[name] != SETTINGS[name].default
+    }
+    own = settings_of(values['method'])
+    given = {name: value for name, value in chosen.items() if name in own}
+    return method_from(values['method'], given), sorted(chosen.keys() - given.keys())
+
+
+def check_merging(values: dict[str, Any], given: dict[str, Any]) -> MergingMethod:
+    """The method of a node's values, of which these were given just now.
+
+    Raises:
+        MergingError: one that was given is not the method's, or they do not go together.
+    """
+    method, lacking = merging_from(values)
+    for name in given:
+        if name in lacking:
+            method_from(values['method'], {name: given[name]})
+    return method

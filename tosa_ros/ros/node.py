@@ -28,6 +28,7 @@ from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_
 from tosa_ros.ros.inputs import Inputs, resolved_name
 from tosa_ros.ros.shutdown import Shutdown
 from tosa_ros.ros.worker import LatestWorker
+from tosa_ros.settings import node_settings
 
 if TYPE_CHECKING:
     from tosa_ros.ros.answer_queue import AnswerQueue
@@ -56,7 +57,8 @@ class TosaNode(LifecycleNode):
         self._outputs: dict[str, Any] = {}
         self.inputs = Inputs(self, self._topics, self.fault)
         self.worker: LatestWorker | AnswerQueue | None = None
-        parameters.declare(self, parameters.PARAMETERS[name])
+        self._settings = {row.name: row for row in node_settings(name)}
+        parameters.declare(self, list(self._settings.values()), self.check_together)
         self.add_post_set_parameters_callback(self._parameters_changed)
         # Steady, so that diagnostics go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -89,6 +91,9 @@ class TosaNode(LifecycleNode):
         """Whether anybody wants the results."""
         return any(output.get_subscription_count() > 0 for output in self._outputs.values())
 
+    def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
+        """Raises TosaError if these values do not go together; `given` are the new ones."""
+
     def on_parameters(self, changed: dict[str, Any]) -> None:
         """Takes parameters that were changed at run time."""
 
@@ -99,8 +104,13 @@ class TosaNode(LifecycleNode):
     # What subclasses use.
 
     def value(self, name: str) -> Any:
-        """A parameter's value."""
-        return self.get_parameter(name).value
+        """What a parameter's value stands for."""
+        value = self.get_parameter(name).value
+        return self._settings[name].from_ros(value) if name in self._settings else value
+
+    def values(self) -> dict[str, Any]:
+        """What all parameters of the table stand for, by name."""
+        return {name: self.value(name) for name in self._settings}
 
     def publisher(self, name: str) -> Any:
         """A lifecycle publisher of a topic in the table; its listeners count as demand."""
@@ -218,7 +228,7 @@ class TosaNode(LifecycleNode):
         if self.active:
             self.work(item)
 
-    def work_failed(self, error: Exception) -> None:
+    def work_failed(self, error: BaseException) -> None:
         """What to do with an exception from the worker: a fault, and the thread goes on."""
         if not self.active:
             return  # It was let go of in the middle.

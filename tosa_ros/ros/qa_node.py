@@ -13,7 +13,8 @@ from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.models import load_half
 from tosa_ros.ros.node import TosaNode, run_node
-from tosa_ros.ros.questions import Reply, parse_question, refusal
+from tosa_ros.ros.questions import parse_question, refusal
+from tosa_ros.ros.replies import Reply
 from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import QA_SERVICES, ros_type
 from tosa_ros.vlm import Answerer, VisualTokens

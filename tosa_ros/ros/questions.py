@@ -1,15 +1,15 @@
-"""Questions as they come in and replies as they go out; ROS-free."""
+"""Questions as they come in; ROS-free."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tosa_ros.errors import QuestionError
+from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.vlm.prompt import MAX_QUESTION_CHARACTERS, check_question
 
-ECHOED_CHARACTERS = 200
 # JSON may write a character as six or, beyond the first plane, twelve.
 MAX_JSON_CHARACTERS = 12 * MAX_QUESTION_CHARACTERS + 1000
 
@@ -20,37 +20,6 @@ class Question:
 
     id: str
     text: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What goes out on `answer` and `answer/partial`, as JSON.
-
-    text: the answer so far. error: why there is none, or why it ends early; else empty.
-    note: what to know of a good answer. stamp, frame_id: of the newest frame it is about.
-    frames, tokens: how many were looked at. spatial: the least that merging knew of space in
-    them, 'metric', 'levels' or 'none'. latency_ms: since the question came, and so is
-    first_word_ms. done: whether it is the last reply to this question.
-    """
-
-    id: str
-    question: str
-    text: str = ''
-    error: str = ''
-    note: str = ''
-    stamp: float = 0.0
-    frame_id: str = ''
-    frames: int = 0
-    tokens: int = 0
-    spatial: str = 'none'
-    first_word_ms: float | None = None
-    latency_ms: float = 0.0
-    done: bool = True
-
-    def to_json(self) -> str:
-        """Text that UTF-8 can hold: halves of surrogate pairs are question marks in it."""
-        text = json.dumps(asdict(self), ensure_ascii=False)
-        return text.encode(errors='replace').decode()
 
 
 def parse_question(data: str) -> Question:

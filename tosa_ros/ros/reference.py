@@ -1,4 +1,4 @@
-"""Writes what is known of topics and parameters into docs/ros.md and config/vqa.yaml.
+"""Writes what is known of topics and settings into docs/ and config/vqa.yaml.
 
 `python -m tosa_ros.ros.reference` in the source tree, after a table has changed; a test fails
 as long as that was forgotten.
@@ -13,8 +13,11 @@ import textwrap
 from pathlib import Path
 
 from tosa_ros.files import read_text, write_text
-from tosa_ros.ros.parameters import PARAMETERS, Parameter
+from tosa_ros.ros.bringup import launch_arguments
 from tosa_ros.ros.topics import DIAGNOSTICS, QOS, SERVICES, TOPICS
+from tosa_ros.settings import NODES, Choice, Setting, node_choices
+from tosa_ros.settings.merging import MERGING
+from tosa_ros.settings.tables import method_table, parameter_table
 
 ROOT = Path(__file__).parents[2]
 YAML_HEAD = """\
@@ -30,29 +33,35 @@ YAML_HEAD = """\
 """
 
 
-def document(text: str) -> str:
+def ros_page(text: str) -> str:
     """docs/ros.md with its generated tables up to date."""
-    for node in PARAMETERS:
-        for kind, table in (('topics', topic_tables(node)), ('parameters', parameter_table(node))):
-            head, tail = f'<!-- {node} {kind} -->', '<!-- end -->'
-            text = re.sub(
-                f'{head}.*?{tail}',
-                lambda _, block=f'{head}\n{table}\n{tail}': block,
-                text,
-                flags=re.DOTALL,
-            )
+    text = _put(text, 'launch arguments', argument_table())
+    for node, settings in NODES.items():
+        text = _put(text, f'{node} topics', topic_tables(node))
+        text = _put(text, f'{node} parameters', parameter_table(settings))
     return text
+
+
+def merging_page(text: str) -> str:
+    """docs/merging.md with its table of settings up to date."""
+    return _put(text, 'settings', method_table(MERGING))
+
+
+def _put(text: str, name: str, table: str) -> str:
+    head, tail = f'<!-- {name} -->', '<!-- end -->'
+    block = f'{head}\n{table}\n{tail}'
+    return re.sub(f'{head}.*?{tail}', lambda _: block, text, flags=re.DOTALL)
 
 
 def yaml_file() -> str:
     """config/vqa.yaml: every parameter with its default and what it means."""
     lines = [YAML_HEAD]
-    for node, parameters in PARAMETERS.items():
+    for node, settings in NODES.items():
         lines += [f'/**/{node}:', '  ros__parameters:']
-        for parameter in parameters:
-            comment = ' '.join([parameter.description, *_limits(parameter)])
+        for row in settings:
+            comment = ' '.join([row.help, *_limits(row)])
             lines += [f'    # {line}' for line in textwrap.wrap(comment, 91)]
-            lines.append(f'    {parameter.name}: {json.dumps(parameter.default)}')
+            lines.append(f'    {row.name}: {json.dumps(row.to_ros(row.default))}')
         lines.append('')
     return '\n'.join(lines[:-1]) + '\n'
 
@@ -70,33 +79,37 @@ def topic_tables(node: str) -> str:
     return '\n'.join(rows)
 
 
-def parameter_table(node: str) -> str:
-    """The parameters of a node, in Markdown."""
-    rows = ['| parameter | type | default | range | |', '| --- | --- | --- | --- | --- |']
-    for p in PARAMETERS[node]:
-        allowed = p.allowed.replace("'", '`')
-        fixed = ' Set at start only.' if p.read_only else ''
-        default = json.dumps(p.default)
-        rows.append(
-            f'| `{p.name}` | {p.type_name} | `{default}` | {allowed} | {p.description}{fixed} |'
-        )
-    return '\n'.join(rows)
+def argument_table() -> str:
+    """The arguments of vqa.launch.py, in Markdown."""
+    lines = ['| argument | default | |', '| --- | --- | --- |']
+    arguments = {argument.name: argument for argument in launch_arguments()}
+    nodes = [arguments.pop(name) for name in node_choices()]
+    for argument in arguments.values():
+        default = argument.default.removeprefix(f'{ROOT}/')
+        shown = f'`{default}`' if default else argument.empty
+        lines.append(f'| `{argument.name}` | {shown} | {argument.description} |')
+    names = ', '.join(f'`{argument.name}`' for argument in nodes)
+    see = 'Parameters of the nodes: see [vision_node](#vision_node).'
+    lines.append(f'| {names} | {nodes[0].empty} | {see} |')
+    return '\n'.join(lines)
 
 
-def _limits(parameter: Parameter) -> list[str]:
+def _limits(row: Setting) -> list[str]:
     limits = []
-    if parameter.choices:
-        limits.append(f'One of {", ".join(parameter.choices)}.')
-    elif parameter.low is not None:
-        limits.append(f'{parameter.allowed}.')
-    if parameter.read_only:
+    if row.allowed:
+        words = f'one of {row.allowed}' if isinstance(row.kind, Choice) else row.allowed
+        limits.append(f'{words[0].upper()}{words[1:]}.')
+    if row.default is None:
+        limits.append(f'Empty: {row.unset}.')
+    if row.read_only:
         limits.append('Set at start only.')
     return limits
 
 
 def main() -> int:
-    page = ROOT / 'docs' / 'ros.md'
-    write_text(page, document(read_text(page)))
+    for name, updated in (('ros', ros_page), ('merging', merging_page)):
+        page = ROOT / 'docs' / f'{name}.md'
+        write_text(page, updated(read_text(page)))
     write_text(ROOT / 'config' / 'vqa.yaml', yaml_file())
     return 0
 

@@ -12,7 +12,7 @@ from tosa_ros.frames import Frame
 from tosa_ros.messages import FrameBuilder, stamp_ns
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
-from tosa_ros.ros.models import load_half, merging_of
+from tosa_ros.ros.models import check_merging, load_half, merging_from
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
 from tosa_ros.ros.token_cloud import cloud_from_tokens
@@ -87,6 +87,11 @@ class VisionNode(TosaNode):
         self._pairing.timeout_s = self.value('depth_timeout_s')
         self._set_merging()
 
+    def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
+        method = check_merging(values, given)
+        if self._encoder is not None:
+            self._encoder.check(method)
+
     def status(self) -> dict[str, str]:
         return {'model': model_name(self.value('model')), 'tokens': self._kept}
 
@@ -96,8 +101,13 @@ class VisionNode(TosaNode):
         )
 
     def _set_merging(self) -> None:
-        settings = ('method', 'keep', 'alpha', 'merge_at')
-        self._encoder.merging = merging_of(*map(self.value, settings))
+        method, lacking = merging_from(self.values())
+        if lacking and type(method) is not type(self._encoder.merging):
+            self.get_logger().warning(
+                f'{", ".join(lacking)}: set, but without effect while method is '
+                f'{self.value("method")}'
+            )
+        self._encoder.merging = method
 
     def _colour_came(self, message: Any) -> None:
         now = self.now()

@@ -17,11 +17,11 @@ T = TypeVar('T')
 class LatestWorker(Generic[T]):
     """Calls `work(item)` in a thread of its own, for the newest item submitted.
 
-    An exception in `work` goes to `on_error`, and the thread lives on.
+    Whatever `work` raises goes to `on_error`, and the thread lives on.
     """
 
     def __init__(
-        self, work: Callable[[T], None], on_error: Callable[[Exception], None], name: str
+        self, work: Callable[[T], None], on_error: Callable[[BaseException], None], name: str
     ) -> None:
         self._work, self._on_error = work, on_error
         self._wake = threading.Condition()
@@ -74,7 +74,7 @@ class LatestWorker(Generic[T]):
         while (item := self._next()) is not None:
             try:
                 self._work(item)
-            except Exception as error:
+            except BaseException as error:  # A panic in a library's Rust is no Exception.
                 self._on_error(error)
             with self._wake:
                 self._busy = False

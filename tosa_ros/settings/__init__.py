@@ -4,6 +4,7 @@ arguments, the documents' tables and the merging methods themselves read it.
 Imports neither torch nor rclpy.
 """
 
+from tosa_ros.settings.graph import GRAPH, node_choices
 from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.merging import METHOD, METHODS, SETTINGS
 from tosa_ros.settings.nodes import (
@@ -13,7 +14,6 @@ from tosa_ros.settings.nodes import (
     MAX_NEW_TOKENS,
     MODEL,
     NODES,
-    graph_settings,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -22,6 +22,7 @@ __all__ = [
     'DEPTH_SOURCES',
     'DEVICE',
     'DTYPE',
+    'GRAPH',
     'MAX_NEW_TOKENS',
     'METHOD',
     'METHODS',
@@ -36,6 +37,6 @@ __all__ = [
     'Number',
     'Numbers',
     'Setting',
-    'graph_settings',
+    'node_choices',
     'node_settings',
 ]

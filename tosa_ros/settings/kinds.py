@@ -140,9 +140,10 @@ class Number(Kind):
         if self.low is None:
             return ''
         if self.above:
-            most = '' if self.high is None else f' and at most {self.high:g}'
-            return f'above {self.low:g}{most}'
-        return f'{self.low:g} or more' if self.high is None else f'{self.low:g} to {self.high:g}'
+            most = '' if self.high is None else f' and at most {_plain(self.high)}'
+            return f'above {_plain(self.low)}{most}'
+        low = _plain(self.low)
+        return f'{low} or more' if self.high is None else f'{low} to {_plain(self.high)}'
 
     @property
     def wanted(self) -> str:
@@ -274,7 +275,7 @@ class Maybe(Kind):
 
     @property
     def allowed(self) -> str:
-        return f'{self.of.wanted}; empty: {self.none}'
+        return self.of.allowed
 
     @property
     def wanted(self) -> str:
@@ -288,3 +289,7 @@ class Maybe(Kind):
 
     def text(self, value: Any) -> str:
         return '' if value is None else self.of.text(value)
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else f'{number:g}'

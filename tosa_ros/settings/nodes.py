@@ -1,7 +1,6 @@
 """Every setting of the three nodes, and of what else loads a model: the rest of the tables.
 
-The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are written from them, and
-the launch files and `tosa up` offer those of `graph_settings`.
+The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are written from them.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ MODEL = Setting(
 )
 DEVICE = Setting(
     'device',
-    'cpu',
+    'auto',
     Kind(),
-    'Where the model runs, as torch names it: cpu, cuda, cuda:1.',
+    'Where the model runs, as torch names it: cpu, cuda, cuda:1, mps; auto: the best there is.',
     read_only=True,
 )
 DTYPE = Setting(
@@ -224,9 +223,3 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     known = {row.name for row in NODES[node]}
     others = (row for name, row in SETTINGS.loaded().items() if name not in known)
     return (*NODES[node], *others)
-
-
-def graph_settings() -> dict[str, Setting]:
-    """What the launch files and `tosa up` offer of the nodes' settings, by name."""
-    rows = (MODEL, DEVICE, DTYPE, METHOD, *SETTINGS.loaded().values())
-    return {row.name: row for row in rows}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tosa_ros.errors import TosaError
-from tosa_ros.settings.kinds import Kind
+from tosa_ros.settings.kinds import Kind, Maybe
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Setting:
     def allowed(self) -> str:
         """The range or the choices with the unit, in words; empty where any value goes."""
         return f'{self.kind.allowed} {self.unit}'.strip() if self.kind.allowed else ''
+
+    @property
+    def unset(self) -> str:
+        """What holds where it is left out, in words."""
+        if self.default is None and isinstance(self.kind, Maybe):
+            return self.kind.none
+        return self.kind.text(self.default)
 
     def checked(self, value: Any, error: type[TosaError] = TosaError) -> Any:
         """The value as it is used. Raises `error` for one that is not allowed."""

@@ -34,7 +34,8 @@ BATCH_FRAMES = 4
 class VisionEncoder:
     """Vision tower with merging, and the projector, of a LLaVA-style checkpoint.
 
-    `merging` may be set at any time; it holds for the next call.
+    `merging` may be set at any time; it holds for the next call. Setting it raises MergingError
+    for a method that does not fit the tower.
     """
 
     def __init__(self, half: VisionHalf, image_input: ImageInput, merging: MergingMethod) -> None:
@@ -72,7 +73,12 @@ class VisionEncoder:
 
     @merging.setter
     def merging(self, method: MergingMethod) -> None:
+        self.check(method)
         self.tower.method = method
+
+    def check(self, method: MergingMethod) -> None:
+        """Raises MergingError if a method's lists do not fit the tower's layers."""
+        method.removals(self.image_input.side**2, len(self.tower.adapter.layers))
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[VisualTokens]:

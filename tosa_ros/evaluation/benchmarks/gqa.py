@@ -10,7 +10,7 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.media import LazyFrames, first_existing
 from tosa_ros.evaluation.metrics.gqa import exact_match, kind
 from tosa_ros.evaluation.metrics.score import Score
-from tosa_ros.evaluation.questions import Benchmark, Predictions, Question
+from tosa_ros.evaluation.questions import Benchmark, Defaults, Predictions, Question
 from tosa_ros.evaluation.records import field
 from tosa_ros.files import read_json
 from tosa_ros.frame_folder import read_frame
@@ -21,6 +21,7 @@ class GQA(Benchmark):
     """`testdev_balanced_questions.json`, and images `<imageId>.jpg`."""
 
     name: ClassVar[str] = 'gqa'
+    defaults: ClassVar[Defaults] = Defaults(frames=None, depths=('none', 'monocular'))
 
     def __init__(
         self, questions: Sequence[Question], root: Path, problems: Sequence[str] = ()

@@ -18,7 +18,7 @@ import numpy as np
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.media import LazyFrames, first_existing, open_frames
-from tosa_ros.evaluation.questions import Benchmark, Question
+from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frame_folder import MILLIMETRES, read_frame
@@ -33,6 +33,7 @@ class Jsonl(Benchmark):
     """A plain file of questions."""
 
     name: ClassVar[str] = 'jsonl'
+    defaults: ClassVar[Defaults] = Defaults(judged=True)
     template: ClassVar[str] = '{question}'
 
     def __init__(

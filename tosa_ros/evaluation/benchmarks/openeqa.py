@@ -10,7 +10,7 @@ from typing import ClassVar
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.media import find_episode, is_bag, open_frames
-from tosa_ros.evaluation.questions import Question
+from tosa_ros.evaluation.questions import Defaults, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frame_folder import read_folder
@@ -24,6 +24,7 @@ class OpenEQA(SceneBenchmark):
     """`open-eqa-v0.json`, and frames in `<root>/<episode_history>/`."""
 
     name: ClassVar[str] = 'openeqa'
+    defaults: ClassVar[Defaults] = Defaults(judged=True)
 
     @classmethod
     def load(

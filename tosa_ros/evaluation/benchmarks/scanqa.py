@@ -9,7 +9,7 @@ from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
 from tosa_ros.evaluation.metrics.score import Score
-from tosa_ros.evaluation.questions import Predictions, Question
+from tosa_ros.evaluation.questions import Defaults, Predictions, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 
@@ -21,6 +21,7 @@ class ScanQA(SceneBenchmark):
     """
 
     name: ClassVar[str] = 'scanqa'
+    defaults: ClassVar[Defaults] = Defaults(judged=True)
 
     @classmethod
     def load(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.metrics.sqa3d import question_type, refined_match, strict_match
-from tosa_ros.evaluation.questions import Predictions, Question
+from tosa_ros.evaluation.questions import Defaults, Predictions, Question
 from tosa_ros.evaluation.records import annotations_of, field, records
 from tosa_ros.files import read_json
 
@@ -17,6 +17,7 @@ class SQA3D(SceneBenchmark):
     """`v1_balanced_questions_*.json` with its annotations, and frames by `scene_id`."""
 
     name: ClassVar[str] = 'sqa3d'
+    defaults: ClassVar[Defaults] = Defaults(judged=True)
 
     @classmethod
     def load(

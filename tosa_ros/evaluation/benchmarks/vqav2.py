@@ -10,7 +10,7 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.media import LazyFrames, first_existing
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.metrics.vqa import accuracy, counting_match, is_counting
-from tosa_ros.evaluation.questions import Benchmark, Predictions, Question
+from tosa_ros.evaluation.questions import Benchmark, Defaults, Predictions, Question
 from tosa_ros.evaluation.records import annotations_of, field, records
 from tosa_ros.files import read_json
 from tosa_ros.frame_folder import read_frame
@@ -23,6 +23,7 @@ class VQAv2(Benchmark):
     """`v2_OpenEnded_mscoco_*_questions.json` with its annotations, and COCO's images."""
 
     name: ClassVar[str] = 'vqav2'
+    defaults: ClassVar[Defaults] = Defaults(frames=None, depths=('none', 'monocular'))
 
     def __init__(
         self,

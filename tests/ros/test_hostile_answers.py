@@ -1,0 +1,108 @@
+"""Anybody in the domain may publish on `answer`: what is no reply is passed over."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from tosa_ros.errors import RosError
+from tosa_ros.ros.replies import MAX_REPLY_CHARACTERS, Reply, parse_reply
+
+SOUND = json.loads(Reply('q', 'what?', text='a cup').to_json())
+HOSTILE = [
+    '',
+    'hello',
+    '[' * 200_000,
+    '{"id":' * 100_000,
+    '9' * 5000,
+    json.dumps('x' * MAX_REPLY_CHARACTERS),
+    'null',
+    '[]',
+    '{}',
+    json.dumps({'id': 'q', 'text': 'all that there is', 'done': True}),
+    *(
+        json.dumps(SOUND | {name: value})
+        for name in SOUND
+        for value in (None, [], {}, [[1]], 'x', 7, True, float('nan'), float('inf'))
+        if type(value) is not type(SOUND[name])
+        and not (name == 'first_word_ms' and value in (None, 7))
+        and not (isinstance(SOUND[name], float) and value == 7)
+    ),
+]
+
+
+def test_what_is_sound_is_read():
+    assert parse_reply(json.dumps(SOUND)) == SOUND
+    assert parse_reply(json.dumps(SOUND | {'first_word_ms': 7.5, 'more': [1]}))['text'] == 'a cup'
+
+
+@pytest.mark.parametrize('data', HOSTILE)
+def test_what_is_no_reply_is_none(data):
+    assert parse_reply(data) is None
+
+
+def answering(bench):
+    """Makes the bench a publisher of answers, as qa_node is one."""
+    from tosa_ros.ros.topics import qos_profile
+
+    kind = bench.kinds['answer']
+    bench.mouths['answer'] = bench.node.create_publisher(kind, 'answer', qos_profile('answer'))
+
+
+def publisher(bench, stop, make):
+    """Answers every question by `make(id)`, in a thread, as any node of the domain may."""
+
+    def run():
+        bench.wait(lambda: stop.is_set() or bench.heard['question'], timeout_s=60)
+        for message in bench.heard['question']:
+            for data in make(json.loads(message.data)['id']):
+                bench.mouth('answer').publish(bench.kinds['answer'](data=data))
+
+    return threading.Thread(target=run)
+
+
+def test_say_passes_over_all_of_it_and_takes_the_answer(bench, ros):
+    from tosa_ros.ros.asker import Asker
+
+    bench.listen('question')
+    answering(bench)
+    stop = threading.Event()
+    others = publisher(
+        bench,
+        stop,
+        lambda name: [
+            *(data.replace('"q"', f'"{name}"') for data in HOSTILE if len(data) < 300_000),
+            Reply(name, 'what?', text='a cup').to_json(),
+        ],
+    )
+    asker = Asker('say_hostile')
+    others.start()
+    try:
+        assert asker.ask('what?', 60.0)['text'] == 'a cup'
+    finally:
+        stop.set()
+        others.join()
+        asker.close()
+
+
+def test_say_waits_for_one_that_answers_not_for_a_recorder(bench, ros):
+    from tosa_ros.ros.asker import Asker
+
+    bench.listen('question')
+    asker = Asker('say_waiting')
+    try:
+        with pytest.raises(RosError, match='nobody listens on /question and answers'):
+            asker.ask('what?', 3.0)
+        assert bench.heard['question'] == []
+        stop = threading.Event()
+        others = publisher(bench, stop, lambda name: [Reply(name, 'q', text='late').to_json()])
+        late = threading.Timer(1.0, answering, [bench])
+        late.start()
+        others.start()
+        assert asker.ask('what?', 60.0)['text'] == 'late'
+        stop.set()
+        others.join()
+    finally:
+        asker.close()

@@ -1,0 +1,78 @@
+"""What commands say beside their results: notes, details and progress, all on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+QUIET, NORMAL, VERBOSE = range(3)
+_level = NORMAL
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """-v, -q and --debug."""
+    group = parser.add_argument_group('messages')
+    either = group.add_mutually_exclusive_group()
+    either.add_argument('-v', '--verbose', action='store_true', help='say what is used and took')
+    either.add_argument('-q', '--quiet', action='store_true', help='results and errors alone')
+    group.add_argument('--debug', action='store_true', help='show tracebacks of errors')
+
+
+def configure(args: argparse.Namespace) -> None:
+    """Takes up those options, and shows warnings in one line each."""
+    global _level
+    _level = QUIET if args.quiet else VERBOSE if args.verbose else NORMAL
+    warnings.showwarning = _show_warning
+
+
+def note(line: str) -> None:
+    """What the user should know; not with -q."""
+    if _level > QUIET:
+        print(f'tosa: {line}', file=sys.stderr)
+
+
+def detail(line: str) -> None:
+    """What only -v shows."""
+    if _level == VERBOSE:
+        print(f'tosa: {line}', file=sys.stderr)
+
+
+def progress(items: Iterable | None, total: int | None, what: str = '', **more: Any) -> Any:
+    """A tqdm progress bar, after two seconds; on a terminal only, and not with -q."""
+    from tqdm import tqdm
+
+    # None leaves it to tqdm, which looks whether there is a terminal.
+    disable = True if _level == QUIET else None
+    settings = {'desc': what or None, 'delay': 2, 'leave': False, **more}
+    return tqdm(items, total=total, file=sys.stderr, disable=disable, **settings)
+
+
+@contextlib.contextmanager
+def counter(unit: str = 'answer') -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, wanted) that shows rate and time left, of what this process does."""
+    bar: Any = None
+    counted = 0
+
+    def show(done: int, wanted: int) -> None:
+        nonlocal bar, counted
+        if bar is None or done < counted:
+            bar = progress(None, wanted, initial=done, unit=unit, delay=0, leave=True)
+        else:
+            bar.update(done - counted)
+        counted = done
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _show_warning(message: Warning | str, category: type, *where: Any) -> None:
+    note(f'warning: {str(message).splitlines()[0]}')
+    if where:
+        detail(f'  {category.__name__} at {where[0]}:{where[1]}')

@@ -1,0 +1,272 @@
+"""Asking a model many questions: the options, what a run is made of, and its report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tosa_ros import __version__
+from tosa_ros.cli import console, merging, options
+from tosa_ros.cli.parsing import UsageError, need, refuse
+
+if TYPE_CHECKING:
+    from tosa_ros.evaluation.questions import Benchmark, Defaults
+    from tosa_ros.evaluation.results import Judging
+    from tosa_ros.evaluation.runner import Asking, Outcome
+    from tosa_ros.merging import MergingMethod
+
+# The embedded model was taught bare questions; a sentence about short answers confuses it.
+EMBEDDED_PROMPT = '{question}'
+
+
+def add_model_and_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> None:
+    """Options of a model that is asked many questions."""
+    options.add_model_options(parser)
+    merging.add_method_options(parser, several=defaults.methods, keeps=True)
+    _add_asking_options(parser, defaults)
+
+
+def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> None:
+    group = parser.add_argument_group('asking')
+    count, depth, batch = defaults.frames, defaults.depths[0], defaults.batch
+    if count is not None:
+        group.add_argument(
+            '--frames', type=int, default=count, metavar='K', help=f'of an episode ({count})'
+        )
+    group.add_argument(
+        '--depth',
+        choices=defaults.depths,
+        help=f"which depth the model is shown ({depth}); noisy: a cheap camera's",
+    )
+    group.add_argument(
+        '--depth-model', metavar='P', help='estimates depth: a Depth Anything checkpoint'
+    )
+    group.add_argument('--blind', action='store_true', help='show black pictures instead')
+    limit = defaults.limit
+    group.add_argument(
+        '--limit',
+        type=int,
+        default=limit,
+        metavar='N',
+        help=f'the first N questions ({limit or "all"})',
+    )
+    group.add_argument(
+        '--shard', metavar='I/N', help='part I of N, by episodes; without it, all parts together'
+    )
+    group.add_argument(
+        '--batch',
+        type=int,
+        default=batch,
+        metavar='N',
+        help=f'questions of an episode that are answered at once ({batch})',
+    )
+    words = defaults.max_new_tokens
+    group.add_argument(
+        '--max-new-tokens', type=int, default=words, metavar='N', help=f'of an answer ({words})'
+    )
+    group.add_argument(
+        '--gflops', action='store_true', help='count the operations of a question, by method'
+    )
+
+
+def add_report_options(parser: argparse.ArgumentParser, *, judged: bool) -> None:
+    """Options that have a meaning whoever answers."""
+    parser.add_argument('--prompt', metavar='TEXT', help='what is asked, with {question} in it')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the run; resumes')
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
+    if not judged:
+        return
+    group = parser.add_argument_group('judge (LLM-Match)')
+    group.add_argument('--judge-url', metavar='URL', help='OpenAI-compatible, up to /v1')
+    group.add_argument('--judge-model', metavar='M', help='model there, or a local checkpoint')
+    group.add_argument(
+        '--judge-prompts', type=Path, metavar='DIR', help="OpenEQA's prompts, for its exact words"
+    )
+    group.add_argument(
+        '--judge-key-env',
+        default='OPENAI_API_KEY',
+        metavar='NAME',
+        help='variable with the key (OPENAI_API_KEY)',
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made of. settings: what its answers depend on; a folder takes no others."""
+
+    model: str
+    asking: Asking
+    methods: dict[str, MergingMethod]
+    settings: dict[str, Any]
+    judging: Judging | None
+
+
+def plan(
+    benchmark: Benchmark,
+    args: argparse.Namespace,
+    more: dict[str, Any] | None = None,
+    *,
+    loads: bool = True,
+) -> Plan:
+    """Checks all options, selects the questions, and makes the plan of the run.
+
+    more: settings beside the shared options. loads: whether models are loaded where needed.
+    """
+    from tosa_ros.devices import checked_device
+    from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
+    from tosa_ros.evaluation.questions import Shard
+    from tosa_ros.evaluation.runner import Asking
+
+    shard = None if args.shard is None else Shard.parse(args.shard)
+    depth, estimator = _depth(args, benchmark.defaults)
+    methods = merging.labelled_methods(args, args.method or benchmark.defaults.methods)
+    judging = judging_from(args, loads)
+    device = str(checked_device(args.device))
+    change = _change(depth, estimator, args.blind, device) if loads else None
+    model = options.model_path(args)
+    template = args.prompt or (None if args.model else EMBEDDED_PROMPT)
+    frames = args.frames if benchmark.defaults.frames else None
+    asking = Asking(frames, template, args.max_new_tokens, args.batch, change)
+    benchmark.select(args.limit)
+    settings = {
+        'benchmark': benchmark.name,
+        'questions': fingerprint(benchmark, template),
+        'model': Path(model).name,
+        'model_fingerprint': model_fingerprint(model),
+        'frames': frames,
+        'depth': depth,
+        'depth_model': estimator,
+        'blind': args.blind,
+        'limit': args.limit,
+        'shard': None if shard is None else str(shard),
+        'batch': args.batch,
+        'prompt': template or benchmark.template,
+        'max_new_tokens': args.max_new_tokens,
+        'device': device,
+        'dtype': args.dtype,
+        'version': __version__,
+        **(more or {}),
+    }
+    benchmark.select(shard=shard)
+    return Plan(model, asking, methods, settings, judging)
+
+
+def run_benchmark(
+    benchmark: Benchmark, args: argparse.Namespace, more: dict[str, Any] | None = None
+) -> int:
+    """Asks, scores and reports as the options say; 1 when a judge failed."""
+    from tosa_ros.evaluation.report import check_plotting
+    from tosa_ros.evaluation.run_folder import RunFolder, shard_folder
+    from tosa_ros.evaluation.runner import evaluate, gigaflops
+
+    check_out(args)
+    check_plotting()
+    made = plan(benchmark, args, more)
+    out = shard_folder(args.out, args.shard) if args.shard else args.out
+    with RunFolder(out, made.settings) as folder:
+        args = argparse.Namespace(**{**vars(args), 'model': made.model})
+        pipeline = options.pipeline_from(args, next(iter(made.methods.values())))
+        with console.counter() as progress:
+            outcome = evaluate(benchmark, pipeline, made.methods, folder, made.asking, progress)
+        counted = None
+        if args.gflops:
+            counted = gigaflops(benchmark, pipeline, made.methods, made.asking)
+        return conclude(benchmark, outcome, args, made.settings, made.judging, gflops=counted)
+
+
+def check_out(args: argparse.Namespace) -> None:
+    if args.out is None:
+        raise UsageError('--out is missing: the folder for answers and report')
+
+
+def conclude(
+    benchmark: Benchmark,
+    outcome: Outcome,
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    judging: Judging | None,
+    **more: Any,
+) -> int:
+    """Scores, writes the report and prints the scores; 1 when a judge failed."""
+    from tosa_ros.evaluation.report import (
+        difference_table,
+        markdown_table,
+        score_table,
+        write_report,
+    )
+    from tosa_ros.evaluation.results import score_run
+    from tosa_ros.evaluation.run_folder import shard_folder
+
+    shard = settings.get('shard')
+    out = shard_folder(args.out, shard) if shard else args.out
+    with console.counter('mark') as progress:
+        results = score_run(benchmark, outcome, out, settings, judging, progress=progress, **more)
+    write_report(out, results)
+    if args.json:
+        options.print_json(results)
+    else:
+        print('\n'.join(markdown_table(score_table(results))))
+        if results['differences']:
+            print('\n' + '\n'.join(markdown_table(difference_table(results['differences']))))
+    for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
+        print(f'tosa {args.command}: {what}: {why}', file=sys.stderr)
+    console.note(f'report: {out / "report.html"}')
+    return 1 if results['judge_errors'] else 0
+
+
+def judging_from(args: argparse.Namespace, loads: bool = True) -> Judging | None:
+    """The judge that the options name: an endpoint, a local checkpoint, or none."""
+    from tosa_ros.evaluation.judge import DEFAULT_JUDGE, EndpointJudge, LocalJudge
+    from tosa_ros.evaluation.judge_prompts import JudgePrompts
+    from tosa_ros.evaluation.results import Judging
+
+    if not hasattr(args, 'judge_url'):
+        return None
+    need(args, '--judge-prompts', '--judge-url', '--judge-model')
+    need(args, '--judge-key-env', '--judge-url')
+    if not args.judge_url and not args.judge_model:
+        return None
+    folder = args.judge_prompts
+    prompts = JudgePrompts() if folder is None else JudgePrompts.from_folder(folder)
+    if args.judge_url:
+        name = args.judge_key_env
+        model = args.judge_model or DEFAULT_JUDGE
+        judge = EndpointJudge(
+            args.judge_url, model, api_key=os.environ.get(name), key_source=f'${name}'
+        )
+        return Judging(judge, prompts)
+    return Judging(LocalJudge(args.judge_model, args.device), prompts) if loads else None
+
+
+def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str | None, str | None]:
+    """Which depth the model is shown, and the checkpoint that estimates it, if one does."""
+    if args.blind:
+        refuse(args, 'changes nothing with --blind', '--depth', '--depth-model')
+        return None, None
+    if args.depth_model:
+        if args.depth not in (None, 'monocular'):
+            raise UsageError(f'--depth-model estimates depth; --depth {args.depth} does not')
+        return 'monocular', args.depth_model
+    depth = args.depth or defaults.depths[0]
+    if depth != 'monocular':
+        return depth, None
+    if not defaults.embedded_depth:
+        raise UsageError('--depth monocular needs --depth-model, a Depth Anything checkpoint')
+    return depth, 'embedded'
+
+
+def _change(depth: str | None, estimator: str | None, blind: bool, device: str) -> Any:
+    from tosa_ros.evaluation import conditions
+
+    estimate = None
+    if estimator:
+        from tosa_ros.assets import embedded_depth
+        from tosa_ros.depth import MonocularDepth
+
+        path = embedded_depth('metric') if estimator == 'embedded' else estimator
+        estimate = MonocularDepth.from_pretrained(path, device=device).annotate
+    return conditions.shown(depth or 'none', blind=blind, estimate=estimate)
