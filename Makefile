@@ -1,10 +1,11 @@
 # `make demo` and `make test` need python3 (3.10 to 3.13), git and make. Each makes .venv when it is
-# not there yet, installs into it and runs. `make clean` removes what they made.
+# not there yet, installs into it and runs. `make docs` builds the documents as a site into
+# build/site. `make clean` removes what they made.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := ros,depth,pointcloud,eval,dev
+EXTRAS := ros,depth,pointcloud,eval,docs,dev
 APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
 # Nothing newer than Python 3.10 knows; `long` is a method of torch's tensors, not Python 2's type.
 OLDEST := --target=3.10- --violations --eval-annotations --exclude long
@@ -28,6 +29,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/vermin --quiet $(OLDEST) benchmarks launch setup.py tests tosa_ros
+
+# Fails at a broken link, an anchor that is not there, or a page outside the navigation.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.installed: setup.py constraints.txt | system
 	$(PYTHON) -m venv $(VENV) || { echo 'python3 lacks venv: install your system'"'"'s python3-venv'; exit 2; }

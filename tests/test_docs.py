@@ -13,7 +13,7 @@ from tosa_ros.cli.main import build_parser, leaves
 from tosa_ros.cli.parsing import option_strings
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md')])
+DOCUMENTS = sorted([ROOT / 'CONTRIBUTING.md', ROOT / 'README.md', *ROOT.glob('docs/*.md')])
 IDS = [str(d.relative_to(ROOT)) for d in DOCUMENTS]
 
 
@@ -72,5 +72,5 @@ def test_python_examples_compile(document):
 
 def test_make_targets_of_the_readme_exist():
     targets = set(re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r'make (\w+)', (ROOT / 'README.md').read_text()))
+    named = set(re.findall(r'(?:^|`)make (\w+)', (ROOT / 'README.md').read_text(), re.M))
     assert {'demo', 'test'} <= named <= targets

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from time import sleep
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import attention, overhead, pipeline, scaling, vision
 from benchmarks.baselines import cut, plain_tome, published_tosa
