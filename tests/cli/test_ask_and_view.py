@@ -193,7 +193,7 @@ MISTAKES = {
     ),
     'frames of files': (
         [*ASK, '--frames', '3'],
-        '--frames goes with --folder',
+        '--frames goes with a folder, video or bag',
     ),
     'picture nowhere': (
         [*ASK, '--overlay', '/nowhere/o.png'],

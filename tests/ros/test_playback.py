@@ -279,7 +279,8 @@ def test_what_the_nodes_decide_is_no_option(bag, tmp_path):
     for more, message in (
         (('--keep', 0.5), '--keep is for --offline'),
         (('--max-new-tokens', 5), '--max-new-tokens is for --offline'),
-        (('--offline',), 'wanted --offline (reads the bag and calls the model) or --live'),
+        (('--offline',), 'argument --offline: not allowed with argument --live'),
+        (('--frames', 12), '--frames is for --offline'),
     ):
         done = replayed(bag, [{'question': 'What?'}], tmp_path / 'run', *more)
         assert done.returncode == 2

@@ -1,15 +1,15 @@
-"""`tosa ask`: one question about frames on disk."""
+"""`tosa ask`: one question about images, a folder, a video or a bag."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tosa_ros.cli import console, merging, options
+from tosa_ros.cli import console, frames, merging, options
 from tosa_ros.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -21,13 +21,30 @@ if TYPE_CHECKING:
 BATCH_FRAMES = 4
 
 
+EPILOG = """examples:
+  tosa ask desk.jpg "how many mugs are on the desk?" --model llava-hf/...
+  tosa ask left.png right.png "what is between the chairs?"
+  tosa ask walk.mp4 --times 2,5.5 "is the door open?"
+  tosa ask desk.png --depth desk-depth.png --depth-scale 5000 \\
+      --intrinsics 520.9,521.0,325.1,249.7 "which mug is nearer?" """
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('ask', help='ask a question about RGB-D frames')
-    parser.add_argument('--question', required=True)
-    options.add_frame_options(parser)
+    parser = subparsers.add_parser('ask', help='ask a question about frames', epilog=EPILOG)
+    parser.add_argument(
+        'words',
+        nargs='*',
+        metavar='PATH... QUESTION',
+        help='image files, or one folder of frames or photos, video or bag; the question last',
+    )
+    parser.loose = 'words'
+    parser.add_argument('--question', metavar='TEXT', help='instead of the last word')
+    frames.add_frame_options(parser)
     options.add_model_options(parser)
     merging.add_method_options(parser)
-    parser.add_argument('--max-new-tokens', type=int, default=64)
+    parser.add_argument(
+        '--max-new-tokens', type=int, default=64, metavar='N', help='of the answer (64)'
+    )
     parser.add_argument('--overlay', metavar='OUT.png', help='picture of the merged tokens')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
@@ -36,31 +53,42 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from tosa_ros.vlm.prompt import check_question
 
-    check_question(args.question)
+    paths, question = _paths_and_question(args)
+    check_question(question)
     if args.max_new_tokens < 1:
         raise QuestionError(f'--max-new-tokens: {args.max_new_tokens}; wanted at least 1')
     method = merging.method_from(args)
-    frames = options.frames_from(args)
+    seen = frames.frames_from(args, paths, [method])
     pipeline = options.pipeline_from(args, method)
-    encoding_ms = _encode(pipeline, frames)
-    pieces = pipeline.stream(frames, args.question, max_new_tokens=args.max_new_tokens)
+    encoding_ms = _encode(pipeline, seen)
+    pieces = pipeline.stream(seen, question, max_new_tokens=args.max_new_tokens)
     answer = _follow(pieces, args)
     answer = replace(answer, vision_ms=encoding_ms)
     if args.json:
-        options.print_json({'method': args.method, 'frames': len(frames), **answer.to_dict()})
+        options.print_json({'method': args.method, 'frames': len(seen), **answer.to_dict()})
     else:
-        print(summary(answer, len(frames)), file=sys.stderr)
+        console.note(summary(answer, len(seen)))
     if args.overlay:
-        options.save_picture(args.overlay, overlay(pipeline, frames))
+        options.save_picture(args.overlay, overlay(pipeline, seen))
     return 0
 
 
-def _encode(pipeline: VqaPipeline, frames: list[Frame]) -> float:
+def _paths_and_question(args: argparse.Namespace) -> tuple[list[str], str]:
+    """The question is --question, or else the last word."""
+    *paths, last = args.words or [None]
+    if args.question is not None:
+        return args.words, args.question
+    if last is None or Path(last).exists():
+        raise QuestionError('the question is missing: tosa ask PATH... "QUESTION"')
+    return paths, last
+
+
+def _encode(pipeline: VqaPipeline, seen: list[Frame]) -> float:
     """Encodes the frames a few at a time, for the progress bar's sake; milliseconds."""
     start = time.perf_counter()
-    starts = range(0, len(frames), BATCH_FRAMES)
+    starts = range(0, len(seen), BATCH_FRAMES)
     for i in console.progress(starts, len(starts), 'seeing'):
-        pipeline.visual_tokens(frames[i : i + BATCH_FRAMES])
+        pipeline.visual_tokens(seen[i : i + BATCH_FRAMES])
     return 1e3 * (time.perf_counter() - start)
 
 
@@ -83,9 +111,9 @@ def _follow(pieces: Generator[str, None, Answer], args: argparse.Namespace) -> A
     return answer
 
 
-def summary(answer: Answer, frames: int) -> str:
+def summary(answer: Answer, count: int) -> str:
     """What an answer took, in one line."""
-    many = '' if frames == 1 else f' of {frames} frames'
+    many = '' if count == 1 else f' of {count} frames'
     return (
         f'{answer.tokens_after} of {answer.tokens_before} visual tokens{many} '
         f'(spatial: {answer.spatial}); vision {answer.vision_ms:.0f} ms, '
@@ -93,12 +121,12 @@ def summary(answer: Answer, frames: int) -> str:
     )
 
 
-def overlay(pipeline: VqaPipeline, frames: list[Frame]) -> np.ndarray:
+def overlay(pipeline: VqaPipeline, seen: list[Frame]) -> np.ndarray:
     """Each frame beside its merged tokens, a row a frame."""
     from tosa_ros.drawing import draw_tokens, side_by_side, token_map
 
     rows = []
-    for i, (frame, tokens) in enumerate(zip(frames, pipeline.visual_tokens(frames), strict=True)):
+    for i, (frame, tokens) in enumerate(zip(seen, pipeline.visual_tokens(seen), strict=True)):
         grid = pipeline.encoder.image_input.grid(frame.width, frame.height)
         merged = draw_tokens(frame.rgb, token_map(tokens.source, grid))
         caption = f'{len(tokens)} of {tokens.before} tokens'

@@ -1,11 +1,10 @@
-"""Options that several commands share, and what becomes of them: frames, methods, pictures."""
+"""What several commands share: the options of the model, and results as JSON or pictures."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +17,8 @@ from tosa_ros.settings import DEVICE, DTYPE
 if TYPE_CHECKING:
     import numpy as np
 
-    from tosa_ros.frames import Frame
     from tosa_ros.merging import MergingMethod
     from tosa_ros.pipeline import VqaPipeline
-
-
-def add_frame_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('frames')
-    group.add_argument('--rgb', action='append', metavar='FILE', help='colour image; repeatable')
-    group.add_argument('--depth', action='append', metavar='FILE', help='depth PNG, one an image')
-    group.add_argument(
-        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
-    )
-    group.add_argument('--intrinsics', metavar='FX,FY,CX,CY', help="the colour camera's, pixels")
-    group.add_argument('--folder', metavar='DIR', help='frames in the OpenEQA layout instead')
-    group.add_argument(
-        '--frames', type=int, metavar='N', help='this many of the folder, evenly spread'
-    )
-    group.add_argument(
-        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
-    )
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +36,12 @@ def dtype_from(args: argparse.Namespace) -> Any:
 
 def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
     """The model that the options name."""
+    from tosa_ros.devices import checked_device
     from tosa_ros.pipeline import VqaPipeline
 
-    return VqaPipeline.from_pretrained(
-        model_path(args), merging=method, device=args.device, dtype=dtype_from(args)
-    )
+    path, device = model_path(args), checked_device(args.device)
+    console.detail(f'model {path} on {device}, {method}')
+    return VqaPipeline.from_pretrained(path, merging=method, device=device, dtype=dtype_from(args))
 
 
 def model_path(args: argparse.Namespace) -> str:
@@ -71,49 +53,6 @@ def model_path(args: argparse.Namespace) -> str:
     path = embedded_model()
     console.note(EMBEDDED_NOTE)
     return str(path)
-
-
-def frames_from(args: argparse.Namespace) -> list[Frame]:
-    """The frames that the options name, with estimated depth if a depth model is given."""
-    from tosa_ros.frame_folder import read_folder
-
-    if bool(args.folder) == bool(args.rgb):
-        raise FrameError('frames: give either --rgb FILE (repeatable) or --folder DIR')
-    if args.folder:
-        if args.depth:
-            raise FrameError('frames: --depth goes with --rgb; a folder has its own depth files')
-        known = {'depth_scale': args.depth_scale, 'intrinsics': args.intrinsics}
-        folder = read_folder(args.folder, **{k: v for k, v in known.items() if v is not None})
-        frames = list(folder if args.frames is None else folder.sampled(args.frames))
-    else:
-        if args.frames is not None:
-            raise FrameError('frames: --frames goes with --folder; of --rgb all are taken')
-        frames = _single_frames(args)
-    if args.depth_model:
-        from tosa_ros.depth import MonocularDepth
-
-        estimator = MonocularDepth.from_pretrained(args.depth_model, device=args.device)
-        frames = [estimator.annotate(frame.without_depth()) for frame in frames]
-    return frames
-
-
-def _single_frames(args: argparse.Namespace) -> list[Frame]:
-    from tosa_ros.frame_folder import read_frame
-
-    depths: Sequence[str | None] = args.depth or [None] * len(args.rgb)
-    if len(depths) != len(args.rgb):
-        raise FrameError(
-            f'--depth is given {len(depths)} times for {len(args.rgb)} colour images; '
-            'give one for each, in the same order'
-        )
-    if args.depth and args.depth_scale is None:
-        raise FrameError(
-            '--depth needs --depth-scale: its units per metre, 1000 for millimetres, 5000 for TUM'
-        )
-    return [
-        read_frame(rgb, depth, depth_scale=args.depth_scale, intrinsics=args.intrinsics)
-        for rgb, depth in zip(args.rgb, depths, strict=True)
-    ]
 
 
 def print_json(value: dict) -> None:

@@ -22,7 +22,11 @@ class Parser(argparse.ArgumentParser):
 
     Its namespaces have `given`, the options that stand on the command line, and `parser`, the
     command's own parser.
+
+    loose: where words go that stand between or after options, where a command takes any number.
     """
+
+    loose: str | None = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         more.setdefault('allow_abbrev', False)
@@ -33,7 +37,10 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         words = sys.argv[1:] if args is None else list(args)
         parsed, unknown = self.parse_known_args(words, namespace)
-        if unknown:
+        loose = parsed.parser.loose
+        if loose and not any(word.startswith('-') for word in unknown):
+            setattr(parsed, loose, [*getattr(parsed, loose), *unknown])
+        elif unknown:
             parsed.parser.error(_unknown(unknown[0], parsed.parser))
         options = words[: words.index('--')] if '--' in words else words
         parsed.given = frozenset(w.partition('=')[0] for w in options if w.startswith('-'))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,23 +97,13 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _ros(namespace: str) -> Iterator[None]:
-    """rclpy, initialised in a namespace."""
-    from tosa_ros.ros import require_rclpy
-    from tosa_ros.ros.transport import profile_environment
+    """rclpy, initialised in a namespace; a signal raises KeyboardInterrupt."""
+    from tosa_ros.ros.session import ros_arguments, session
 
-    rclpy = require_rclpy('tosa replay --live')
-    os.environ.update(profile_environment())
-    from rclpy.signals import SignalHandlerOptions
-
-    space = namespace.strip('/')
-    arguments = ['--ros-args', '-r', f'__ns:=/{space}'] if space else []
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with session('tosa replay --live', ros_arguments(namespace)):
+        for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background jobs ignore SIGINT.
+            signal.signal(number, signal.default_int_handler)
         yield
-    finally:
-        rclpy.try_shutdown()
 
 
 def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str, Any]) -> int:

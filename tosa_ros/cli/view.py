@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import console, merging, options
+from tosa_ros.cli.frames import add_frame_options, frames_from
+from tosa_ros.cli.parsing import refuse
 from tosa_ros.errors import FrameError, MissingDependencyError
 from tosa_ros.files import whole_file
 
@@ -21,9 +22,23 @@ DEFAULT_METHODS = ('tosa', 'tome', 'tofu', 'pitome')
 TOWERS = ('so400m', 'clip-l-336')
 
 
+EPILOG = """examples:
+  tosa view desk.jpg --tower so400m --keep 0.1 --out desk.png
+  tosa view frames/kitchen --frames 3 --method tosa --method tome"""
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('view', help='see how tokens merge, method by method')
-    options.add_frame_options(parser)
+    parser = subparsers.add_parser(
+        'view', help='see how tokens merge, method by method', epilog=EPILOG
+    )
+    parser.add_argument(
+        'paths',
+        nargs='*',
+        metavar='PATH',
+        help='image files, or one folder of frames or photos, video or bag',
+    )
+    parser.loose = 'paths'
+    add_frame_options(parser)
     options.add_model_options(parser)
     parser.add_argument(
         '--tower', choices=TOWERS, help='instead of a model: this tower with random weights'
@@ -40,7 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     names = args.method or DEFAULT_METHODS
     methods = merging.methods_from(args, names)
-    frames = options.frames_from(args)
+    if args.tower:
+        refuse(args, 'changes nothing with --tower', '--model')
+    frames = frames_from(args, args.paths, methods.values())
     encoder = _encoder(args)
     views: dict[str, list[VisualTokens]] = {name: [] for name in names}
     jobs = [(name, frame) for name in names for frame in frames]
@@ -68,10 +85,9 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
     if args.tower:
         from tosa_ros.vlm.untrained import random_vision_encoder
 
-        print(
-            f'tosa: the {args.tower} tower has random weights: its keys see colour and '
-            'texture, not meaning',
-            file=sys.stderr,
+        console.note(
+            f'the {args.tower} tower has random weights: its keys see colour and texture, not '
+            'meaning'
         )
         return random_vision_encoder(args.tower, device=device, dtype=dtype)
     return VisionEncoder.from_pretrained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tosa_ros.errors import DataError, FrameError, MissingDependencyError, TosaError
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder, read_folder
@@ -84,6 +85,37 @@ class VideoFrames(Sequence[Frame]):
             self._count = decoded
             raise ShorterVideoError(self.notes[-1])
         return [found[index] for index in indices]
+
+    def nearest(self, times_s: Sequence[float]) -> list[Frame]:
+        """The frame nearest to each time (seconds from the video's first frame), in that order.
+
+        Raises:
+            DataError: a time before the start or after the end, or the video is damaged.
+        """
+        import av
+
+        best: dict[float, tuple[float, Any]] = {}
+        last = period = 0.0
+        with self._open() as container:
+            start = None
+            try:
+                for picture in container.decode(video=0):
+                    stamp = float(picture.time or 0.0)
+                    start = stamp if start is None else start
+                    period, last = stamp - start - last, stamp - start
+                    for time_s in times_s:
+                        gap = abs(last - time_s)
+                        if time_s not in best or gap < best[time_s][0]:
+                            best[time_s] = gap, picture
+                    if last > max(times_s):
+                        break
+            except av.FFmpegError as error:
+                raise DataError(f'{self.path}: damaged after {last:.3f} s: {error}') from error
+            for time_s in times_s:
+                if not 0 <= time_s <= last + max(period, 0.0):
+                    raise DataError(f'{self.path}: has no {time_s:g} s; it is {last:.3f} s long')
+            pictures = [best[time_s][1] for time_s in times_s]
+            return [Frame(p.to_ndarray(format='rgb24'), stamp=p.time or 0.0) for p in pictures]
 
     def _open(self):
         try:

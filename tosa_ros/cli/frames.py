@@ -1,0 +1,184 @@
+"""Frames on the command line: image files with depth, or one folder, video or bag."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tosa_ros.cli import console
+from tosa_ros.cli.parsing import UsageError, need, refuse
+from tosa_ros.errors import FrameError
+
+if TYPE_CHECKING:
+    from tosa_ros.frames import Frame
+    from tosa_ros.merging import MergingMethod
+
+PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+FRAMES_OF_VIDEO = 12  # where it is not said how many
+
+
+def add_frame_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('frames')
+    group.add_argument('--rgb', action='append', metavar='FILE', help='colour image; repeatable')
+    group.add_argument(
+        '--depth', action='append', metavar='FILE', help='depth PNG, one an image, in their order'
+    )
+    group.add_argument(
+        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
+    )
+    group.add_argument('--intrinsics', metavar='FX,FY,CX,CY', help="the colour camera's, pixels")
+    group.add_argument('--folder', metavar='DIR', help='frames in the OpenEQA layout, or photos')
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        '--frames',
+        type=int,
+        metavar='N',
+        help=f'this many of a folder (all), video or bag ({FRAMES_OF_VIDEO}), evenly spread',
+    )
+    either.add_argument('--times', metavar='S,S', help='of a video: at these seconds')
+    group.add_argument(
+        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
+    )
+
+
+def frames_from(
+    args: argparse.Namespace, paths: Sequence[str], methods: Iterable[MergingMethod]
+) -> list[Frame]:
+    """The frames that the options and the paths beside them name.
+
+    methods: what the frames are for; one that wants depth is refused where there is none.
+
+    Raises:
+        UsageError: an option that would change nothing.
+        FrameError: nothing is named, or it cannot be read.
+    """
+    from tosa_ros.evaluation.conditions import check_spatial
+
+    images, place = _sorted(args, paths)
+    if args.depth_model:
+        refuse(args, 'changes nothing with --depth-model', '--depth', '--depth-scale')
+    frames = _images(args, images) if images else _of_place(args, place)
+    if args.intrinsics and place is not None:
+        frames = [_with_camera(frame, args.intrinsics) for frame in frames]
+    if args.depth_model:
+        from tosa_ros.depth import MonocularDepth
+
+        estimator = MonocularDepth.from_pretrained(args.depth_model, device=args.device)
+        frames = [estimator.annotate(frame.without_depth()) for frame in frames]
+    if args.intrinsics and not any(frame.has_metric_points for frame in frames):
+        raise UsageError('--intrinsics changes nothing: no frame has depth in metres')
+    for method in methods:
+        check_spatial(frames, method)
+    return frames
+
+
+def _sorted(args: argparse.Namespace, paths: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Image files, or one folder, video or bag."""
+    from tosa_ros.evaluation.media import BAG_SUFFIXES, VIDEO_SUFFIXES
+
+    places = [path for path in paths if Path(path).is_dir() or _kind(path) in VIDEO_SUFFIXES]
+    places += [path for path in paths if _kind(path) in BAG_SUFFIXES and path not in places]
+    images = [*(args.rgb or []), *(path for path in paths if path not in places)]
+    places += [args.folder] if args.folder else []
+    if bool(images) == bool(places) or len(places) > 1:
+        given = ', '.join([*images, *places]) or 'nothing'
+        raise FrameError(
+            f'frames: {given}; give either --rgb FILE or image files, or one folder, video or bag'
+        )
+    return images, Path(places[0]) if places else None
+
+
+def _kind(path: str) -> str:
+    return Path(path).suffix.lower()
+
+
+def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
+    from tosa_ros.frame_folder import read_frame
+
+    why = 'goes with a folder, video or bag; of image files all are taken'
+    refuse(args, why, '--frames', '--times')
+    need(args, '--depth-scale', '--depth')
+    depths: Sequence[str | None] = args.depth or [None] * len(images)
+    if len(depths) != len(images):
+        raise FrameError(
+            f'--depth is given {len(depths)} times for {len(images)} colour images; '
+            'give one for each, in the same order'
+        )
+    if args.depth and args.depth_scale is None:
+        raise FrameError(
+            '--depth needs --depth-scale: its units per metre, 1000 for millimetres, 5000 for TUM'
+        )
+    return [
+        read_frame(rgb, depth, depth_scale=args.depth_scale, intrinsics=args.intrinsics)
+        for rgb, depth in zip(images, depths, strict=True)
+    ]
+
+
+def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
+    from tosa_ros.evaluation.media import (
+        LazyFrames,
+        VideoFrames,
+        open_frames,
+        pick,
+        without_depth,
+    )
+    from tosa_ros.frame_folder import FrameFolder, read_frame
+
+    refuse(args, 'goes with image files; a folder has its own depth files', '--depth')
+    if not place.exists():
+        raise FrameError(f'{place}: no such folder of frames, video or bag')
+    photos = _photos(place) if place.is_dir() else []
+    opened = [partial(read_frame, photo) for photo in photos]
+    source = LazyFrames(opened) if photos else open_frames(place, args.depth_scale)
+    if not isinstance(source, FrameFolder) or without_depth(source) == len(source):
+        refuse(args, f'changes nothing: {place} has no depth files', '--depth-scale')
+    if args.times:
+        if not isinstance(source, VideoFrames):
+            raise UsageError(f'--times goes with a video, not {place}')
+        return source.nearest(_seconds(args.times))
+    count = args.frames
+    if count is not None and count < 1:
+        raise FrameError(f'--frames {count}; wanted at least 1')
+    if count is None and not isinstance(source, FrameFolder | LazyFrames):
+        count = FRAMES_OF_VIDEO
+        console.note(f'{place}: {min(count, len(source))} of {len(source)} frames (--frames N)')
+    return pick(source, _spread(len(source), count or len(source)))
+
+
+def _photos(place: Path) -> list[Path]:
+    """The photos of a folder in which no file is named as frames are, numbers in their order."""
+    from tosa_ros.frame_folder import RGB_SUFFIXES
+
+    files = [file for file in place.iterdir() if not file.name.startswith('.')]
+    if any(file.name.endswith(RGB_SUFFIXES) for file in files):
+        return []
+    photos = [file for file in files if _kind(file.name) in PHOTO_SUFFIXES]
+    return sorted(photos, key=lambda file: [*map(_number, re.split(r'(\d+)', file.name))])
+
+
+def _number(text: str) -> tuple[int, str]:
+    return (int(text), '') if text.isdecimal() else (-1, text)
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Evenly spread indices, ends included; each frame once where there are fewer."""
+    steps = max(min(count, wanted) - 1, 1)
+    return [round(i * (count - 1) / steps) for i in range(min(count, wanted))]
+
+
+def _seconds(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(',')]
+    except ValueError as error:
+        raise UsageError(f'--times {text}; wanted seconds, as 1.5,4') from error
+
+
+def _with_camera(frame: Frame, text: str) -> Frame:
+    from tosa_ros.frame_folder import parse_intrinsics
+
+    return replace(frame, intrinsics=parse_intrinsics(text, frame.width, frame.height))
