@@ -32,6 +32,7 @@ EXTRAS = {
         'apsw>=3.46',
         'av>=12',
         'matplotlib>=3.7',
+        'nltk>=3.9',
         'pyarrow>=14',
         'pycocoevalcap>=1.2',
         'rosbags>=0.11',
