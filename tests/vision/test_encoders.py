@@ -28,7 +28,8 @@ from transformers import (
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import NoMerging, PiToMe, ToFu, ToMe, ToSA
 from tosa_ros.spatial import PatchGrid, metric_tokens, stack
-from tosa_ros.vision import merge_tokens
+from tosa_ros.vision import ADAPTERS, Adapter, adapter_for, merge_tokens, supported
+from tosa_ros.vision.adapters import hook
 
 DINO = {**{k: v for k, v in SMALL.items() if k != 'intermediate_size'}, 'mlp_ratio': 2}
 
@@ -407,3 +408,85 @@ def test_timm_itself():
             assert torch.equal(merged(image).output, expected)
             merged.method = ToMe(keep=0.25)
             assert merged(image).tokens.shape == (1, 49, 192)
+
+
+class TwoBranches(nn.Module):
+    """An encoder of somebody's own: attention and MLP under other names, no class token."""
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.between = nn.LayerNorm(48), nn.LayerNorm(48)
+            self.look = TimmAttention(48, 4, norm=False)
+            self.think = nn.Sequential(nn.Linear(48, 96), nn.GELU(), nn.Linear(96, 48))
+
+        def forward(self, x):
+            x = x + self.look(self.before(x))
+            return x + self.think(self.between(x))
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 48, 8, 8)
+        self.stages = nn.ModuleList([self.Layer() for _ in range(4)])
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+class TwoBranchesAdapter(Adapter):
+    title = 'two branches'
+    names = ('TwoBranches',)
+
+    @property
+    def layers(self):
+        return list(self.model.stages)
+
+    def attend(self, layer, x, bias, **kwargs):
+        return x + layer.look(layer.before(x), attn_mask=bias)
+
+    def feed(self, layer, x):
+        return x + layer.think(layer.between(x))
+
+    def tap(self, layer, listener):
+        return hook(layer.look.k_norm, listener)
+
+    def keys(self, layer, projected):
+        return projected.sum(dim=1)
+
+
+@torch.no_grad()
+def test_an_encoder_of_ones_own_takes_an_adapter_of_ones_own():
+    torch.manual_seed(0)
+    model, image = TwoBranches().eval(), torch.randn(2, 3, 48, 48)
+    with pytest.raises(VisionError, match=r'TwoBranches is not .* any other by adapter='):
+        merge_tokens(model, ToMe(keep=0.5))
+    expected = model(image)
+    with merge_tokens(model, NoMerging(), adapter=TwoBranchesAdapter) as merged:
+        assert torch.equal(merged(image).tokens, expected)
+        merged.method = ToMe(keep=0.5)
+        assert merged(image).tokens.shape == (2, 18, 48)
+    ADAPTERS.register('two-branches', TwoBranchesAdapter)
+    try:
+        with merge_tokens(model, ToMe(keep=0.25)) as merged:
+            assert merged(image).tokens.shape == (2, 9, 48)
+        assert 'two branches (TwoBranches)' in supported()
+    finally:
+        ADAPTERS.unregister('two-branches')
+
+
+def test_the_adapter_of_the_nearest_class_counts():
+    class Mine(SiglipVisionModel):
+        pass
+
+    class MineAdapter(type(adapter_for(MODELS['siglip']()))):
+        names = ('Mine',)
+
+    ADAPTERS.register('mine', MineAdapter)
+    try:
+        assert type(adapter_for(Mine(SiglipVisionConfig(**SMALL)))) is MineAdapter
+        assert type(adapter_for(MODELS['siglip']())) is not MineAdapter
+    finally:
+        ADAPTERS.unregister('mine')

@@ -50,7 +50,9 @@ class MergedEncoder:
     spatial tokens); the tokens of the latest call are in `latest`.
     """
 
-    def __init__(self, model: nn.Module, method: MergingMethod) -> None:
+    def __init__(
+        self, model: nn.Module, method: MergingMethod, adapter: type[Adapter] | None = None
+    ) -> None:
         if getattr(model, '_tosa_merged', None) is not None:
             raise VisionError(
                 f'{type(model).__name__} already merges tokens: set .method of its handle, or '
@@ -64,11 +66,11 @@ class MergedEncoder:
             )
         self.model = model
         self.method = method
-        self.adapter: Adapter = adapter_for(model)
+        self.adapter: Adapter = adapter_for(model) if adapter is None else adapter(model)
         self.latest: MergedTokens | None = None
         self._layers = self.adapter.layers
         self._run = _Run()
-        self._taps = [self.adapter.tap(layer, self._run.hear) for layer in self._layers]
+        self._taps = [self.adapter.tap(layer, self._run.receive) for layer in self._layers]
         self._originals = [layer.forward for layer in self._layers]
         for index, layer in enumerate(self._layers):
             layer.forward = partial(self._forward, index, layer.forward)
@@ -139,14 +141,14 @@ class MergedEncoder:
             x, run.state = merge_layer(
                 run.method,
                 x,
-                self.adapter.keys(layer, run.heard),
+                self.adapter.keys(layer, run.keys),
                 run.state,
                 remove=remove,
                 layer=index,
                 layers=len(self._layers),
             )
             run.bias = run.state.bias(x.dtype) if run.method.proportional else None
-        run.heard = None
+        run.keys = None
         return self.adapter.feed(layer, x)
 
     def _start(self, x: Tensor) -> None:
@@ -164,7 +166,7 @@ class MergedEncoder:
         run.plan = method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
         run.bias = None
-        run.heard = None
+        run.keys = None
         run.state = MergeState.start(x, protected, spatial, method.spatial_aware)
 
     def _result(self, x: Tensor) -> MergedTokens:
@@ -186,23 +188,26 @@ class _Run:
     method: MergingMethod | None = None
     spatial: SpatialTokens | None = None
     state: MergeState | None = None
-    heard: Tensor | None = None
+    keys: Tensor | None = None
     bias: Tensor | None = None
     plan: tuple[int, ...] | list[int] = ()
     merges = False
 
-    def hear(self, keys: Tensor) -> None:
+    def receive(self, keys: Tensor) -> None:
         if self.merges:
-            self.heard = keys
+            self.keys = keys
 
 
-def merge_tokens(model: nn.Module, method: MergingMethod) -> MergedEncoder:
+def merge_tokens(
+    model: nn.Module, method: MergingMethod, *, adapter: type[Adapter] | None = None
+) -> MergedEncoder:
     """Makes a loaded vision encoder merge tokens by `method`; `.remove()` undoes it.
 
-    Supported are the encoders listed in `SUPPORTED`; any other raises VisionError with that
-    list. The tokens left after the last layer are round(keep * N) of N patches, in raster order.
+    The tokens left after the last layer are round(keep * N) of N patches, in raster order.
+    adapter: by default the one of ADAPTERS that knows the encoder; where none does, VisionError
+    lists the encoders that are supported.
     """
-    return MergedEncoder(model, method)
+    return MergedEncoder(model, method, adapter)
 
 
 def _refuse_padding(args: tuple, kwargs: dict) -> None:

@@ -1,0 +1,59 @@
+"""What merging must know of each backbone: its layers, their two halves, and their keys.
+
+Encoders are recognised by class name, so that no model library is imported here. A new backbone
+is an Adapter in a module and a row in ADAPTERS, or an entry point of another package.
+"""
+
+from __future__ import annotations
+
+import torch.nn as nn
+
+from tosa_ros.errors import VisionError
+from tosa_ros.registry import Registry
+from tosa_ros.vision.adapters.base import Adapter, hook
+
+__all__ = ['ADAPTERS', 'Adapter', 'adapter_for', 'hook', 'supported']
+
+ADAPTERS: Registry[type[Adapter]] = Registry(
+    'backbone adapter',
+    'tosa_ros.adapters',
+    {
+        'siglip': 'tosa_ros.vision.adapters.siglip:Siglip',
+        'siglip2': 'tosa_ros.vision.adapters.siglip:Siglip2',
+        'clip': 'tosa_ros.vision.adapters.siglip:Clip',
+        'dinov2': 'tosa_ros.vision.adapters.dinov2:Dinov2',
+        'timm': 'tosa_ros.vision.adapters.timm:Timm',
+    },
+    base='tosa_ros.vision.adapters.base:Adapter',
+    error=VisionError,
+)
+
+
+def supported() -> str:
+    """The encoders that tokens can be merged in, for people."""
+    return ', '.join(f'{cls.title} ({", ".join(cls.names)})' for cls in ADAPTERS.loaded().values())
+
+
+def adapter_for(model: nn.Module) -> Adapter:
+    """The adapter of a supported encoder.
+
+    Raises VisionError for anything else, with the list of what is supported and, where the
+    model contains one encoder that is, the name to pass instead.
+    """
+    cls = _adapter_class(model)
+    if cls is not None:
+        return cls(model)
+    inside = [name for name, part in model.named_modules() if name and _adapter_class(part)]
+    outer = [n for n in inside if not any(n.startswith(f'{other}.') for other in inside)]
+    hint = f'; pass its part {outer[0]!r}' if len(outer) == 1 else ''
+    raise VisionError(
+        f'{type(model).__name__} is not an encoder that tokens can be merged in{hint}. '
+        f'Supported: {supported()}; any other by adapter=, see docs/extending.md'
+    )
+
+
+def _adapter_class(model: nn.Module) -> type[Adapter] | None:
+    """The adapter that names the model's class or, failing that, its nearest base class."""
+    adapters = ADAPTERS.loaded().values()
+    classes = (cls.__name__ for cls in type(model).__mro__)
+    return next((one for name in classes for one in adapters if name in one.names), None)
