@@ -93,7 +93,9 @@ def test_frames_are_decoded_when_asked_for_and_the_same_while_held(folder):
     first, third = frames[0], frames[2]
     assert frames[0] is frames[-4] is frames.sampled(1)[0] is first
     assert frames[1:3][-1] is frames.take([2])[0] is third
-    with pytest.raises(FrameError, match=r'00003-rgb\.png: not a colour image'):
+    with pytest.raises(
+        FrameError, match=r'00003-rgb\.png: not a PNG, JPEG, WEBP, BMP or PPM image'
+    ):
         frames[3]
     with pytest.raises(IndexError):
         frames[4]
@@ -258,7 +260,7 @@ def test_a_trajectory_that_is_no_matrix(tmp_path):
         ('00000.txt', b'\xff\xfe', r'00000\.txt: cannot be read: not a text file'),
         ('00000.txt', b'', r'00000\.txt: a matrix of shape'),
         ('00000-depth.png', b'no', r'00000-depth\.png: not a PNG image'),
-        ('00000-rgb.png', b'no', r'00000-rgb\.png: not a colour image'),
+        ('00000-rgb.png', b'no', r'00000-rgb\.png: not a PNG, JPEG, WEBP, BMP or PPM image'),
         ('intrinsic_color.txt', b'0 0 0\n0 1 0\n0 0 1', r'intrinsic_color\.txt: .*fx is 0'),
         ('intrinsic_color.txt', b'1 1', r'intrinsic_color\.txt: a matrix of shape'),
         ('intrinsic_depth.txt', b'nan 0 0\n0 1 0\n0 0 1', r'intrinsic_depth\.txt: .*fx is nan'),

@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tosa_ros.depth.registration import register_depth
-from tosa_ros.depth.sensor import SensorDepth, unreadable
+from tosa_ros.depth.sensor import SensorDepth
 from tosa_ros.errors import FrameError
 from tosa_ros.files import read_text, write_bytes
 from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.pictures import open_picture
 
 MILLIMETRES = 1000.0
 RGB_SUFFIXES = ('-rgb.png', '-rgb.jpg', '-rgb.jpeg')
@@ -304,14 +305,10 @@ def _read_trajectory(path: Path, count: int) -> list[np.ndarray]:
 
 
 def _read_rgb(path: Path, upright: bool) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            if upright:
-                with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing.
-                    picture = ImageOps.exif_transpose(picture)
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
-        raise FrameError(f'{path}: {unreadable(error, "a colour")}') from error
+    picture = open_picture(path, str(path), FrameError)
+    if upright:
+        with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing.
+            picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(('I', 'F')):
         raise FrameError(f'{path}: mode {picture.mode} is depth, not a colour image')
     return np.array(picture.convert('RGB'))

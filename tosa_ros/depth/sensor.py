@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from tosa_ros.errors import DepthError
+from tosa_ros.pictures import open_picture
 
 # A 16-bit grey PNG; which of them depends on the Pillow and the byte order.
 _SIXTEEN_BIT_MODES = ('I;16', 'I;16B', 'I;16L', 'I;16N', 'I')
@@ -86,11 +86,7 @@ class SensorDepth:
         Raises:
             DepthError: a file that is missing, cut off, no PNG, or not 16-bit grey.
         """
-        try:
-            with Image.open(path, formats=('PNG',)) as picture:
-                picture.load()
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
-            raise DepthError(f'{path}: {unreadable(error, "a PNG")}') from error
+        picture = open_picture(Path(path), str(path), DepthError, ('PNG',))
         if picture.mode not in _SIXTEEN_BIT_MODES:
             raise DepthError(
                 f'{path}: not metric depth, but a PNG of mode {picture.mode}; wanted 16-bit grey '
@@ -116,11 +112,3 @@ class SensorDepth:
         with np.errstate(over='ignore'):
             metres = depth.astype(np.float32)
         return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
-
-
-def unreadable(error: Exception, wanted: str) -> str:
-    """Why Pillow could not read an image file, in one line without the file's name."""
-    if isinstance(error, UnidentifiedImageError):
-        return f'not {wanted} image'
-    reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return f'cannot be read as {wanted} image: {reason.splitlines()[0]}'

@@ -9,6 +9,7 @@ from typing import Any
 from tosa_ros.errors import DataError, FrameError, MissingDependencyError, TosaError
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder, read_folder
 from tosa_ros.frames import Frame
+from tosa_ros.pictures import check_size
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov')
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -67,6 +68,7 @@ class VideoFrames(Sequence[Frame]):
                 for index, picture in enumerate(container.decode(video=0)):
                     decoded = index + 1
                     if index in wanted:
+                        check_size(picture.width, picture.height, str(self.path), DataError)
                         rgb = picture.to_ndarray(format='rgb24')
                         found[index] = Frame(rgb, stamp=picture.time or 0.0)
                         if len(found) == len(wanted):
@@ -129,6 +131,12 @@ class VideoFrames(Sequence[Frame]):
         if not container.streams.video:
             container.close()
             raise DataError(f'{self.path}: has no video stream')
+        try:
+            context = container.streams.video[0].codec_context
+            check_size(context.width or 1, context.height or 1, str(self.path), DataError)
+        except DataError:
+            container.close()
+            raise
         return container
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from tosa_ros.errors import RosError
 from tosa_ros.messages.raw import DEPTH_ENCODINGS, quoted, rgb_from_pixels
+from tosa_ros.pictures import open_picture
 
 # What compressed_depth_image_transport puts before the data: a number, and the quantisation.
 DEPTH_HEADER = struct.Struct('<iff')
@@ -76,16 +76,7 @@ def _png_depth(data: bytes, what: str) -> np.ndarray:
 
 
 def _decoded(data: Any, what: str) -> Any:
-    from PIL import Image as PilImage
-
-    try:
-        picture = PilImage.open(io.BytesIO(memoryview(data)), formats=('JPEG', 'PNG'))
-        picture.load()
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
-        raise RosError(
-            f'{what}: {len(data)} bytes are not a whole JPEG or PNG: {error}'
-        ) from error
-    return picture
+    return open_picture(memoryview(data), what, RosError, ('JPEG', 'PNG'))
 
 
 # codec: data after the header, and what to call them in errors -> (H, W) uint16

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import RosError
+from tosa_ros.pictures import check_size
 
 # encoding: (dtype, channels); OpenCV's type names hold colour in OpenCV's order, BGR.
 ENCODINGS = {
@@ -90,6 +91,7 @@ def pixels_from_message(message: Any) -> np.ndarray:
             f'image: {data.size} bytes of data, but {width}x{height} {encoding} with step {step} '
             f'needs {wanted}; the image is cut off'
         )
+    check_size(width, height, 'image', RosError)
     if data.size < step * height:
         data = np.concatenate([data[:wanted], np.zeros(step * height - wanted, np.uint8)])
     rows = data[: step * height].reshape(height, step)[:, :row]

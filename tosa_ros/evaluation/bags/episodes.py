@@ -25,6 +25,7 @@ from tosa_ros.evaluation.bags.reading import BagFrames
 from tosa_ros.frame_folder import MILLIMETRES, FrameFolder
 from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.messages import depth_from_message, pose_from_message
+from tosa_ros.pictures import open_picture
 from tosa_ros.synthetic.bags import (
     BAG_VERSION,
     COLOUR_TOPIC,
@@ -311,8 +312,8 @@ def _write_cameras(place: Path, colour: Intrinsics | None, depth: Intrinsics | N
 
 
 def _read_depth(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture).astype(np.uint16)
+    picture = open_picture(path, str(path), DataError, ('PNG',))
+    return np.asarray(picture).astype(np.uint16)
 
 
 def _read_stamps(folder: FrameFolder, rate_hz: float) -> list[int]:
