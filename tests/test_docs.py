@@ -74,3 +74,11 @@ def test_make_targets_of_the_readme_exist():
     targets = set(re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), flags=re.MULTILINE))
     named = set(re.findall(r'(?:^|`)make (\w+)', (ROOT / 'README.md').read_text(), re.M))
     assert {'demo', 'test'} <= named <= targets
+
+
+def test_the_site_and_its_front_page_lead_to_every_page():
+    pages = {page.name for page in ROOT.glob('docs/*.md')}
+    navigation = (ROOT / 'mkdocs.yml').read_text().partition('\nnav:')[2]
+    assert set(re.findall(r'[\w-]+\.md', navigation)) == pages
+    front = (ROOT / 'docs/index.md').read_text()
+    assert set(re.findall(r'\]\(([\w-]+\.md)\)', front)) == pages - {'index.md'}
