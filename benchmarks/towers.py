@@ -51,7 +51,7 @@ def tower(name: str, device: str, dtype: torch.dtype, image_size: int | None = N
     if name == 'embedded':
         half = VisionEncoder.from_pretrained(embedded_model(), device=device, dtype=dtype)
         half.tower.remove()
-        return half.half.vision_tower
+        return half.tower.model
     kind, dimensions = DIMENSIONS[name]
     dimensions = {**dimensions, 'image_size': image_size or dimensions['image_size']}
     extra = {'vision_use_head': False} if kind.startswith('siglip') else {}

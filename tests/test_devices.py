@@ -142,10 +142,8 @@ def test_answers_are_the_same_on_another_device(paths, model, method):
     want = answers(pipeline)
     with second_device() as waits:
         moved(pipeline.encoder.half)
-        newline = pipeline.answerer._newline
-        pipeline.answerer = Answerer(
-            moved(pipeline.answerer.model), pipeline.answerer.prompt, newline
-        )
+        old = pipeline.answerer
+        pipeline.answerer = Answerer(moved(old.model), old.prompt, old.family)
         assert answers(pipeline) == want
         # The language model waits for each word, and for nothing else but its mask.
         assert waits.count('tolist') <= 3 * 5

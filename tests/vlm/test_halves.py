@@ -82,7 +82,7 @@ def test_pixels_equal_those_of_the_family_s_processor(checkpoints, make_frame, s
         ).pixel_values[:, 0],
     }
     for family, path in checkpoints.items():
-        image_input = ImageInput.of(Checkpoint.open(path))
+        image_input = Checkpoint.open(path).family.image_input()
         pixels = torch.stack([image_input.pixels(image) for image in images])
         torch.testing.assert_close(pixels, own[family](path).float(), rtol=0, atol=1e-6)
 
@@ -92,7 +92,7 @@ def test_the_patch_grid_lies_where_the_tower_looks(checkpoints, size):
     """A bright square in the image lights up the patches whose boxes contain it."""
     width, height = size
     for path in checkpoints.values():
-        image_input = ImageInput.of(Checkpoint.open(path))
+        image_input = Checkpoint.open(path).family.image_input()
         grid = image_input.grid(width, height)
         side = image_input.side
         for row in range(side):

@@ -20,9 +20,9 @@ def mapped(file):
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason='needs /proc, which Linux has')
-@pytest.mark.parametrize('half', ['vision_half', 'language_half'])
+@pytest.mark.parametrize('half', ['load_vision', 'load_language'])
 def test_weights_are_mapped_not_copied(checkpoint, half):
-    model = getattr(Checkpoint.open(checkpoint), half)('cpu', None)
+    model = getattr(Checkpoint.open(checkpoint).family, half)('cpu', None)
     ranges = mapped((Path(checkpoint) / 'model.safetensors').resolve())
     assert ranges
     for name, weight in model.named_parameters():
@@ -30,5 +30,5 @@ def test_weights_are_mapped_not_copied(checkpoint, half):
 
 
 def test_another_type_is_one_copy(checkpoint):
-    model = Checkpoint.open(checkpoint).language_half('cpu', torch.bfloat16)
+    model = Checkpoint.open(checkpoint).family.load_language('cpu', torch.bfloat16)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}

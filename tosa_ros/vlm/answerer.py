@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.families.base import Family, Position
 from tosa_ros.vlm.prefix import PrefixCache, PromptRows, shared_rows
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
@@ -40,7 +41,7 @@ class _StoppedError(Exception):
 
 
 class Answerer:
-    """Language model, prompt and newline of a LLaVA-style checkpoint.
+    """Language model and prompt of a checkpoint.
 
     The latest frames' keys and values are kept, so that the next question about the same
     VisualTokens costs only its own words. Not for several threads at once.
@@ -50,14 +51,12 @@ class Answerer:
     points at keep 0.25. Where the original positions exceed what the model reads, they are packed.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, prompt: Prompt, newline: Tensor | None = None
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, prompt: Prompt, family: Family) -> None:
         self.model = model
         self.prompt = prompt
+        self.family = family
         self._embed = model.get_input_embeddings()
-        weight = self._embed.weight
-        self._newline = None if newline is None else newline.to(weight.device, weight.dtype)
+        family.place(self._embed.weight)
         self._stop_ids = _stop_ids(model, prompt)
         self._prefix = PrefixCache(model.config)
         self._stop: Callable[[], bool] = lambda: False
@@ -76,7 +75,8 @@ class Answerer:
         device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
         prompt = Prompt.of(checkpoint)
-        return cls(checkpoint.language_half(device, dtype), prompt, checkpoint.newline())
+        family = checkpoint.family
+        return cls(family.load_language(device, dtype), prompt, family)
 
     def embed(self, tokens: Sequence[VisualTokens], question: str) -> Tensor:
         """The prompt as embeddings (T, D): words, and each image's tokens in their place."""
@@ -91,7 +91,7 @@ class Answerer:
         words = self._embed(torch.tensor(ids, device=weight.device))
         images = iter(tokens)
         keys: list[int | VisualTokens] = []
-        places: list[int] = []
+        places: list[Position] = []
         pieces: list[Tensor] = []
         start = 0
         for i, word in zip(ids, words, strict=True):
@@ -102,20 +102,15 @@ class Answerer:
                 start += 1
                 continue
             image = next(images)
-            keys += [image] * len(image)
-            places += [start + place for place in image.middle_patches()]
-            pieces.append(image.embeddings.to(weight.device, weight.dtype))
-            start += image.before
-            if self._newline is not None:
-                keys.append(image)
-                places.append(start)
-                pieces.append(self._newline[None])
-                start += 1
+            positions, start = self.family.positions(image, start)
+            keys += [image] * len(positions)
+            places += positions
+            pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(image)]
         self._check_widths(pieces)
         if start + max_new_tokens > self._context:
-            places = list(range(len(places)))
-        positions = torch.tensor(places, device=weight.device)
-        return PromptRows(list(zip(keys, places, strict=True)), torch.cat(pieces), positions)
+            places = self.family.packed(places)
+        where = torch.tensor(places, device=weight.device)
+        return PromptRows(list(zip(keys, places, strict=True)), torch.cat(pieces), where)
 
     def _check_widths(self, pieces: list[Tensor]) -> None:
         own = self._embed.weight.shape[1]
@@ -252,12 +247,11 @@ class Answerer:
             return DynamicCache(config=self.model.config), 0
         cache, known = self._prefix.take(keys)
         if known < shared:
-            self.model(
+            self.family.read(
+                self.model,
+                prompts[0].positions[None, known:shared],
                 inputs_embeds=prompts[0].embeds[None, known:shared],
-                position_ids=prompts[0].positions[None, known:shared],
                 past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
             )
         each = copy.deepcopy(cache)
         each.batch_repeat_interleave(len(prompts))
@@ -269,21 +263,20 @@ class Answerer:
     ) -> Iterator[list[int | None]]:
         embeds = _left_padded([p.embeds[known:] for p in prompts])
         positions = _left_padded([p.positions[known:] for p in prompts])
-        mask = _left_padded([torch.ones_like(p.positions[known:]) for p in prompts])
+        mask = _left_padded([p.positions.new_ones(len(p) - known) for p in prompts])
         mask = torch.cat([mask.new_ones(len(prompts), known), mask], dim=1)
         # With nothing padded the kernel needs no mask.
         padded = not bool(mask.all())
         ended = [False] * len(prompts)
         inputs = {'inputs_embeds': embeds}
         for _ in range(max_new_tokens):
-            logits = self.model(
+            logits = self.family.read(
+                self.model,
+                positions,
                 **inputs,
                 attention_mask=mask if padded else None,
-                position_ids=positions,
                 past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits
+            )
             token = logits[:, -1].argmax(dim=-1)
             ids = token.tolist()
             ended = [end or i in self._stop_ids for end, i in zip(ended, ids, strict=True)]

@@ -1,7 +1,7 @@
-"""Checkpoints on disk or on the hub: configuration, and the weights of one half alone.
+"""Checkpoints on disk or on the hub: configuration, and the weights of one part alone.
 
-transformers does the reading (safetensors only, never remote code); this module names the half
-that is wanted, so that tensors of the other one are never read.
+transformers does the reading (safetensors only, never remote code); a family names the part that
+is wanted, so that tensors of the others are never read.
 """
 
 from __future__ import annotations
@@ -9,51 +9,37 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
-from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
-from transformers.models.llava_next.modeling_llava_next import LlavaNextMultiModalProjector
-from transformers.models.llava_onevision.modeling_llava_onevision import (
-    LlavaOnevisionMultiModalProjector,
-)
+from transformers import AutoConfig
 from transformers.utils import cached_file
 
 from tosa_ros.errors import ModelError
 from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
-from tosa_ros.vlm.families import Family, family_of
+from tosa_ros.vlm.families import family_of
 
-PROJECTORS = {
-    'llava': LlavaMultiModalProjector,
-    'llava_next': LlavaNextMultiModalProjector,
-    'llava_onevision': LlavaOnevisionMultiModalProjector,
-}
-# Checkpoints saved by transformers 5 and by 4 lay the same tensors out differently.
-LANGUAGE_KEYS = {
-    r'^model\.language_model\.': 'model.',
-    r'^language_model\.model\.': 'model.',
-    r'^language_model\.lm_head\.': 'lm_head.',
-}
-VISION_KEYS = {
-    r'^model\.vision_tower\.': 'vision_tower.',
-    r'^model\.multi_modal_projector\.': 'multi_modal_projector.',
-}
+if TYPE_CHECKING:
+    from tosa_ros.vlm.families.base import Family
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A LLaVA-style checkpoint: where it is, its configuration and its family."""
+    """A checkpoint of a vision-language model: where it is, and its configuration."""
 
     path: str
     config: Any
-    family: Family
 
     @classmethod
     def open(cls, path: str | Path) -> Checkpoint:
-        """Reads the configuration alone. Raises ModelError for a folder or id without one."""
+        """Reads the configuration alone.
+
+        Raises:
+            ModelError: a folder or id without one, or of a family that is not supported.
+        """
         path = str(path)
         if is_missing_folder(path):
             raise ModelError(
@@ -61,50 +47,31 @@ class Checkpoint:
             )
         with one_line_errors(f'model {path!r} cannot be loaded', ModelError):
             config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        return cls(path, config, family_of(config.model_type, path))
+        family_of(config.model_type, path)
+        return cls(path, config)
+
+    @cached_property
+    def family(self) -> Family:
+        """How it is loaded, sees an image and puts it into the prompt."""
+        return family_of(self.config.model_type, self.path)(self)
 
     def loading_errors(self) -> contextlib.AbstractContextManager[None]:
         """Whatever reading the checkpoint's files raises, as a ModelError that names it."""
         return one_line_errors(f'model {self.path!r} cannot be loaded', ModelError)
 
-    @property
-    def vision_layers(self) -> int:
-        """Layers of the tower up to the features that the language model reads."""
-        layer = self.config.vision_feature_layer
-        if not isinstance(layer, int):
-            raise ModelError(
-                f'{self.path}: vision_feature_layer is {layer}; features of several layers cannot '
-                'be combined when tokens merge: a single layer is wanted'
-            )
-        total = self.config.vision_config.num_hidden_layers
-        return layer if layer >= 0 else total + 1 + layer
+    def tensor(self, *names: str) -> torch.Tensor:
+        """One tensor of the checkpoint, by the first of these names that it has.
 
-    def vision_half(self, device: str, dtype: torch.dtype | None) -> VisionHalf:
-        """Tower (up to the layer that is used) and projector."""
-        config = type(self.config)(**self.config.to_dict())
-        config.vision_config.num_hidden_layers = self.vision_layers
-        if hasattr(config.vision_config, 'vision_use_head'):
-            config.vision_config.vision_use_head = False
-        return self._load(VisionHalf, config, VISION_KEYS, device, dtype)
-
-    def language_half(self, device: str, dtype: torch.dtype | None) -> PreTrainedModel:
-        """The language model with its head, of its own class (Qwen2ForCausalLM, ...)."""
-        config = self.config.get_text_config()
-        config.tie_word_embeddings = self.config.tie_word_embeddings
-        return self._load(AutoModelForCausalLM, config, LANGUAGE_KEYS, device, dtype)
-
-    def newline(self) -> torch.Tensor | None:
-        """The embedding that follows each image's tokens, (D,); None in families without."""
-        if not self.family.newline:
-            return None
-        names = ('model.image_newline', 'image_newline')
+        Raises:
+            ModelError: it has none of them.
+        """
         with self.loading_errors():
             for name in names:
                 for file in self._files_with(name):
                     with safe_open(file, 'pt') as tensors:
                         if name in tensors.keys():  # noqa: SIM118 (not a dict)
                             return tensors.get_tensor(name)
-        raise ModelError(f'{self.path}: the checkpoint lacks image_newline; is it complete?')
+        raise ModelError(f'{self.path}: the checkpoint lacks {names[-1]}; is it complete?')
 
     def _files_with(self, name: str) -> list[str]:
         """The safetensors file that holds (or, in a single-file checkpoint, may hold) `name`."""
@@ -119,9 +86,24 @@ class Checkpoint:
             shard = json.load(stream)['weight_map'].get(name)
         return [] if shard is None else [cached_file(self.path, shard)]
 
-    def _load(
-        self, cls: type, config: Any, keys: dict, device: str, dtype: torch.dtype | None
+    def load(
+        self,
+        cls: type,
+        config: Any,
+        keys: dict[str, str],
+        device: str,
+        dtype: torch.dtype | None,
+        **more: Any,
     ) -> Any:
+        """A part of the checkpoint as a model of this class, in evaluation mode.
+
+        keys: patterns of tensors' names and what they are in that model; tensors that the model
+        does not have are not read. dtype: by default the checkpoint's own. more: arguments of
+        the model's constructor beside its config.
+
+        Raises:
+            ModelError: it cannot be read, or lacks tensors of the model.
+        """
         with self.loading_errors(), quiet_loading():
             model, info = cls.from_pretrained(
                 self.path,
@@ -132,6 +114,7 @@ class Checkpoint:
                 trust_remote_code=False,
                 output_loading_info=True,
                 attn_implementation='sdpa',
+                **more,
             )
         missing = sorted(info['missing_keys'])
         if missing:
@@ -148,16 +131,3 @@ class Checkpoint:
         half_on_cpu = own == torch.float16 and str(device) == 'cpu'
         # float16 arithmetic is slow and incomplete on CPUs; bfloat16 takes the same memory.
         return torch.bfloat16 if half_on_cpu else 'auto'
-
-
-class VisionHalf(PreTrainedModel):
-    """vision_tower and multi_modal_projector, named as in the whole model."""
-
-    _supports_sdpa = True
-    _keys_to_ignore_on_load_unexpected = (r'.*',)
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.vision_tower = AutoModel.from_config(config.vision_config, trust_remote_code=False)
-        self.multi_modal_projector = PROJECTORS[config.model_type](config)
-        self.post_init()

@@ -6,7 +6,7 @@ or padding, so that depth is read exactly where the tower looks.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,22 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from tosa_ros.errors import ModelError
 from tosa_ros.spatial import PatchGrid
-from tosa_ros.vlm.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from tosa_ros.vlm.checkpoint import Checkpoint
+
+Fit = Literal['stretch', 'crop', 'pad', 'processor']
 PIXEL_SETTINGS = ('resample', 'image_mean', 'image_std', 'rescale_factor')
 
 
 class ImageInput:
-    """Preprocessing of one checkpoint. `fit` is 'stretch', 'crop' or 'pad'."""
+    """Preprocessing of one checkpoint, one square an image.
 
-    def __init__(self, settings: dict, fit: str, image_size: int, patch_size: int) -> None:
+    fit: how an image becomes the square: 'stretch', 'crop' (shortest edge, then the centre),
+        'pad', or 'processor': as the settings of its image processor say.
+    """
+
+    def __init__(self, settings: dict, fit: Fit, image_size: int, patch_size: int) -> None:
         self.fit = _own_fit(settings) if fit == 'processor' else fit
         self.image_size = image_size
         self.patch_size = patch_size
@@ -45,8 +52,8 @@ class ImageInput:
         )
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> ImageInput:
-        """As the checkpoint's own preprocessor configuration says."""
+    def of(cls, checkpoint: Checkpoint, fit: Fit) -> ImageInput:
+        """As the checkpoint's own preprocessor configuration says, but for `fit`."""
         try:
             settings, _ = LlavaImageProcessorPil.get_image_processor_dict(checkpoint.path)
         except OSError as error:
@@ -55,7 +62,7 @@ class ImageInput:
                 'to scale images is unknown; copy it from the original checkpoint'
             ) from error
         vision = checkpoint.config.vision_config
-        return cls(settings, checkpoint.family.fit, vision.image_size, vision.patch_size)
+        return cls(settings, fit, vision.image_size, vision.patch_size)
 
     @property
     def side(self) -> int:

@@ -16,12 +16,12 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True, eq=False)
 class PromptRows:
-    """A prompt: embeddings (T, D) and positions (T,), with a key for each row.
+    """A prompt: embeddings (T, D) and positions (T,) or (T, axes), with a key for each row.
 
     Rows of equal keys are equal: a word's id or an image's tokens, and the position.
     """
 
-    keys: list[tuple[Any, int]]
+    keys: list[tuple[Any, Any]]
     embeds: Tensor
     positions: Tensor
 

@@ -36,9 +36,8 @@ class Prompt:
         with checkpoint.loading_errors():
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, trust_remote_code=False)
             template = _template(checkpoint.path, tokenizer)
-        return cls(
-            tokenizer, template or checkpoint.family.template, checkpoint.config.image_token_id
-        )
+        family = checkpoint.family
+        return cls(tokenizer, template or family.template, family.image_token_id)
 
     def ids(self, question: str, images: int) -> list[int]:
         """Token ids of the prompt; each image is one placeholder id.

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -27,7 +26,9 @@ from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
 from tosa_ros.files import whole_folder
 from tosa_ros.merging import NoMerging
+from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families import FAMILIES
+from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.image_input import ImageInput
 from tosa_ros.vlm.vision_encoder import VisionEncoder
 
@@ -231,16 +232,20 @@ TOWERS: dict[str, tuple[str, dict[str, Any], tuple[float, ...], tuple[float, ...
 }
 
 
-class _TowerAlone(nn.Module):
-    """A tower where a vision half is expected: nothing projects its features."""
+class _TowerAlone(Family):
+    """A tower where a model's vision half is expected: nothing projects its features."""
 
-    def __init__(self, tower: nn.Module, protected: bool) -> None:
-        super().__init__()
-        self.vision_tower = tower
-        self.multi_modal_projector = nn.Identity()
-        self.config = SimpleNamespace(
-            vision_feature_select_strategy='default' if protected else 'full'
-        )
+    def __init__(self, image_input: ImageInput) -> None:
+        self._image_input = image_input
+
+    def image_input(self) -> ImageInput:
+        return self._image_input
+
+    def tower(self, half: nn.Module) -> nn.Module:
+        return half
+
+    def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
+        return merged.tokens
 
 
 def random_vision_encoder(
@@ -262,7 +267,6 @@ def random_vision_encoder(
         model = AutoModel.from_config(
             config, dtype=dtype or torch.float32, trust_remote_code=False
         )
-    half = _TowerAlone(model, protected=kind.startswith('clip')).to(device).eval()
     settings = {'image_mean': list(mean), 'image_std': list(std), 'resample': 3}
     image_input = ImageInput(settings, 'stretch', dims['image_size'], dims['patch_size'])
-    return VisionEncoder(half, image_input, NoMerging())
+    return VisionEncoder(model.to(device).eval(), _TowerAlone(image_input), NoMerging())

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import ModelError, SpatialError
+from tosa_ros.errors import SpatialError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, ToSA
 from tosa_ros.spatial import (
@@ -24,29 +24,25 @@ from tosa_ros.spatial import (
     stack,
 )
 from tosa_ros.vision import MergedTokens, merge_tokens
-from tosa_ros.vlm.checkpoint import Checkpoint, VisionHalf
-from tosa_ros.vlm.image_input import ImageInput
+from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.tokens import VisualTokens
 
 BATCH_FRAMES = 4
 
 
 class VisionEncoder:
-    """Vision tower with merging, and the projector, of a LLaVA-style checkpoint.
+    """Vision tower with merging, and the projector, of a checkpoint.
 
     `merging` may be set at any time; it holds for the next call. Setting it raises MergingError
     for a method that does not fit the tower.
     """
 
-    def __init__(self, half: VisionHalf, image_input: ImageInput, merging: MergingMethod) -> None:
+    def __init__(self, half: nn.Module, family: Family, merging: MergingMethod) -> None:
         self.half = half
-        self.image_input = image_input
-        self.tower = merge_tokens(half.vision_tower, merging)
-        if self.tower.adapter.protected and half.config.vision_feature_select_strategy == 'full':
-            raise ModelError(
-                "vision_feature_select_strategy 'full' keeps the tower's class token among the "
-                "patches, which cannot be merged; wanted 'default'"
-            )
+        self.family = family
+        self.image_input = family.image_input()
+        self.tower = merge_tokens(family.tower(half), merging)
 
     @classmethod
     def from_pretrained(
@@ -63,9 +59,8 @@ class VisionEncoder:
         float16 checkpoints on a CPU). Raises ModelError for what cannot be loaded.
         """
         device = checked_device(device)
-        checkpoint = Checkpoint.open(path_or_id)
-        half = checkpoint.vision_half(device, dtype)
-        return cls(half, ImageInput.of(checkpoint), merging or ToSA())
+        family = Checkpoint.open(path_or_id).family
+        return cls(family.load_vision(device, dtype), family, merging or ToSA())
 
     @property
     def merging(self) -> MergingMethod:
@@ -89,9 +84,9 @@ class VisionEncoder:
         return encoded
 
     def _encode_batch(self, frames: Sequence[Frame]) -> list[VisualTokens]:
-        parameter, method = next(self.half.parameters()), self.merging
+        method = self.merging
         grids = [self.image_input.grid(f.width, f.height) for f in frames]
-        pixels = torch.stack([self.image_input.pixels(f.rgb) for f in frames])
+        pixels = [self.image_input.pixels(f.rgb) for f in frames]
         kinds = [spatial_kind(f, method) for f in frames]
         # One batch has one kind of spatial tokens: frames of another kind go in a batch of theirs.
         if len(set(kinds) - {'none'}) > 1:
@@ -101,11 +96,9 @@ class VisionEncoder:
         if kind != 'none':
             spatial = stack(
                 [spatial_tokens(f, g, kind, method) for f, g in zip(frames, grids, strict=True)]
-            ).to(parameter.device)
-        merged = self.tower(
-            pixel_values=pixels.to(parameter.device, parameter.dtype), spatial=spatial
-        )
-        embeddings = self.half.multi_modal_projector(merged.tokens)
+            ).to(next(self.half.parameters()).device)
+        merged = self.family.see(self.tower, pixels, spatial)
+        embeddings = self.family.project(self.half, merged)
         return [
             _describe(frame, grid, kind, embeddings[i], merged, i)
             for i, (frame, grid, kind) in enumerate(zip(frames, grids, kinds, strict=True))

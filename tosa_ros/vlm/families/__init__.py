@@ -1,0 +1,37 @@
+"""The model families that can be asked, one module each, by the `model_type` of a checkpoint.
+
+A new family is a `Family` in a module and a row in FAMILIES, or an entry point of another package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tosa_ros.errors import ModelError
+from tosa_ros.registry import Registry
+
+if TYPE_CHECKING:
+    from tosa_ros.vlm.families.base import Family
+
+FAMILIES: Registry[type[Family]] = Registry(
+    'model family',
+    'tosa_ros.families',
+    {
+        'llava': 'tosa_ros.vlm.families.llava:Llava',
+        'llava_next': 'tosa_ros.vlm.families.llava_next:LlavaNext',
+        'llava_onevision': 'tosa_ros.vlm.families.llava_onevision:LlavaOnevision',
+    },
+    base='tosa_ros.vlm.families.base:Family',
+    error=ModelError,
+)
+
+
+def family_of(model_type: str, where: str) -> type[Family]:
+    """The family of a checkpoint's model_type. Raises ModelError that lists those supported."""
+    if model_type not in FAMILIES:
+        known = [f'{name} ({family.title})' for name, family in FAMILIES.loaded().items()]
+        raise ModelError(
+            f'{where}: its model_type is {model_type!r}, which is not supported; wanted one of '
+            + ', '.join(known)
+        )
+    return FAMILIES[model_type]

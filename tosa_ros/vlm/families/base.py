@@ -1,0 +1,104 @@
+"""Family: how checkpoints of one kind are loaded, see an image, and put it into the prompt.
+
+Everything that differs between model families stands in their modules here; the encoder and the
+answerer call these methods and know no family by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tosa_ros.vlm.tokens import VisualTokens
+
+if TYPE_CHECKING:
+    from tosa_ros.spatial import SpatialTokens
+    from tosa_ros.vision import MergedEncoder, MergedTokens
+    from tosa_ros.vlm.checkpoint import Checkpoint
+    from tosa_ros.vlm.image_input import ImageInput
+
+# Where a row of the prompt stands: one number, or one for each axis (time, row, column).
+Position = int | tuple[int, ...]
+
+
+class Family:
+    """One checkpoint of this family.
+
+    title: what people call the family. template: the chat template of checkpoints without one.
+    """
+
+    title: ClassVar[str] = ''
+    template: ClassVar[str] = ''
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    # The two halves, each of which reads its own tensors alone.
+
+    def load_vision(self, device: str, dtype: torch.dtype | None) -> nn.Module:
+        """The tower and all that follows it, up to the language model's embedding space."""
+        raise NotImplementedError
+
+    def load_language(self, device: str, dtype: torch.dtype | None) -> PreTrainedModel:
+        """The language model with its head, and what this object adds to the prompt."""
+        raise NotImplementedError
+
+    # From an image to visual tokens.
+
+    def image_input(self) -> ImageInput:
+        """The checkpoint's preprocessing: pixels, and the patch grid over an image."""
+        raise NotImplementedError
+
+    def tower(self, half: nn.Module) -> nn.Module:
+        """The encoder in the vision half whose layers merge."""
+        raise NotImplementedError
+
+    def see(
+        self, tower: MergedEncoder, pixels: Sequence[Tensor], spatial: SpatialTokens | None
+    ) -> MergedTokens:
+        """Runs the tower on several images' pixels, as `image_input` makes them."""
+        parameter = next(tower.model.parameters())
+        batch = torch.stack(list(pixels)).to(parameter.device, parameter.dtype)
+        return tower(pixel_values=batch, spatial=spatial)
+
+    def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
+        """Embeddings (B, T', D) of merged tokens in the language model's space."""
+        raise NotImplementedError
+
+    # From visual tokens to the prompt.
+
+    @property
+    def image_token_id(self) -> int:
+        """The token that stands for an image in the prompt, once an image."""
+        return self.checkpoint.config.image_token_id
+
+    def place(self, words: Tensor) -> None:
+        """Brings what this object adds to the prompt beside the words' embeddings (V, D)."""
+
+    def rows(self, image: VisualTokens) -> list[Tensor]:
+        """The prompt's rows for an image, in pieces (n, D)."""
+        return [image.embeddings]
+
+    def positions(self, image: VisualTokens, start: int) -> tuple[list[Position], int]:
+        """Positions of the image's rows, of which the first could be `start`, and the next free.
+
+        A merged token has that of the middle one of its patches, so that words and images are as
+        far apart as in training.
+        """
+        return [start + place for place in image.middle_patches()], start + image.before
+
+    def packed(self, positions: list[Position]) -> list[Position]:
+        """Positions one behind the other, for prompts that would be too long."""
+        return list(range(len(positions)))
+
+    def read(self, model: PreTrainedModel, positions: Tensor, **inputs: Any) -> Tensor:
+        """The language model's logits (B, 1, V) behind the last row that it reads here.
+
+        positions: (B, T) or (B, T, axes). inputs: inputs_embeds or input_ids, attention_mask,
+        past_key_values.
+        """
+        return model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1).logits
