@@ -30,13 +30,14 @@ ARROWS = {
     'frames': set(),
     'vision': {'merging', 'spatial'},
     'depth': {'frames'},
-    'frame_folder': {'frames', 'depth'},
+    'messages': {'frames', 'depth'},
+    'sources': {'frames', 'depth', 'messages'},
     'drawing': {'spatial'},
     'chat_templates': set(),
     'vlm': {'frames', 'merging', 'spatial', 'vision', 'chat_templates'},
     'assets': set(),
     'pipeline': {'frames', 'merging', 'vlm'},
-    'synthetic': {'frames', 'frame_folder'},
+    'synthetic': {'frames'},
     'training': {'frames', 'synthetic', 'vlm', 'assets'},
 }
 # What may be imported while a part's modules load; anything else waits until it is used.

@@ -16,9 +16,9 @@ from PIL import Image
 
 from tosa_ros.depth.sensor import SensorDepth
 from tosa_ros.errors import DepthError, FrameError, RosError, TosaError
-from tosa_ros.frame_folder import read_frame
 from tosa_ros.messages import depth_from_message, rgb_from_message
 from tosa_ros.pictures import MAX_PIXELS, open_picture
+from tosa_ros.sources import read_frame
 
 
 def chunk(kind, body):
@@ -77,7 +77,7 @@ BOMB = """
 import resource, sys
 from pathlib import Path
 from tosa_ros.errors import FrameError
-from tosa_ros.frame_folder import read_frame
+from tosa_ros.sources import read_frame
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read_frame(Path(sys.argv[1]))

@@ -103,6 +103,19 @@ def whole_folder(
             shutil.rmtree(workshop, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """As `whole_folder`, where nothing may be yet.
+
+    Raises:
+        DataError: something is there, or the folder cannot be written.
+    """
+    if path.exists():
+        raise DataError(f'{path}: is there already; name another --out or remove it')
+    with whole_folder(path) as place:
+        yield place
+
+
 def write_bytes(path: Path, content: bytes, error: type[TosaError] = DataError) -> None:
     """Writes a file whole or not at all."""
     with whole_file(path, error) as partial:

@@ -12,8 +12,8 @@ pytest.importorskip('transformers')
 from PIL import Image
 
 from tosa_ros.cli.main import main
-from tosa_ros.frame_folder import write_folder
 from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.sources import write_folder
 from tosa_ros.vlm.untrained import write_checkpoint
 
 FPS = 10
@@ -74,7 +74,7 @@ def test_every_way_of_naming_frames_and_a_question(ask, photos):
 
 def test_frames_of_a_video_are_those_of_the_times(photos):
     from tosa_ros.errors import DataError
-    from tosa_ros.evaluation.media import VideoFrames
+    from tosa_ros.sources import VideoFrames
 
     found = VideoFrames(photos / 'walk.mp4').nearest([4.9, 1.04, 0])
     levels = [float(frame.rgb.mean()) for frame in found]
@@ -132,3 +132,15 @@ def test_view_takes_the_same_paths(ask, photos, rgbd):
     refused = ask(rgbd, '--tower', 'so400m', command='view')
     assert '--model changes nothing with --tower' in refused
     assert 'give either' in ask(command='view')
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_and_named(model, photos, tmp_path, capfd):
+    (tmp_path / '1.jpg').write_bytes((photos / 'album' / '1.jpg').read_bytes())
+    (tmp_path / '2.jpg').write_bytes(b'no picture')
+    assert main(['ask', str(tmp_path), 'What?', '--model', model, '--json']) == 0
+    captured = capfd.readouterr()
+    assert json.loads(captured.out)['frames'] == 1
+    assert '2.jpg: not a ' in captured.err
+    (tmp_path / '1.jpg').unlink()
+    assert main(['ask', str(tmp_path), 'What?', '--model', model]) == 2
+    assert 'tosa ask: error: ' in capfd.readouterr().err

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tosa_ros.errors import DataError, DepthError, FrameError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks import BENCHMARKS, load_benchmark
-from tosa_ros.evaluation.media import VideoFrames, pick
 from tosa_ros.evaluation.survey import survey
+from tosa_ros.sources import VideoFrames
 
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'openeqa' / 'open-eqa-v0.json'
 
@@ -192,7 +192,7 @@ def test_vsibench(vsibench):
 def test_video_frames_are_decoded_by_index(vsibench):
     frames = VideoFrames(vsibench.parent / 'arkitscenes' / '41069025.mp4')
     assert len(frames) == 20
-    means = [frame.rgb.mean() for frame in pick(frames, [19, 0, 7])]
+    means = [frame.rgb.mean() for frame in frames.pick([19, 0, 7])]
     np.testing.assert_allclose(means, [VALUES[19], VALUES[0], VALUES[7]], atol=2)
     assert frames[-1].rgb.mean() == pytest.approx(VALUES[-1], abs=2)
     assert frames[5].stamp == pytest.approx(1.0)

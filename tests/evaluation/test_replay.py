@@ -9,10 +9,9 @@ import pytest
 
 from tosa_ros.cli.parsing import UsageError
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags import BagFrames, episode_to_bag
-from tosa_ros.evaluation.media import pick
 from tosa_ros.evaluation.replay import BagQuestions
-from tosa_ros.frame_folder import read_folder, write_folder
+from tosa_ros.sources import read_folder, write_folder
+from tosa_ros.sources.bags import BagFrames, folder_to_bag
 
 pytest.importorskip('rosbags')
 
@@ -21,7 +20,7 @@ pytest.importorskip('rosbags')
 def bag_path(frames, tmp_path):
     """Three images, one a second, from 1,000,000,000 s on."""
     folder = write_folder(tmp_path / 'episode', frames)
-    episode_to_bag(folder, tmp_path / 'bags' / 'kitchen')
+    folder_to_bag(folder, tmp_path / 'bags' / 'kitchen')
     return tmp_path / 'bags' / 'kitchen'
 
 
@@ -36,7 +35,7 @@ def test_a_timed_question_sees_what_had_been_seen(write_json, bag_path, frames):
     counts = [len(benchmark.frames(q.episode)) for q in benchmark.questions]
     assert counts == [3, 1, 2, 3, 2]
     seen = benchmark.frames(benchmark.questions[2].episode)
-    np.testing.assert_array_equal(pick(seen, [1])[0].rgb, frames[1].rgb)
+    np.testing.assert_array_equal(seen.pick([1])[0].rgb, frames[1].rgb)
     with pytest.raises(IndexError):
         seen[2]
     asked_at = [benchmark.asked_at(q) for q in benchmark.questions]
@@ -56,7 +55,7 @@ def test_a_time_outside_of_the_bag_is_named(write_json, bag_path, time_s):
 def test_dates_do_not_fit_relative_stamps(write_json, frames, tmp_path):
     folder = write_folder(tmp_path / 'episode', frames)
     (folder.path / 'stamps.txt').write_text('00000 0.5\n00001 1.5\n00002 2.5\n')
-    episode_to_bag(read_folder(folder.path), tmp_path / 'relative')
+    folder_to_bag(read_folder(folder.path), tmp_path / 'relative')
     benchmark = asked(
         write_json,
         tmp_path / 'relative',

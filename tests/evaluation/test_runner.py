@@ -17,13 +17,12 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
 from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
-from tosa_ros.evaluation.media import VideoFrames, pick
 from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import Asking, evaluate
-from tosa_ros.frame_folder import write_folder
 from tosa_ros.merging import NoMerging, ToMe, ToSA
+from tosa_ros.sources import VideoFrames, as_source, write_folder
 
 pytest.importorskip('transformers')
 METHODS = {'none': NoMerging(), 'tosa-0.25': ToSA(keep=0.25)}
@@ -96,7 +95,7 @@ def test_twelve_frames_and_twenty_questions_cost_one_vision_pass(
 
     def naive():
         for question in benchmark.questions:
-            read = pick(benchmark.frames(question.episode), range(12))
+            read = as_source(benchmark.frames(question.episode)).pick(range(12))
             pipeline.ask(read, benchmark.prompt(question), max_new_tokens=1)
 
     def ours():

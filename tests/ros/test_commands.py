@@ -17,8 +17,8 @@ import pytest
 
 from tosa_ros import messages
 from tosa_ros.cli.main import main
-from tosa_ros.frame_folder import write_folder
 from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.sources import write_folder
 
 pytest.importorskip('rclpy')
 pytest.importorskip('open3d')

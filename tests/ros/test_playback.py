@@ -24,12 +24,12 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from tosa_ros.evaluation.bags import BagFrames
 from tosa_ros.evaluation.live import played_types, recorded
 from tosa_ros.ros.playback import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
 from tosa_ros.ros.qa_node import QaNode
 from tosa_ros.ros.topics import qos_profile
 from tosa_ros.ros.vision_node import VisionNode
+from tosa_ros.sources.bags import BagFrames
 from tosa_ros.synthetic import bags, episode
 
 ROOT = Path(__file__).parents[2]

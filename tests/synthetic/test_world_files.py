@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import uuid
 
 import numpy as np
@@ -12,8 +13,10 @@ from rosbags.highlevel import AnyReader
 
 from tosa_ros.cli import world
 from tosa_ros.errors import DataError, TosaError
+from tosa_ros.messages import quaternion
+from tosa_ros.sources.bags import frames_to_bag
+from tosa_ros.sources.bags.writing import START_S
 from tosa_ros.synthetic import episode
-from tosa_ros.synthetic.bags import START_S, quaternion
 from tosa_ros.synthetic.render import look
 
 OPENEQA_CATEGORIES = {
@@ -181,12 +184,13 @@ def test_nothing_is_overwritten(written, tmp_path):
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, made, monkeypatch):
-    from tosa_ros.synthetic import writing
-
     def full(*_, **__):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'replace', full)
     with pytest.raises(TosaError, match='No space left on device'):
-        writing.write_frames(tmp_path / 'episode', made)
+        frames_to_bag(tmp_path / 'episode', made.frames)
+    with pytest.raises(TosaError, match='No space left on device'):
+        tosa_world('--out', tmp_path, '--episodes', 1, '--frames', 2)
+    shutil.rmtree(tmp_path / 'frames')
     assert list(tmp_path.iterdir()) == []

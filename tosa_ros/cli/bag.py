@@ -51,12 +51,12 @@ def _add_ends(parser: argparse.ArgumentParser, source: str, scale: str) -> None:
 
 
 def _from_episode(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation.bags import episode_to_bag
-    from tosa_ros.frame_folder import MILLIMETRES, read_folder
+    from tosa_ros.sources import MILLIMETRES, read_folder
+    from tosa_ros.sources.bags import folder_to_bag
 
     scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
     with console.counter('frame') as progress:
-        count = episode_to_bag(
+        count = folder_to_bag(
             read_folder(args.source, depth_scale=scale),
             args.out,
             storage=args.storage,
@@ -69,13 +69,13 @@ def _from_episode(args: argparse.Namespace) -> int:
 
 
 def _to_episode(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation.bags import BagFrames, bag_to_episode
+    from tosa_ros.sources.bags import BagFrames, bag_to_folder
 
     frames = BagFrames(args.source, topics_from(args), args.slop)
     before = list(frames.notes)
     _print(before)
     with console.counter('frame') as progress:
-        count = bag_to_episode(
+        count = bag_to_folder(
             frames, args.out, every=args.every, depth_scale=args.depth_scale, progress=progress
         )
     _print(note for note in frames.notes if note not in before)

@@ -70,11 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _frames(args: argparse.Namespace) -> Sequence[Frame]:
     if args.path is not None:
-        from tosa_ros.evaluation.media import open_frames
+        from tosa_ros.sources import open_source
 
         if not args.path.exists():
             raise DataError(f'{args.path}: no such folder, bag or video')
-        return open_frames(args.path, args.depth_scale)
+        return open_source(args.path, args.depth_scale)
     from tosa_ros.synthetic import episode, single
 
     split, _, number = args.world.partition(':')

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from tosa_ros.frames import Frame
     from tosa_ros.merging import MergingMethod
 
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 FRAMES_OF_VIDEO = 12  # where it is not said how many
 
 
@@ -79,7 +76,7 @@ def frames_from(
 
 def _sorted(args: argparse.Namespace, paths: Sequence[str]) -> tuple[list[str], Path | None]:
     """Image files, or one folder, video or bag."""
-    from tosa_ros.evaluation.media import BAG_SUFFIXES, VIDEO_SUFFIXES
+    from tosa_ros.sources.opening import BAG_SUFFIXES, VIDEO_SUFFIXES
 
     places = [path for path in paths if Path(path).is_dir() or _kind(path) in VIDEO_SUFFIXES]
     places += [path for path in paths if _kind(path) in BAG_SUFFIXES and path not in places]
@@ -98,7 +95,7 @@ def _kind(path: str) -> str:
 
 
 def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
-    from tosa_ros.frame_folder import read_frame
+    from tosa_ros.sources import read_frame
 
     why = 'goes with a folder, video or bag; of image files all are taken'
     refuse(args, why, '--frames', '--times')
@@ -120,22 +117,17 @@ def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
 
 
 def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
-    from tosa_ros.evaluation.media import (
-        LazyFrames,
-        VideoFrames,
-        open_frames,
-        pick,
-        without_depth,
-    )
-    from tosa_ros.frame_folder import FrameFolder, read_frame
+    from tosa_ros.sources import FrameFolder, VideoFrames, open_source, read_folder
+    from tosa_ros.sources.layouts import photos
 
     refuse(args, 'goes with image files; a folder has its own depth files', '--depth')
     if not place.exists():
         raise FrameError(f'{place}: no such folder of frames, video or bag')
-    photos = _photos(place) if place.is_dir() else []
-    opened = [partial(read_frame, photo) for photo in photos]
-    source = LazyFrames(opened) if photos else open_frames(place, args.depth_scale)
-    if not isinstance(source, FrameFolder) or without_depth(source) == len(source):
+    if place.is_dir() and photos.matches(place):
+        source = read_folder(place, layout=photos.LAYOUT)
+    else:
+        source = open_source(place, args.depth_scale)
+    if not isinstance(source, FrameFolder) or source.missing_depth == len(source):
         refuse(args, f'changes nothing: {place} has no depth files', '--depth-scale')
     if args.times:
         if not isinstance(source, VideoFrames):
@@ -144,25 +136,13 @@ def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
     count = args.frames
     if count is not None and count < 1:
         raise FrameError(f'--frames {count}; wanted at least 1')
-    if count is None and not isinstance(source, FrameFolder | LazyFrames):
+    if count is None and not isinstance(source, FrameFolder):
         count = FRAMES_OF_VIDEO
         console.note(f'{place}: {min(count, len(source))} of {len(source)} frames (--frames N)')
-    return pick(source, _spread(len(source), count or len(source)))
-
-
-def _photos(place: Path) -> list[Path]:
-    """The photos of a folder in which no file is named as frames are, numbers in their order."""
-    from tosa_ros.frame_folder import RGB_SUFFIXES
-
-    files = [file for file in place.iterdir() if not file.name.startswith('.')]
-    if any(file.name.endswith(RGB_SUFFIXES) for file in files):
-        return []
-    photos = [file for file in files if _kind(file.name) in PHOTO_SUFFIXES]
-    return sorted(photos, key=lambda file: [*map(_number, re.split(r'(\d+)', file.name))])
-
-
-def _number(text: str) -> tuple[int, str]:
-    return (int(text), '') if text.isdecimal() else (-1, text)
+    frames = source.pick(_spread(len(source), count or len(source)))
+    for line in source.notes:
+        console.note(line)
+    return frames
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -179,6 +159,6 @@ def _seconds(text: str) -> list[float]:
 
 
 def _with_camera(frame: Frame, text: str) -> Frame:
-    from tosa_ros.frame_folder import parse_intrinsics
+    from tosa_ros.sources import parse_intrinsics
 
     return replace(frame, intrinsics=parse_intrinsics(text, frame.width, frame.height))

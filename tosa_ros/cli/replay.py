@@ -63,7 +63,7 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
 
 def topics_from(args: argparse.Namespace):
     """The BagTopics that the options name."""
-    from tosa_ros.evaluation.bags import BagTopics
+    from tosa_ros.sources.bags import BagTopics
 
     return BagTopics(
         image=args.image_topic,
@@ -75,8 +75,8 @@ def topics_from(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> int:
-    from tosa_ros.evaluation.bags import BagFrames
     from tosa_ros.evaluation.replay import BagQuestions
+    from tosa_ros.sources.bags import BagFrames
 
     if args.live:
         why = 'is for --offline; of the running nodes it is a parameter'

@@ -37,12 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from tosa_ros.files import new_folder
+    from tosa_ros.sources import write_folder
+    from tosa_ros.sources.bags import frames_to_bag
     from tosa_ros.synthetic import SensorModel, episode
-    from tosa_ros.synthetic.bags import write_bag
     from tosa_ros.synthetic.writing import (
         episode_history,
         question_records,
-        write_frames,
         write_questions,
     )
 
@@ -67,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
         )
         history = episode_history(args.split, index)
         if args.format != 'bag':
-            write_frames(args.out / 'frames' / history, made)
+            with new_folder(args.out / 'frames' / history) as place:
+                write_folder(place, made.frames)
         if args.format != 'openeqa':
-            write_bag(args.out / 'bags' / history, made)
+            frames_to_bag(args.out / 'bags' / history, made.frames)
         records += question_records(history, made)
         types.update(question.type for question in made.questions)
     write_questions(questions_file, records)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags.opening import damage_errors, in_words
-from tosa_ros.evaluation.bags.reading import BagFrames
-from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.evaluation.run_folder import ANSWERS
 from tosa_ros.evaluation.runner import Outcome, problems_kept, something_of
+from tosa_ros.sources.bags.opening import damage_errors, in_words
+from tosa_ros.sources.bags.reading import BagFrames
+from tosa_ros.sources.bags.topics import NONE, TF_TYPE
 
 if TYPE_CHECKING:
     from tosa_ros.ros.playback import LiveReplay, Received, Recorded

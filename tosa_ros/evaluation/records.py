@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, FrameError
 from tosa_ros.files import read_json
 
 _KINDS = {str: 'text', list: 'a list', dict: 'an object', bool: 'true or false', int: 'a number'}
@@ -64,6 +65,14 @@ def annotations_of(path: Path, key: str) -> tuple[dict[Any, tuple[dict, str]], l
             problems.append(f'{where}: {key} {name} is there already; the first one is used')
         found.setdefault(name, (record, where))
     return found, problems
+
+
+def first_existing(paths: Sequence[Path], what: str) -> Path:
+    """The first of these files that is there. Raises FrameError that names them all."""
+    for path in paths:
+        if path.is_file():
+            return path
+    raise FrameError(f'{what}: no such file; looked for {", ".join(map(str, paths))}')
 
 
 def _short(value: Any) -> str:

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags.reading import RELATIVE_BEFORE_S, BagFrames
 from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
+from tosa_ros.sources import FrameSource
+from tosa_ros.sources.bags.reading import RELATIVE_BEFORE_S, BagFrames
 
 AFTER_END_S = 1.0
 WHOLE = 'the whole bag'
@@ -103,7 +104,7 @@ class BagQuestions(Benchmark):
         return moment
 
 
-class _Beginning(Sequence[Frame]):
+class _Beginning(FrameSource):
     """The first frames of a bag."""
 
     def __init__(self, bag: BagFrames, count: int) -> None:

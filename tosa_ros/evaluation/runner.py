@@ -6,7 +6,7 @@ An episode's frames are decoded once for all methods and encoded once by each.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from tosa_ros.errors import DataError, TosaError
 from tosa_ros.evaluation.conditions import Change, check_spatial
 from tosa_ros.evaluation.flops import flops
 from tosa_ros.evaluation.journal import Journal
-from tosa_ros.evaluation.media import ShorterVideoError, pick
 from tosa_ros.evaluation.metrics.score import QuestionId
 from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
+from tosa_ros.sources import as_source
+from tosa_ros.sources.video import ShorterVideoError
 
 if TYPE_CHECKING:
     from tosa_ros.pipeline import Answer, VqaPipeline
@@ -181,17 +182,17 @@ def gigaflops(
 
 
 def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
-    source: Sequence[Frame] = benchmark.frames(episode)
+    source = as_source(benchmark.frames(episode))
 
     def picked() -> list[Frame]:
         count = len(source)
-        return pick(source, benchmark.sampled(count, asking.frames or count), benchmark.note)
+        return source.pick(benchmark.sampled(count, asking.frames or count))
 
     try:
         frames = picked()
     except ShorterVideoError:
         frames = picked()  # of the length that is known now
-    for line in getattr(source, 'notes', ()):
+    for line in source.notes:
         if line not in benchmark.problems:
             benchmark.note(f'{episode}: {line}')
     return frames if asking.change is None else [asking.change(frame) for frame in frames]

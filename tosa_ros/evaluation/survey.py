@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from tosa_ros.errors import TosaError
-from tosa_ros.evaluation.media import without_depth
 from tosa_ros.evaluation.questions import Benchmark
+from tosa_ros.sources import as_source
 
 
 def survey(benchmark: Benchmark) -> dict[str, Any]:
@@ -23,11 +23,11 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
     missing, no_depth = {}, {}
     for episode in groups:
         try:
-            frames = benchmark.frames(episode)
+            frames = as_source(benchmark.frames(episode))
             if not len(frames):
                 missing[episode] = 'has no frames'
-            elif count := without_depth(frames):
-                no_depth[episode] = count
+            elif frames.missing_depth:
+                no_depth[episode] = frames.missing_depth
         except TosaError as error:
             missing[episode] = str(error)
     return {

@@ -1,18 +1,12 @@
-"""Episodes as files: frames in OpenEQA's folder layout, questions in OpenEQA's schema, or a bag.
-
-Every folder is written beside its place and then renamed, so what is there is whole.
-"""
+"""An episode's questions in OpenEQA's schema, and its name there."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
-from tosa_ros.errors import DataError
-from tosa_ros.files import whole_folder, write_text
-from tosa_ros.frame_folder import write_folder
+from tosa_ros.files import write_text
 from tosa_ros.synthetic.episodes import Episode
 
 BENCHMARK = 'tinyworld-v0'  # the part of OpenEQA's episode_history before the slash
@@ -44,24 +38,3 @@ def write_questions(path: Path, records: list[dict[str, str]]) -> None:
         DataError: the file cannot be written.
     """
     write_text(path, json.dumps(records, indent=1) + '\n')
-
-
-def write_frames(folder: Path, episode: Episode) -> None:
-    """An episode's frames in OpenEQA's layout, depth in millimetres (see `frame_folder`).
-
-    Raises:
-        DataError: the folder is there already or cannot be written.
-    """
-    into_place(folder, lambda place: write_folder(place, episode.frames))
-
-
-def into_place(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write` with a path that does not exist, and renames what it made to `path`.
-
-    Raises:
-        DataError: `path` is there already, or cannot be written.
-    """
-    if path.exists():
-        raise DataError(f'{path}: is there already; name another --out or remove it')
-    with whole_folder(path) as place:
-        write(place)

@@ -17,12 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.media import LazyFrames, first_existing, open_frames
 from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
-from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.evaluation.records import field, first_existing, records, texts
 from tosa_ros.files import read_json
-from tosa_ros.frame_folder import MILLIMETRES, read_frame
 from tosa_ros.frames import Frame
+from tosa_ros.sources import MILLIMETRES, LazyFrames, open_source, read_frame
 
 FIELDS = (
     'id image images depth depth_scale intrinsics pose episode question answer answers category'
@@ -103,7 +102,7 @@ def _episode(record: dict, root: Path, scale: float | None, where: str) -> tuple
 def _open(path: Path, scale: float | None) -> Sequence[Frame]:
     if not path.exists():
         raise DataError(f'{path}: no such folder, video or bag')
-    return open_frames(path, scale)
+    return open_source(path, scale)
 
 
 def _checked(makers: list, paths: list[Path], where: str) -> LazyFrames:

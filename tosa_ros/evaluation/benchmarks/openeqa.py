@@ -9,12 +9,11 @@ from typing import ClassVar
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.media import find_episode, is_bag, open_frames
 from tosa_ros.evaluation.questions import Defaults, Question
 from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
-from tosa_ros.frame_folder import read_folder
 from tosa_ros.frames import Frame
+from tosa_ros.sources import find_episode, is_bag, open_source, read_folder
 
 HM3D = 'hm3d'
 HM3D_UNITS_PER_METRE = 6553.5
@@ -57,7 +56,7 @@ class OpenEQA(SceneBenchmark):
     def frames(self, episode: str) -> Sequence[Frame]:
         path = find_episode(self.root, episode)
         if not episode.startswith(HM3D) or not path.is_dir() or is_bag(path):
-            return open_frames(path, self.depth_scale)
+            return open_source(path, self.depth_scale)
         scale = HM3D_UNITS_PER_METRE if self.depth_scale is None else self.depth_scale
         folder = read_folder(path, depth_scale=scale, camera_axes='opengl')
         if folder.intrinsics is None:

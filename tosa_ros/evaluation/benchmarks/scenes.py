@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tosa_ros.evaluation.media import find_episode, open_frames
 from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.frames import Frame
+from tosa_ros.sources import find_episode, open_source
 
 
 class SceneBenchmark(Benchmark):
@@ -27,4 +27,4 @@ class SceneBenchmark(Benchmark):
         self.root, self.depth_scale = root, depth_scale
 
     def frames(self, episode: str) -> Sequence[Frame]:
-        return open_frames(find_episode(self.root, episode), self.depth_scale)
+        return open_source(find_episode(self.root, episode), self.depth_scale)

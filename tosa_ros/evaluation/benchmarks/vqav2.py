@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.media import LazyFrames, first_existing
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.metrics.vqa import accuracy, counting_match, is_counting
 from tosa_ros.evaluation.questions import Benchmark, Defaults, Predictions, Question
-from tosa_ros.evaluation.records import annotations_of, field, records
+from tosa_ros.evaluation.records import annotations_of, field, first_existing, records
 from tosa_ros.files import read_json
-from tosa_ros.frame_folder import read_frame
 from tosa_ros.frames import Frame
+from tosa_ros.sources import LazyFrames, read_frame
 
 ANNOTATORS = 10
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tosa_ros.errors import DataError, DepthError, RosError
-from tosa_ros.evaluation.bags.opening import Bag, damage_errors, in_words
-from tosa_ros.evaluation.bags.poses import CameraPoses
-from tosa_ros.evaluation.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
 from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.messages import FrameBuilder, SensorReader, camera_from_info, header_stamp_ns
+from tosa_ros.sources.bags.opening import Bag, damage_errors, in_words
+from tosa_ros.sources.bags.poses import CameraPoses
+from tosa_ros.sources.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
+from tosa_ros.sources.source import FrameSource
 
 DEFAULT_SLOP_S = 0.05
 RELATIVE_BEFORE_S = 1e8  # stamps before 1973 count from a start, not from the epoch
@@ -36,13 +37,13 @@ class _Shot:
     depth: _Place | None
 
 
-class BagFrames(Sequence[Frame]):
+class BagFrames(FrameSource):
     """A bag's frames, in the order of their stamps.
 
     Colour is paired with the depth nearest in stamp, at most `slop_s` away. Depth of another
     camera is registered to colour by both calibrations and tf.
 
-    topics: the names in use. notes: what to know of the bag, and how often it came up.
+    topics: the names in use.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class BagFrames(Sequence[Frame]):
             raise DataError(self._with_notes(fault))
         colours, depths = self._with_sound_stamps(colours, depths)
         self._shots = _paired(colours, depths, round(slop_s * 1e9))
-        alone = self.without_depth
+        alone = self.missing_depth
         if alone and self.topics.depth != NONE:
             self.notes[f'{alone} of {len(self)} images have no depth within {slop_s:g} s'] = 1
         self._colour_info = self._infos.get(self.topics.camera_info)
         self._own_camera = self._depth_has_own_camera()
 
     @property
-    def without_depth(self) -> int:
+    def missing_depth(self) -> int:
         """How many frames have no depth."""
         return sum(shot.depth is None for shot in self._shots)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags import BagFrames
+from tosa_ros.sources.bags import BagFrames
 
 pytest.importorskip('rosbags')
 ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(i) FROM n'
@@ -94,7 +94,7 @@ def test_computed_columns_are_refused(bag, cut_off):
 def test_a_sealed_connection_only_reads_bags(bag, tmp_path, sql):
     import apsw
 
-    from tosa_ros.evaluation.bags.sealed import opened
+    from tosa_ros.sources.bags.sealed import opened
 
     before = sorted(tmp_path.iterdir())
     connection = opened(bag, cut_off=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.bags import BagFrames, episode_to_bag
-from tosa_ros.evaluation.media import open_frames
+from tosa_ros.sources import open_source
+from tosa_ros.sources.bags import BagFrames, folder_to_bag
 
 pytest.importorskip('rosbags')
 START_NS = 10**18
@@ -42,7 +42,7 @@ def test_a_truncated_bag_is_read_as_far_as_it_goes(make, frames, write_bag, stor
 
 
 def test_a_bag_cut_off_in_its_only_chunk_is_read_as_far_as_it_goes(folder, tmp_path):
-    episode_to_bag(folder, tmp_path / 'bag')
+    folder_to_bag(folder, tmp_path / 'bag')
     [file] = (tmp_path / 'bag').glob('*.mcap')
     whole, counts, faults = file.read_bytes(), set(), []
     for size in range(len(whole) - 2000, 0, -1000):
@@ -61,7 +61,7 @@ def test_a_bag_cut_off_in_its_only_chunk_is_read_as_far_as_it_goes(folder, tmp_p
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_damaged_bytes_never_end_in_anything_but_an_error_of_ours(folder, tmp_path, storage):
-    episode_to_bag(folder, tmp_path / 'bag', storage=storage, image_format='png')
+    folder_to_bag(folder, tmp_path / 'bag', storage=storage, image_format='png')
     [file] = (f for f in (tmp_path / 'bag').iterdir() if f.suffix in ('.mcap', '.db3'))
     whole, draws, refused = file.read_bytes(), random.Random(1), 0
     for turn in range(24):
@@ -90,7 +90,7 @@ def test_files_without_metadata_are_read(make, frames, write_bag, recording):
     (path / 'metadata.yaml').write_text('nonsense: [')
     assert len(BagFrames(path)) == 3
     assert len(BagFrames(next(path.glob('*.mcap')))) == 3
-    assert len(open_frames(path)) == 3
+    assert len(open_source(path)) == 3
 
 
 def test_what_is_no_bag(tmp_path):

@@ -12,11 +12,11 @@ from PIL import Image
 
 from tosa_ros.depth import register_depth
 from tosa_ros.errors import DepthError, FrameError
-from tosa_ros.frame_folder import parse_intrinsics, read_folder, read_frame, write_folder
 from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.sources import parse_intrinsics, read_folder, read_frame, write_folder
 
 CAMERA = Intrinsics(50.25, 51, 15.5, 11.125, 32, 24)
-DATA = Path(__file__).parents[2] / 'shared' / 'data'
+DATA = Path(__file__).parents[3] / 'shared' / 'data'
 DESK, LIVINGROOM = DATA / 'rgbd_desk', DATA / 'rgbd_livingroom'
 needs_desk = pytest.mark.skipif(not DESK.is_dir(), reason='the Kinect frames are not here')
 needs_livingroom = pytest.mark.skipif(

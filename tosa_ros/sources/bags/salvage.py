@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import IO, Any
 
-from tosa_ros.evaluation.bags.sealed import TABLES, opened, plain_columns
+from tosa_ros.sources.bags.sealed import TABLES, opened, plain_columns
 
 _MAGIC = b'\x89MCAP0\r\n'
 _RECORD = struct.Struct('<BQ')

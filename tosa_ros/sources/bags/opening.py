@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import DataError, MissingDependencyError
-from tosa_ros.evaluation.bags.salvage import salvage
-from tosa_ros.evaluation.bags.sealed import sealed
-from tosa_ros.evaluation.media import BAG_SUFFIXES
+from tosa_ros.sources.bags.salvage import salvage
+from tosa_ros.sources.bags.sealed import sealed
 
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 _LONGEST_REASON = 200
 
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tosa_ros.errors import DataError, DepthError
-from tosa_ros.evaluation.bags import BagFrames, BagTopics, bag_to_episode, episode_to_bag
 from tosa_ros.evaluation.replay import BagQuestions
-from tosa_ros.frame_folder import read_folder, write_folder
 from tosa_ros.frames import Intrinsics
+from tosa_ros.sources import read_folder, write_folder
+from tosa_ros.sources.bags import BagFrames, BagTopics, bag_to_folder, folder_to_bag
 
 pytest.importorskip('rosbags')
 START_NS = 10**18
@@ -34,13 +34,13 @@ def same(one, other):
 
 @pytest.mark.parametrize(('storage', 'form'), [('mcap', 'raw'), ('sqlite3', 'png')])
 def test_episode_to_bag_and_back_loses_nothing(folder, tmp_path, storage, form):
-    assert episode_to_bag(folder, tmp_path / 'bag', storage=storage, image_format=form) == 3
+    assert folder_to_bag(folder, tmp_path / 'bag', storage=storage, image_format=form) == 3
     bag = BagFrames(tmp_path / 'bag')
     for one, other in zip(folder, bag, strict=True):
         same(one, other)
     assert not bag.notes
     np.testing.assert_array_equal(np.diff(bag.stamps_s), 1.0)
-    assert bag_to_episode(bag, tmp_path / 'back') == 3
+    assert bag_to_folder(bag, tmp_path / 'back') == 3
     back = read_folder(tmp_path / 'back')
     assert back.stems == folder.stems
     for one, other in zip(folder, back, strict=True):
@@ -48,16 +48,16 @@ def test_episode_to_bag_and_back_loses_nothing(folder, tmp_path, storage, form):
     for name in ('00001-depth.png', '00002-rgb.png'):
         pixels = [np.asarray(Image.open(tmp_path / p / name)) for p in ('episode', 'back')]
         np.testing.assert_array_equal(*pixels)
-    episode_to_bag(back, tmp_path / 'again')  # stamps.txt has kept them
+    folder_to_bag(back, tmp_path / 'again')  # stamps.txt has kept them
     assert BagFrames(tmp_path / 'again').stamps_ns == bag.stamps_ns
 
 
 def test_depth_in_other_units_survives(frames, tmp_path):
     folder = write_folder(tmp_path / 'hm3d', frames, depth_scale=6553.5)
-    episode_to_bag(folder, tmp_path / 'bag')
+    folder_to_bag(folder, tmp_path / 'bag')
     bag = BagFrames(tmp_path / 'bag')
     np.testing.assert_array_equal(bag[1].depth_m, folder[1].depth_m)
-    bag_to_episode(bag, tmp_path / 'back')
+    bag_to_folder(bag, tmp_path / 'back')
     pixels = [np.asarray(Image.open(tmp_path / p / '00001-depth.png')) for p in ('hm3d', 'back')]
     np.testing.assert_array_equal(*pixels)
 
@@ -72,10 +72,10 @@ def test_depth_of_another_size_keeps_it(folder, tmp_path):
     k[:2, :3] = [[20, 0, 7.5], [0, 20, 5.5]]
     np.savetxt(folder.path / 'intrinsic_depth.txt', k)
     folder = read_folder(folder.path)
-    episode_to_bag(folder, tmp_path / 'bag')
+    folder_to_bag(folder, tmp_path / 'bag')
     bag = BagFrames(tmp_path / 'bag')
     same(folder[1], bag[1])
-    bag_to_episode(bag, tmp_path / 'back')
+    bag_to_folder(bag, tmp_path / 'back')
     same(folder[2], read_folder(tmp_path / 'back')[2])
     assert Image.open(tmp_path / 'back' / '00000-depth.png').size == (16, 12)
 
@@ -106,7 +106,7 @@ def test_depth_of_another_camera_is_the_bags_in_the_folder_too(
         tf = make.tf(make.transform('optical', 'depth_optical', mount, START_NS))
         messages.append(('/tf_static', START_NS, tf))
     bag = BagFrames(write_bag(messages))
-    bag_to_episode(bag, tmp_path / 'folder')
+    bag_to_folder(bag, tmp_path / 'folder')
     assert np.nanmax(bag[0].depth_m) == 2
     same(bag[0], read_folder(tmp_path / 'folder')[0])
 
@@ -118,14 +118,14 @@ def test_smaller_depth_without_a_camera_of_its_own_is_the_bags_in_the_folder_too
     depth = np.repeat(np.arange(1000, 1016, dtype=np.uint16)[None], 12, 0)
     messages.append(('/d/image_raw', START_NS, make.image(depth, '16UC1', START_NS)))
     bag = BagFrames(write_bag(messages))
-    bag_to_episode(bag, tmp_path / 'folder')
+    bag_to_folder(bag, tmp_path / 'folder')
     same(bag[0], read_folder(tmp_path / 'folder')[0])
 
 
 def test_a_pose_that_is_no_rotation_is_refused(folder, tmp_path):
     np.savetxt(folder.path / '00001.txt', np.diag([1.0, 1.1, 1.0, 1.0]))
     with pytest.raises(DataError, match='frame 00001: its pose is'):
-        episode_to_bag(read_folder(folder.path), tmp_path / 'bag')
+        folder_to_bag(read_folder(folder.path), tmp_path / 'bag')
     assert not (tmp_path / 'bag').exists()
 
 
@@ -191,7 +191,7 @@ def test_infrared_and_compressed_copies_are_no_candidates(make, frames, write_ba
 def test_a_bag_without_depth_says_so(make, frames, write_bag, recording):
     messages = [m for m in recording(make, frames) if 'depth' not in m[0]]
     bag = BagFrames(write_bag(messages))
-    assert bag.without_depth == len(bag) == 3
+    assert bag.missing_depth == len(bag) == 3
     assert bag[0].depth_m is None
     assert list(bag.notes) == ['no depth: image tokens merge by appearance alone']
 
@@ -210,9 +210,9 @@ def test_depth_is_paired_by_stamp(make, frames, write_bag, recording):
     with_depth = [frame.depth_m is not None for frame in bag]
     assert with_depth == [True, False, True, True]
     np.testing.assert_array_equal(bag[2].depth_m, frames[2].depth_m)
-    assert bag.without_depth == 1
+    assert bag.missing_depth == 1
     assert '1 of 4 images have no depth within 0.05 s' in bag.notes
-    assert BagFrames(path, slop_s=0.01).without_depth == 4
+    assert BagFrames(path, slop_s=0.01).missing_depth == 4
 
 
 def test_headers_that_stand_still_give_way_to_the_bags_times(make, frames, write_bag, recording):

@@ -1,0 +1,110 @@
+"""Bags to folders in OpenEQA's layout, without loss: pixels, raw depth, calibrations, poses.
+
+A folder has no place for stamps: they go into `stamps.txt`, which other readers do not mind.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tosa_ros.depth import SensorDepth, register_depth
+from tosa_ros.errors import DataError, DepthError
+from tosa_ros.files import new_folder, write_text
+from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.messages import depth_from_message
+from tosa_ros.sources.bags.from_folder import STAMPS, Progress
+from tosa_ros.sources.bags.reading import BagFrames
+from tosa_ros.sources.bags.writing import CUSTOM_KEY
+from tosa_ros.sources.folder import MILLIMETRES
+from tosa_ros.sources.matrices import write_cameras
+from tosa_ros.sources.writing import write_frame
+
+
+def bag_to_folder(
+    frames: BagFrames,
+    out: Path,
+    *,
+    every: int = 1,
+    depth_scale: float | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Writes a bag's frames as a folder in OpenEQA's layout; returns how many.
+
+    Depth of type 16UC1 is written in millimetres, 32FC1 in units of 1 / depth_scale metres (by
+    default what the bag was made from, else millimetres). Depth of another camera is registered
+    to colour, but where the folder's reader does that: of another size, at the same place.
+
+    Raises:
+        DataError: `out` is there already, or depth does not fit 16 bits at that scale.
+        DepthError: a scale that is none.
+        RosError: an image cannot be read.
+    """
+    if every < 1:
+        raise DataError(f'every: {every}; wanted 1 or more')
+    chosen = range(0, len(frames), every)
+    with new_folder(out) as place, frames.opened() as bag:
+        place.mkdir()
+        names = _custom(bag)
+        stems = names.get('stems', [])
+        if len(stems) != len(frames):
+            stems = [f'{i:06d}' for i in range(len(frames))]
+        known = names.get('depth_scale', MILLIMETRES)
+        scale = SensorDepth(scale=known if depth_scale is None else depth_scale).scale
+        colour_camera = depth_camera = None
+        for done, index in enumerate(chosen, start=1):
+            frame, stem = frames.frame(bag, index), stems[index]
+            raw, own = _raw_depth(frames, bag, index, frame, scale, stem)
+            write_frame(place, stem, frame, raw)
+            colour_camera, depth_camera = frame.intrinsics, own or depth_camera
+            if progress:
+                progress(done, len(chosen))
+        write_cameras(place, colour_camera, depth_camera)
+        lines = (f'{stems[i]} {_seconds(frames.stamps_ns[i])}\n' for i in chosen)
+        write_text(place / STAMPS, ''.join(lines))
+    return len(chosen)
+
+
+def _raw_depth(
+    frames: BagFrames, bag: Any, index: int, frame: Frame, scale: float, stem: str
+) -> tuple[np.ndarray | None, Intrinsics | None]:
+    """Depth as 16 bits; and its camera, where it has that camera's pixels, not colour's.
+
+    A folder registers depth of another size by cameras at the same place. Depth stays as it was
+    seen only where that gives the frame's depth again.
+    """
+    message, own = frames.depth_message(bag, index), frames.depth_camera
+    if message is None or frame.depth_m is None:
+        return None, None
+    raw = depth_from_message(message)
+    in_millimetres = raw.dtype == np.uint16
+    metres = SensorDepth(scale=MILLIMETRES).from_array(raw) if in_millimetres else raw
+    if not _reads_back(metres, own, frame):
+        metres, own = frame.depth_m, None
+    try:
+        units = SensorDepth(scale=MILLIMETRES if in_millimetres else scale).to_array(metres)
+    except DepthError as error:
+        raise DataError(f'frame {stem}: {error} (--depth-scale)') from error
+    return units, own
+
+
+def _reads_back(metres: np.ndarray, own: Intrinsics | None, frame: Frame) -> bool:
+    if own is None or frame.intrinsics is None:
+        return False
+    if metres.shape != (own.height, own.width) or metres.shape == frame.rgb.shape[:2]:
+        return False
+    registered = register_depth(metres, own, frame.intrinsics)
+    return np.array_equal(registered, frame.depth_m, equal_nan=True)
+
+
+def _seconds(stamp_ns: int) -> str:
+    return f'{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}'  # a float would not hold them all
+
+
+def _custom(bag: Any) -> dict[str, Any]:
+    metadata = getattr(getattr(bag.readers[0], 'storage', None), 'metadata', None)
+    custom = getattr(metadata, 'custom', None) or {}
+    return json.loads(custom[CUSTOM_KEY]) if CUSTOM_KEY in custom else {}

@@ -1,0 +1,37 @@
+"""Image files: colour pictures read as arrays, arrays written as PNG."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tosa_ros.errors import FrameError
+from tosa_ros.pictures import open_picture
+
+
+def read_rgb(path: Path, upright: bool = False) -> np.ndarray:
+    """A picture as (H, W, 3) uint8.
+
+    upright: turned as its EXIF orientation says.
+
+    Raises:
+        FrameError: a file that cannot be read, or that holds depth.
+    """
+    picture = open_picture(path, str(path), FrameError)
+    if upright:
+        with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing.
+            picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(('I', 'F')):
+        raise FrameError(f'{path}: mode {picture.mode} is depth, not a colour image')
+    return np.array(picture.convert('RGB'))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, 'PNG')
+    return stream.getvalue()

@@ -1,0 +1,48 @@
+"""Opens a path as what it is: a folder of frames, a video or a bag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tosa_ros.errors import DataError
+from tosa_ros.sources.bags.opening import BAG_SUFFIXES
+from tosa_ros.sources.bags.reading import BagFrames
+from tosa_ros.sources.folder import MILLIMETRES, read_folder
+from tosa_ros.sources.source import FrameSource
+from tosa_ros.sources.video import VideoFrames
+
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov')
+
+
+def find_episode(root: Path, name: str) -> Path:
+    """A folder, a video or a bag called `name` under `root`.
+
+    Raises:
+        DataError: there is none; the message says what was looked for.
+    """
+    for suffix in ('', *VIDEO_SUFFIXES, *BAG_SUFFIXES):
+        path = root / f'{name}{suffix}'
+        if path.exists():
+            return path
+    raise DataError(f'{root / name}: no folder of frames, bag or video ({VIDEO_SUFFIXES[0]}, ...)')
+
+
+def open_source(path: Path, depth_scale: float | None = None) -> FrameSource:
+    """The frames of a folder, a video, or a bag.
+
+    depth_scale: a folder's depth units per metre; 1000 if not given.
+    """
+    if path.suffix in VIDEO_SUFFIXES:
+        return VideoFrames(path)
+    if is_bag(path):
+        return BagFrames(path)
+    return read_folder(path, depth_scale=MILLIMETRES if depth_scale is None else depth_scale)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a ROS bag, by its name or what is in it."""
+    if path.is_file():
+        return path.suffix in BAG_SUFFIXES
+    if (path / 'metadata.yaml').is_file():
+        return True
+    return any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
