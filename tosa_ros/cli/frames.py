@@ -63,9 +63,9 @@ def frames_from(
     if args.intrinsics and place is not None:
         frames = [_with_camera(frame, args.intrinsics) for frame in frames]
     if args.depth_model:
-        from tosa_ros.depth import MonocularDepth
+        from tosa_ros.depth import load_estimator
 
-        estimator = MonocularDepth.from_pretrained(args.depth_model, device=args.device)
+        estimator = load_estimator(args.depth_model, device=args.device)
         frames = [estimator.annotate(frame.without_depth()) for frame in frames]
     if args.intrinsics and not any(frame.has_metric_points for frame in frames):
         raise UsageError('--intrinsics changes nothing: no frame has depth in metres')

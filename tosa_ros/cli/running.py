@@ -265,8 +265,8 @@ def _change(depth: str | None, estimator: str | None, blind: bool, device: str) 
     estimate = None
     if estimator:
         from tosa_ros.assets import embedded_depth
-        from tosa_ros.depth import MonocularDepth
+        from tosa_ros.depth import load_estimator
 
         path = embedded_depth('metric') if estimator == 'embedded' else estimator
-        estimate = MonocularDepth.from_pretrained(path, device=device).annotate
+        estimate = load_estimator(path, device=device).annotate
     return conditions.shown(depth or 'none', blind=blind, estimate=estimate)

@@ -7,22 +7,30 @@ this costs numpy alone; MonocularDepth brings torch and transformers in on first
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tosa_ros.depth.estimators import (
+    ESTIMATORS,
+    DepthEstimate,
+    DepthEstimator,
+    DepthKind,
+    load_estimator,
+)
 from tosa_ros.depth.registration import register_depth
 from tosa_ros.depth.sensor import SensorDepth
 
 if TYPE_CHECKING:
-    from tosa_ros.depth.monocular import DepthEstimate, MonocularDepth
-
-DepthKind = Literal['metric', 'relative']
+    from tosa_ros.depth.monocular import MonocularDepth
 
 __all__ = [
+    'ESTIMATORS',
     'DepthEstimate',
+    'DepthEstimator',
     'DepthKind',
     'DepthSource',
     'MonocularDepth',
     'SensorDepth',
+    'load_estimator',
     'register_depth',
 ]
 
@@ -38,6 +46,6 @@ class DepthSource(Protocol):
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ('DepthEstimate', 'MonocularDepth'):
+    if name != 'MonocularDepth':
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module('tosa_ros.depth.monocular'), name)

@@ -11,7 +11,6 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +19,9 @@ import torch
 from transformers import AutoConfig, AutoModelForDepthEstimation, DPTImageProcessorPil
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from tosa_ros.depth.estimators import DepthEstimate, DepthEstimator
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import DepthError
-from tosa_ros.frames import Frame
 from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
 
 SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
@@ -32,20 +31,8 @@ TRAINED_INPUT_PX = 518
 _PINNED = re.compile(r'[\w.-]+/[\w.-]+:[0-9a-f]{40}')
 
 
-@dataclass(frozen=True, eq=False)
-class DepthEstimate:
-    """A depth map at the colour image's pixels; one of the two is None, as in a Frame.
-
-    depth_m: (H, W) float32 metres.
-    relative_depth: (H, W) float32 in 0..1, 1 nearest.
-    """
-
-    depth_m: np.ndarray | None = None
-    relative_depth: np.ndarray | None = None
-
-
-class MonocularDepth:
-    """Estimates depth from a colour image.
+class MonocularDepth(DepthEstimator):
+    """Depth Anything, or a module of torch.hub that maps the same.
 
     kind: 'metric' or 'relative', what every estimate of this model holds.
     """
@@ -222,18 +209,6 @@ class MonocularDepth:
             usable = np.isfinite(values) & (values > 0)
             return DepthEstimate(depth_m=np.where(usable, values, np.float32(np.nan)))
         return DepthEstimate(relative_depth=_scaled_to_one(values))
-
-    def annotate(self, frame: Frame) -> Frame:
-        """The frame with its depth estimated.
-
-        Raises:
-            DepthError: a frame that has depth; `frame.without_depth()` drops it.
-        """
-        if frame.depth_m is not None or frame.relative_depth is not None:
-            raise DepthError(
-                'annotate: the frame has depth already; give frame.without_depth() to replace it'
-            )
-        return replace(frame, **vars(self.estimate(frame.rgb)))
 
 
 def _checked_size(input_size: int) -> dict[str, int]:

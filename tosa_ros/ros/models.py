@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from tosa_ros import assets
+from tosa_ros import assets, depth
 from tosa_ros.assets import embedded_model
-from tosa_ros.depth import MonocularDepth
 from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.settings import SETTINGS
 
@@ -32,7 +31,7 @@ def load_half(half: Any, node: Any) -> Any:
     )
 
 
-def load_estimator(node: Any) -> MonocularDepth:
+def load_estimator(node: Any) -> depth.DepthEstimator:
     """The depth estimator of the node's parameters depth_model and device.
 
     Raises:
@@ -42,7 +41,7 @@ def load_estimator(node: Any) -> MonocularDepth:
     if not model:
         _say_embedded(node, 'depth_model')
         model = EMBEDDED_DEPTH
-    return MonocularDepth.from_pretrained(model, device=node.value('device'))
+    return depth.load_estimator(model, device=node.value('device'))
 
 
 def _say_embedded(node: Any, parameter: str) -> None:

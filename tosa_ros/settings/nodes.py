@@ -123,7 +123,8 @@ DEPTH_NODE = (
         '',
         Kind(),
         'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
-        'depth-anything/Depth-Anything-V2-Small-hf. Empty is the embedded one.',
+        'depth-anything/Depth-Anything-V2-Small-hf; NAME:MODEL is of an estimator that another '
+        'package brings. Empty is the embedded one.',
         read_only=True,
     ),
     _IMAGE_TRANSPORT,
