@@ -206,10 +206,11 @@ def test_with_nobody_there_say_gives_up():
 
 def test_a_bag_is_shown_again_and_again_at_its_rate(bench, tosa, tmp_path):
     pytest.importorskip('rosbags')
-    from tosa_ros.synthetic import bags, episode
+    from tosa_ros.sources.bags import writing as bags
+    from tosa_ros.synthetic import episode
 
     room = episode('test', 1, frames=3, size=64, questions=0)
-    bags.write_bag(tmp_path / 'room', room)
+    bags.frames_to_bag(tmp_path / 'room', room.frames)
     bench.listen(*SHOWN)
     camera = tosa('camera', tmp_path / 'room', '--rate', 20)
     bench.wait(lambda: all(len(bench.heard[name]) >= 9 for name in SHOWN))

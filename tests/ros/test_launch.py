@@ -73,9 +73,12 @@ def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(
 ):
     pytest.importorskip('rosbags')
     pytest.importorskip('open3d')
-    from tosa_ros.synthetic import bags, episode
+    from tosa_ros.sources.bags import writing as bags
+    from tosa_ros.synthetic import episode
 
-    bags.write_bag(tmp_path / 'walk', episode('test', 1, frames=8, size=64, questions=0))
+    bags.frames_to_bag(
+        tmp_path / 'walk', episode('test', 1, frames=8, size=64, questions=0).frames
+    )
     questions = [{'question_id': 'end', 'question': 'what was there?', 'answer': 'a box'}]
     (tmp_path / 'questions.json').write_text(json.dumps(questions))
     launch = launched(

@@ -25,12 +25,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from tosa_ros.evaluation.live import played_types, recorded
-from tosa_ros.ros.playback import MAX_WAITING, LiveReplay, Recorded, TimedQuestion
+from tosa_ros.messages.recording import Recorded, TimedQuestion
+from tosa_ros.ros.playback import MAX_WAITING, LiveReplay
 from tosa_ros.ros.qa_node import QaNode
 from tosa_ros.ros.topics import qos_profile
 from tosa_ros.ros.vision_node import VisionNode
 from tosa_ros.sources.bags import BagFrames
-from tosa_ros.synthetic import bags, episode
+from tosa_ros.sources.bags import writing as bags
+from tosa_ros.synthetic import episode
 
 ROOT = Path(__file__).parents[2]
 NEEDED = (bags.COLOUR_TOPIC, bags.DEPTH_TOPIC, bags.INFO_TOPIC)
@@ -46,7 +48,7 @@ def recording(walk, tmp_path):
     """(types, messages) of a bag of eight frames."""
     from rosbags.highlevel import AnyReader
 
-    bags.write_bag(tmp_path / 'walk', walk)
+    bags.frames_to_bag(tmp_path / 'walk', walk.frames)
 
     def messages():
         with AnyReader([tmp_path / 'walk']) as reader:
@@ -224,7 +226,7 @@ def test_a_bag_of_ros_1_is_played_as_ros_2(ros, tmp_path):
 
 @pytest.fixture
 def bag(walk, tmp_path):
-    bags.write_bag(tmp_path / 'kitchen', walk)
+    bags.frames_to_bag(tmp_path / 'kitchen', walk.frames)
     return tmp_path / 'kitchen'
 
 

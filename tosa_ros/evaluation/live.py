@@ -5,9 +5,9 @@ What talks to ROS is handed in (`ros.playback.LiveReplay`); here are the bag and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,16 +16,36 @@ from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.evaluation.run_folder import ANSWERS
 from tosa_ros.evaluation.runner import Outcome, problems_kept, something_of
+from tosa_ros.messages.recording import Playback, Received, Recorded, TimedQuestion
 from tosa_ros.sources.bags.opening import damage_errors, in_words
 from tosa_ros.sources.bags.reading import BagFrames
 from tosa_ros.sources.bags.topics import NONE, TF_TYPE
 
-if TYPE_CHECKING:
-    from tosa_ros.ros.playback import LiveReplay, Received, Recorded
-
 LABEL = 'live'
 PLAYBACKS = 'playbacks.jsonl'
 LATE_S = 0.5
+
+
+class Player(Protocol):
+    """What plays a recording to the graph, as `ros.playback.LiveReplay` does.
+
+    playback: what came of the images so far. tokens_before: image tokens of a frame without
+    merging. left_out: topics that cannot be played, to their types.
+    """
+
+    left_out: Mapping[str, str]
+
+    @property
+    def playback(self) -> Playback: ...
+    @property
+    def tokens_before(self) -> int: ...
+    def run(
+        self,
+        questions: Iterable[TimedQuestion],
+        *,
+        wait_for: Collection[str] = (),
+        timeout_s: float = 60.0,
+    ) -> Iterator[Received]: ...
 
 
 def played_types(bag: BagFrames) -> dict[str, str]:
@@ -49,8 +69,6 @@ def recorded(bag: BagFrames) -> Iterator[Recorded]:
     """The messages on those topics, in the order of time; up to where the bag is damaged."""
     from rosbags.typesys import Stores, get_typestore
 
-    from tosa_ros.ros.playback import Recorded
-
     # These messages are the same in all of ROS 2, and in ROS 1 but for their header.
     store, types = get_typestore(Stores.ROS2_HUMBLE), played_types(bag)
     with bag.opened() as reader:
@@ -66,7 +84,7 @@ def recorded(bag: BagFrames) -> Iterator[Recorded]:
 
 def evaluate_live(
     benchmark: BagQuestions,
-    replay: LiveReplay,
+    replay: Player,
     folder: Path,
     *,
     template: str | None = None,
@@ -82,8 +100,6 @@ def evaluate_live(
         DataError: not one question was answered.
         RosError: the graph is not there.
     """
-    from tosa_ros.ros.playback import TimedQuestion
-
     outcome = Outcome()
     with (
         problems_kept(benchmark, folder),

@@ -9,14 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from rclpy.qos import QoSDurabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from tosa_ros.errors import RosError
 from tosa_ros.messages import header_stamp_ns
+from tosa_ros.messages.recording import Playback, Received, Recorded, TimedQuestion
 from tosa_ros.ros.asker import Asker
 from tosa_ros.ros.conversions import stamp_message
 from tosa_ros.ros.graph_status import GraphStatus
@@ -31,46 +31,6 @@ MAX_WAITING = 8
 CLOCK = '/clock'
 IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _IMAGE_DEPTH = 10  # of a megabyte each
-
-
-class Recorded(NamedTuple):
-    """A message of a recording: when (seconds), on which topic, and its CDR bytes."""
-
-    time_s: float
-    topic: str
-    cdr: bytes
-
-
-class TimedQuestion(NamedTuple):
-    """A question and the recording's time to ask it at; None: when all has been played."""
-
-    id: str | int
-    text: str
-    time_s: float | None = None
-
-
-class Received(NamedTuple):
-    """A question and its reply; late_s: how much after its time it was asked, recording's seconds.
-
-    reply: as on the topic `answer`; where nobody answered, `text` and `error` only.
-    """
-
-    question: TimedQuestion
-    reply: dict[str, Any]
-    late_s: float
-
-
-@dataclass
-class Playback:
-    """What came of a recording's images; played, encoded: by stamp. wall_s: playing took so long.
-
-    latencies_ms: of each encoded image, from its publication to its visual tokens.
-    """
-
-    played: int
-    encoded: int
-    wall_s: float
-    latencies_ms: list[float]
 
 
 class LiveReplay:

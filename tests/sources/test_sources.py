@@ -1,0 +1,126 @@
+"""Every source is a FrameSource: folder, video, bag and frames in memory behave alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tosa_ros.errors import DataError, FrameError
+from tosa_ros.sources import (
+    FrameFolder,
+    FrameSource,
+    LazyFrames,
+    VideoFrames,
+    as_source,
+    find_episode,
+    open_source,
+    read_folder,
+    read_frame,
+)
+from tosa_ros.sources.layouts import LAYOUTS, layout_of, photos
+
+
+@pytest.fixture
+def video(frames, tmp_path):
+    av = pytest.importorskip('av')
+    path = tmp_path / 'walk.mkv'
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('ffv1', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, 'bgr0'
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.rgb)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def bag(make, frames, write_bag, recording):
+    pytest.importorskip('rosbags')
+    return write_bag(recording(make, frames))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'missing'), [('folder', 0), ('video', 3), ('bag', 0), ('frames', 0)]
+)
+def test_every_source_behaves_alike(request, frames, kind, missing):
+    given = request.getfixturevalue(kind)
+    path = given.path if kind == 'folder' else given
+    source = as_source(given) if kind == 'frames' else open_source(path)
+    assert isinstance(source, FrameSource)
+    assert len(source) == 3
+    assert source.missing_depth == missing
+    assert source.notes == Counter()
+    for one, other in zip(source, frames, strict=True):
+        np.testing.assert_array_equal(one.rgb, other.rgb)
+    picked = source.pick([2, 0, 2])
+    assert [f.rgb.tobytes() for f in picked] == [frames[i].rgb.tobytes() for i in (2, 0, 2)]
+    assert picked[0] is picked[2]
+    with pytest.raises(IndexError):
+        source[3]
+
+
+def test_a_source_stays_what_it_is(folder, frames):
+    assert as_source(folder) is folder
+    assert as_source(frames) is not frames
+
+
+def test_frames_that_cannot_be_read_are_noted_and_left_out(frames):
+    def broken():
+        raise FrameError('2.png: cut off')
+
+    source = LazyFrames([lambda: frames[0], broken, lambda: frames[1]])
+    assert source.pick([0, 1, 2, 1]) == [frames[0], frames[1]]
+    assert list(source.notes) == ['a frame cannot be read and is left out: 2.png: cut off']
+    with pytest.raises(FrameError, match='cut off'):
+        source.pick([1])
+    assert source.pick([]) == []
+
+
+def test_a_frame_that_is_picked_twice_is_made_once(frames):
+    made = []
+    source = LazyFrames([partial(lambda i: (made.append(i), frames[i])[1], i) for i in range(3)])
+    assert source.pick([1, 1, 0]) == [frames[1], frames[1], frames[0]]
+    assert made == [1, 0]
+
+
+def test_what_a_path_is_shows_in_its_kind(folder, video, bag, tmp_path):
+    assert isinstance(open_source(folder.path), FrameFolder)
+    assert isinstance(open_source(video), VideoFrames)
+    assert type(open_source(bag)).__name__ == 'BagFrames'
+    assert find_episode(tmp_path, 'walk') == video
+    assert find_episode(tmp_path, 'episode') == folder.path
+    with pytest.raises(DataError, match='gone: no folder of frames, bag or video'):
+        find_episode(tmp_path, 'gone')
+
+
+def test_a_layout_is_recognised_by_its_files(folder, tmp_path):
+    assert layout_of(folder.path).name == 'openeqa'
+    (folder.path / 'trajectory.log').write_text('0 0 0\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n' * 3)
+    assert layout_of(folder.path).name == 'openeqa'  # it has poses of its own
+    for pose in folder.path.glob('0000?.txt'):
+        pose.unlink()
+    assert layout_of(folder.path).name == 'redwood'
+    np.testing.assert_array_equal(read_folder(folder.path)[0].pose, np.eye(4))
+    assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FrameError, match=r'empty: no colour images; wanted files named \*-rgb'):
+        layout_of(tmp_path / 'empty')
+
+
+def test_photos_are_a_layout_where_it_is_asked_for(tmp_path):
+    for name in ('p10.jpg', 'p9.PNG', '.hidden.jpg', 'notes.txt'):
+        kind = 'JPEG' if name.endswith('jpg') else 'PNG'
+        Image.fromarray(np.full((4, 6, 3), 90, np.uint8)).save(tmp_path / name, kind)
+    assert photos.matches(tmp_path)
+    folder = read_folder(tmp_path, layout=photos.LAYOUT)
+    assert folder.stems == ('p9.PNG', 'p10.jpg')
+    assert folder.photos
+    np.testing.assert_array_equal(folder[0].rgb, read_frame(tmp_path / 'p9.PNG').rgb)
+    with pytest.raises(FrameError, match='no colour images'):
+        read_folder(tmp_path)
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / '0-rgb.png')
+    assert not photos.matches(tmp_path)
