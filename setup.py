@@ -37,6 +37,7 @@ EXTRAS = {
         'pycocoevalcap>=1.2',
         'rosbags>=0.11',
     ],
+    'completion': ['argcomplete>=3'],
     'docs': ['mkdocs-material>=9.5'],
     'dev': [
         'build>=1',

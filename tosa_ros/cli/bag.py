@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tosa_ros.cli import console
-from tosa_ros.cli.replay import add_topic_options, topics_from
+from tosa_ros.cli.parsing import refuse
+from tosa_ros.cli.replay import add_topic_options, check_depth_options, topics_from
 
 EPILOG = """examples:
   tosa bag from-episode frames/kitchen --out kitchen_bag
@@ -53,7 +54,13 @@ def _add_ends(parser: argparse.ArgumentParser, source: str, scale: str) -> None:
 def _from_episode(args: argparse.Namespace) -> int:
     from tosa_ros.sources import MILLIMETRES, read_folder
     from tosa_ros.sources.bags import folder_to_bag
+    from tosa_ros.sources.bags.from_folder import STAMPS
 
+    folder = read_folder(args.source)
+    if (args.source / STAMPS).is_file():
+        refuse(args, f'changes nothing: the stamps are in {STAMPS}', '--rate')
+    if folder.missing_depth == len(folder):
+        refuse(args, f'changes nothing: {args.source} has no depth files', '--depth-scale')
     scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
     with console.counter('frame') as progress:
         count = folder_to_bag(
@@ -72,6 +79,7 @@ def _to_episode(args: argparse.Namespace) -> int:
     from tosa_ros.sources.bags import BagFrames, bag_to_folder
 
     frames = BagFrames(args.source, topics_from(args), args.slop)
+    check_depth_options(args, frames)
     before = list(frames.notes)
     _print(before)
     with console.counter('frame') as progress:

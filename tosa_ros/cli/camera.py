@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tosa_ros.cli.parsing import refuse
 from tosa_ros.errors import DataError
 from tosa_ros.ros.session import ros_arguments, session
 from tosa_ros.ros.shutdown import Shutdown
@@ -15,6 +16,7 @@ from tosa_ros.ros.shutdown import Shutdown
 if TYPE_CHECKING:
     from tosa_ros.frames import Frame
 
+WORLD_OPTIONS = ('--world', '--still', '--frames', '--size')
 TOPICS = {
     'image_topic': 'image',
     'depth_topic': 'sensor_depth',
@@ -22,9 +24,16 @@ TOPICS = {
 }
 
 
+EPILOG = """examples:
+  tosa camera
+  tosa camera frames/kitchen --rate 5 --once"""
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'camera', help='publish frames on ROS topics as a camera does, until Ctrl-C'
+        'camera',
+        help='publish frames on ROS topics as a camera does, until Ctrl-C',
+        epilog=EPILOG,
     )
     parser.add_argument(
         'path', nargs='?', type=Path, help='a folder of frames, a bag or a video; else a world'
@@ -39,9 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--depth-scale', type=float, metavar='N', help='of a folder: units a metre'
     )
     parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='frames a second')
-    parser.add_argument('--once', action='store_true', help='from when someone looks to the end')
+    parser.add_argument(
+        '--once',
+        action='store_true',
+        help='once through the frames, as soon as someone subscribes',
+    )
     parser.add_argument('--compressed', action='store_true', help='JPEG on image/compressed')
-    parser.add_argument('--namespace', default='', metavar='NS')
+    parser.add_argument('--namespace', default='', metavar='NS', help='of the topics')
     parser.add_argument('--image-topic', metavar='TOPIC', help='(image)')
     parser.add_argument('--depth-topic', metavar='TOPIC', help='(sensor_depth)')
     parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
@@ -51,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     if not 0 < args.rate <= 1000:
         raise DataError(f'--rate {args.rate:g}; wanted frames a second, above 0 and at most 1000')
+    _check(args)
     frames = _frames(args)
     topics = {topic: getattr(args, option) for option, topic in TOPICS.items()}
     with session('tosa camera', ros_arguments(args.namespace, topics)):
@@ -66,6 +80,16 @@ def run(args: argparse.Namespace) -> int:
         finally:
             node.destroy_node()
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses options that would change nothing."""
+    if args.path is not None:
+        refuse(args, f'is of the tiny world, not of {args.path}', *WORLD_OPTIONS)
+    elif args.still:
+        refuse(args, 'is of a walk; --still is one view', '--frames')
+    if args.path is None or not args.path.is_dir():
+        refuse(args, 'is for a folder of frames', '--depth-scale')
 
 
 def _frames(args: argparse.Namespace) -> Sequence[Frame]:

@@ -8,9 +8,14 @@ from pathlib import Path
 
 from tosa_ros.cli import options
 
+EPILOG = """example:
+  tosa compare runs/kitchen runs/live --metric 'Token F1'"""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('compare', help='put evaluation runs side by side')
+    parser = subparsers.add_parser(
+        'compare', help='put evaluation runs side by side', epilog=EPILOG
+    )
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help="a run's folder")
     parser.add_argument('--metric', metavar='NAME', help="by default the first run's main metric")
     parser.add_argument('--json', action='store_true', help='print one JSON object')

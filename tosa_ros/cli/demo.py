@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 SCENES = 3
 QUESTIONS = 4
 KEEP = 0.25
+EPILOG = """example:
+  tosa demo --out out"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('demo', help='rooms, questions, answers, a picture, timings')
+    parser = subparsers.add_parser(
+        'demo', help='rooms, questions, answers, a picture, timings', epilog=EPILOG
+    )
     parser.add_argument('--out', default='out', metavar='DIR', help='where the picture goes (out)')
     parser.set_defaults(run=run)
 

@@ -49,6 +49,7 @@ def add_benchmark(
 
 
 def run(args: argparse.Namespace) -> int:
+    from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
     wanted = inspect.signature(args.reader.load).parameters
@@ -58,11 +59,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         return running.run_benchmark(benchmark, args, more)
     plan = running.plan(benchmark, args, more, loads=False)
+    if args.out is not None:
+        check_settings(running.run_path(args), plan.settings)
     found = survey(benchmark)
     if args.json:
         judge = None if plan.judging is None else plan.judging.judge.settings()
         methods = {label: repr(method) for label, method in plan.methods.items()}
         found |= {'settings': plan.settings, 'methods': methods, 'judge': judge}
+        found |= {'out': args.out and str(args.out), 'gflops': args.gflops}
         options.print_json(found)
     else:
         _print_survey(found)

@@ -22,8 +22,14 @@ OPTIONAL = (
 )
 
 
+EPILOG = """example:
+  tosa info --json"""
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('info', help='versions, devices, what is missing')
+    parser = subparsers.add_parser(
+        'info', help='versions, devices, what is missing', epilog=EPILOG
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
 
@@ -79,4 +85,6 @@ def _devices() -> list[dict[str, str]]:
     devices = [{'name': 'cpu', 'what': f'{torch.get_num_threads()} threads'}]
     for i in range(torch.cuda.device_count()):
         devices.append({'name': f'cuda:{i}', 'what': torch.cuda.get_device_name(i)})
+    if torch.backends.mps.is_available():
+        devices.append({'name': 'mps', 'what': 'Apple GPU'})
     return devices

@@ -40,7 +40,7 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
     from tosa_ros.pipeline import VqaPipeline
 
     path, device = model_path(args), checked_device(args.device)
-    console.detail(f'model {path} on {device}, {method}')
+    console.detail(f'model {path} on {device}, {args.dtype or "its own type"}, {method}')
     return VqaPipeline.from_pretrained(path, merging=method, device=device, dtype=dtype_from(args))
 
 

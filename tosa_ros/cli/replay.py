@@ -15,6 +15,7 @@ from tosa_ros.cli.parsing import option_strings, refuse
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.replay import BagQuestions
+    from tosa_ros.sources.bags import BagFrames
 
 EPILOG = """examples:
   tosa replay kitchen_bag --questions q.json --offline --out runs/kitchen
@@ -55,7 +56,9 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
     """Names of topics; without them they are found by their types."""
     group = parser.add_argument_group("topics; 'none' leaves one out")
     for name in ('image', 'depth', 'camera-info', 'depth-camera-info', 'pose'):
-        group.add_argument(f'--{name}-topic', metavar='T')
+        group.add_argument(
+            f'--{name}-topic', metavar='T', help=f'{name.replace("-", " ")} (found by its type)'
+        )
     group.add_argument(
         '--slop', type=float, default=0.05, metavar='S', help='depth may be so far off (0.05 s)'
     )
@@ -74,6 +77,15 @@ def topics_from(args: argparse.Namespace):
     )
 
 
+def check_depth_options(args: argparse.Namespace, bag: BagFrames) -> None:
+    """Refuses what is said of depth where the bag has none."""
+    from tosa_ros.sources.bags.topics import NONE
+
+    if bag.topics.depth == NONE:
+        names = ('--slop', '--depth-camera-info-topic', '--depth-scale')
+        refuse(args, 'changes nothing: no depth is read from the bag', *names)
+
+
 def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.replay import BagQuestions
     from tosa_ros.sources.bags import BagFrames
@@ -85,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         refuse(args, 'is for --live', *args.only_live)
     bag = BagFrames(args.bag, topics_from(args), args.slop)
+    check_depth_options(args, bag)
     benchmark = BagQuestions.load(args.questions, bag)
     for note in bag.notes:
         benchmark.note(note)

@@ -160,14 +160,13 @@ def run_benchmark(
 ) -> int:
     """Asks, scores and reports as the options say; 1 when a judge failed."""
     from tosa_ros.evaluation.report import check_plotting
-    from tosa_ros.evaluation.run_folder import RunFolder, shard_folder
+    from tosa_ros.evaluation.run_folder import RunFolder
     from tosa_ros.evaluation.runner import evaluate, gigaflops
 
     check_out(args)
     check_plotting()
     made = plan(benchmark, args, more)
-    out = shard_folder(args.out, args.shard) if args.shard else args.out
-    with RunFolder(out, made.settings) as folder:
+    with RunFolder(run_path(args), made.settings) as folder:
         args = argparse.Namespace(**{**vars(args), 'model': made.model})
         pipeline = options.pipeline_from(args, next(iter(made.methods.values())))
         with console.counter() as progress:
@@ -181,6 +180,15 @@ def run_benchmark(
 def check_out(args: argparse.Namespace) -> None:
     if args.out is None:
         raise UsageError('--out is missing: the folder for answers and report')
+
+
+def run_path(args: argparse.Namespace) -> Path:
+    """The folder of the run, or of its shard."""
+    from tosa_ros.evaluation.questions import Shard
+    from tosa_ros.evaluation.run_folder import shard_folder
+
+    shard = getattr(args, 'shard', None)
+    return shard_folder(args.out, str(Shard.parse(shard))) if shard else args.out
 
 
 def conclude(
@@ -199,10 +207,8 @@ def conclude(
         write_report,
     )
     from tosa_ros.evaluation.results import score_run
-    from tosa_ros.evaluation.run_folder import shard_folder
 
-    shard = settings.get('shard')
-    out = shard_folder(args.out, shard) if shard else args.out
+    out = run_path(args)
     with console.counter('mark') as progress:
         results = score_run(benchmark, outcome, out, settings, judging, progress=progress, **more)
     write_report(out, results)

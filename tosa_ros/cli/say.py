@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 
+from tosa_ros.cli import console
 from tosa_ros.errors import QuestionError, plain_text, printable
 from tosa_ros.ros.session import ros_arguments, session
 
+EPILOG = """example:
+  tosa say "how many red boxes are there?" """
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('say', help='ask the running ROS 2 nodes a question')
-    parser.add_argument('question')
+    parser = subparsers.add_parser(
+        'say', help='ask the running ROS 2 nodes a question', epilog=EPILOG
+    )
+    parser.add_argument('question', help='in quotes')
     parser.add_argument('--timeout', type=float, default=60.0, metavar='S', help='seconds (60)')
-    parser.add_argument('--namespace', default='', metavar='NS')
+    parser.add_argument('--namespace', default='', metavar='NS', help='of the nodes')
     parser.add_argument('--json', action='store_true', help='print the whole reply')
     parser.set_defaults(run=run)
 
@@ -38,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if reply['error']:
         raise QuestionError(printable(reply['error']))
     if not args.json:
-        print(_summary(reply), file=sys.stderr)
+        console.note(_summary(reply))
     return 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tosa_ros.cli.parsing import need, refuse
 from tosa_ros.errors import ModelError
 
 if TYPE_CHECKING:
@@ -17,25 +18,38 @@ if TYPE_CHECKING:
     from tosa_ros.training.recipe import Recipe
     from tosa_ros.training.trainer import Trainer
 
+EPILOG = """examples:
+  tosa train --minutes 60
+  tosa train --export model"""
+# What has no effect where a state is only looked at.
+OF_TRAINING = (
+    '--steps', '--minutes', '--scenes', '--batch', '--no-compile', '--resume', '--fresh',
+)  # fmt: skip
 WHAT = ('vlm', 'depth-relative', 'depth-metric')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'train', help='train the embedded models on the tiny world; stop and resume at will'
+        'train',
+        help='train the embedded models on the tiny world; stop and resume at will',
+        epilog=EPILOG,
     )
-    parser.add_argument('--what', choices=WHAT, default='vlm')
+    parser.add_argument('--what', choices=WHAT, default='vlm', help='the model to train (vlm)')
     parser.add_argument('--out', type=Path, metavar='DIR', help='state and log; default: cache')
     parser.add_argument('--data', type=Path, metavar='DIR', help='rendered views; default: cache')
     parser.add_argument('--steps', type=int, help='length of the whole training')
     parser.add_argument('--minutes', type=float, default=float('inf'), help='stop after so long')
     parser.add_argument('--scenes', type=int, help='how many single views to render')
     parser.add_argument('--batch', type=int, help='views a step')
-    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument(
+        '--device', default='auto', help='cpu, cuda, cuda:1 ... (auto: the best there is)'
+    )
     parser.add_argument('--threads', type=int, help='of torch; default: its own choice')
     parser.add_argument('--no-compile', action='store_true', help='slower, but starts at once')
     start = parser.add_mutually_exclusive_group()
-    start.add_argument('--resume', action='store_true', help='go on from --out (the default)')
+    start.add_argument(
+        '--resume', action='store_true', help='go on from --out; there must be a state'
+    )
     start.add_argument('--fresh', action='store_true', help='start anew, over what is in --out')
     parser.add_argument(
         '--export', type=Path, metavar='DIR', help='write the checkpoint; no training'
@@ -50,9 +64,11 @@ def run(args: argparse.Namespace) -> int:
 
     from tosa_ros.devices import checked_device
     from tosa_ros.files import make_folder
+    from tosa_ros.training.checkpoint import load_state
     from tosa_ros.training.embedded import default_folder
 
-    checked_device(args.device)
+    _check(args)
+    args.device = str(checked_device(args.device))
     if args.minutes <= 0:
         raise ModelError(f'minutes: {args.minutes:g}; wanted more than 0')
     if args.threads is not None:
@@ -60,10 +76,25 @@ def run(args: argparse.Namespace) -> int:
             raise ModelError(f'threads: {args.threads}; wanted at least 1')
         torch.set_num_threads(args.threads)
     args.out = args.out or default_folder() / args.what
+    if args.resume and load_state(args.out) is None:
+        raise ModelError(f'--resume: {args.out} has no training state')
     args.data = args.data or default_folder() / 'data'
     for folder in [args.export.parent] if args.export else [args.out, args.data]:
         make_folder(folder)
     return _vlm(args) if args.what == 'vlm' else _depth(args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses options that would change nothing."""
+    if args.export or args.evaluate:
+        looking = '--export' if args.export else '--evaluate'
+        refuse(args, f'is for training, not for {looking}', *OF_TRAINING)
+    if args.export and not args.evaluate:
+        refuse(args, 'changes nothing of --export', '--views')
+    if args.what != 'vlm':
+        refuse(args, f'changes nothing with --what {args.what}', '--no-compile')
+        if not args.evaluate:
+            need(args, '--views', '--evaluate')
 
 
 def _vlm(args: argparse.Namespace) -> int:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 ROWS = tuple(row for row in GRAPH if row.name != 'autostart')
 
 
+EPILOG = """examples:
+  tosa up
+  tosa up --image-topic /camera/color/image_raw --keep 0.1 --single-process"""
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser('up', help='start the ROS 2 nodes, until Ctrl-C')
+    parser = subparsers.add_parser('up', help='start the ROS 2 nodes, until Ctrl-C', epilog=EPILOG)
     for row in ROWS:
         add_setting(parser, row)
     group = parser.add_argument_group('nodes (without an option: what the parameter file says)')

@@ -11,14 +11,18 @@ from tosa_ros.cli.options import print_json
 from tosa_ros.errors import DataError
 
 FORMATS = ('openeqa', 'bag', 'both')
+EPILOG = """example:
+  tosa world --out world --split val --episodes 3 --format both"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'world', help='write episodes of the tiny world: RGB-D frames, poses and questions'
+        'world',
+        help='write episodes of the tiny world: RGB-D frames, poses and questions',
+        epilog=EPILOG,
     )
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='made if missing')
-    parser.add_argument('--split', default='test', help='train, val, test (default) or unseen')
+    parser.add_argument('--split', default='test', help='train, val, test or unseen (test)')
     parser.add_argument('--episodes', type=int, default=2, metavar='N', help='how many (2)')
     parser.add_argument(
         '--start', type=int, default=0, metavar='N', help="the first one's number (0)"
@@ -28,7 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--questions', type=int, metavar='N', help='at most so many each; default: one a type'
     )
-    parser.add_argument('--format', choices=FORMATS, default='openeqa')
+    parser.add_argument(
+        '--format', choices=FORMATS, default='openeqa', help='of what is written (openeqa)'
+    )
     parser.add_argument(
         '--noisy', action='store_true', help="depth with a real sensor's noise and holes"
     )

@@ -94,6 +94,12 @@ class RunFolder:
         return lock
 
 
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Raises DataError if there is a run in the folder that was made with other settings."""
+    if (path / SETTINGS).is_file():
+        _agree(path / SETTINGS, settings)
+
+
 def _agree(path: Path, settings: dict[str, Any]) -> None:
     """Writes settings, or checks that they are what the file says."""
     settings = json.loads(json.dumps(settings))

@@ -39,7 +39,8 @@ def bag_to_folder(
     to colour, but where the folder's reader does that: of another size, at the same place.
 
     Raises:
-        DataError: `out` is there already, or depth does not fit 16 bits at that scale.
+        DataError: `out` is there already, depth does not fit 16 bits at that scale, or a scale is
+            given for depth of type 16UC1.
         DepthError: a scale that is none.
         RosError: an image cannot be read.
     """
@@ -57,6 +58,11 @@ def bag_to_folder(
         colour_camera = depth_camera = None
         for done, index in enumerate(chosen, start=1):
             frame, stem = frames.frame(bag, index), stems[index]
+            if depth_scale is not None and _in_millimetres(frames, bag, index):
+                raise DataError(
+                    f'depth_scale {depth_scale:g}: the bag has depth in millimetres of 16 bits, '
+                    'which is written as it is'
+                )
             raw, own = _raw_depth(frames, bag, index, frame, scale, stem)
             write_frame(place, stem, frame, raw)
             colour_camera, depth_camera = frame.intrinsics, own or depth_camera
@@ -66,6 +72,11 @@ def bag_to_folder(
         lines = (f'{stems[i]} {_seconds(frames.stamps_ns[i])}\n' for i in chosen)
         write_text(place / STAMPS, ''.join(lines))
     return len(chosen)
+
+
+def _in_millimetres(frames: BagFrames, bag: Any, index: int) -> bool:
+    message = frames.depth_message(bag, index)
+    return message is not None and depth_from_message(message).dtype == np.uint16
 
 
 def _raw_depth(

@@ -39,7 +39,7 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> BagTopics
         DataError: a topic that is not there, no colour, or several candidates (all named).
     """
     types = {c.topic: _modern(c.msgtype) for c in bag.connections if c.msgcount}
-    for name in (wanted.image, wanted.depth, wanted.camera_info, wanted.pose):
+    for name in vars(wanted).values():
         if name not in (None, NONE) and name not in types:
             raise DataError(f'topic {name}: not in the bag; it has {_listed(sorted(types))}')
     image, depth = wanted.image, wanted.depth

@@ -1,0 +1,216 @@
+"""A case for every option of every command, for test_every_option."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """The words of an option, and how the line that they are added to differs from the base.
+
+    also: what is added to the base. without: what is taken from it. needed: the option is, so
+    that the line without it is refused.
+    """
+
+    words: str
+    also: str = ''
+    without: str = ''
+    needed: bool = False
+
+
+# Handled once for all commands: test_console.
+EVERYWHERE = {'--help', '--verbose', '--quiet', '--debug'}
+METHOD_SETTINGS = {
+    '--method': Case('--method none'),
+    '--keep': Case('--keep 0.5'),
+    '--r': Case('--r 3'),
+    '--proportional': Case('--no-proportional'),
+    '--merge-at': Case('--merge-at every'),
+    '--alpha': Case('--alpha uniform'),
+    '--spatial': Case('--spatial levels'),
+    '--length-scale-m': Case('--length-scale-m 0.3'),
+    '--energy': Case('--energy 0'),
+    '--prune-layers': Case('--prune-layers 1', '--method tofu'),
+    '--margin': Case('--margin 0.5', '--method pitome'),
+}
+MODEL = {
+    '--model': Case('--model /gone'),
+    '--device': Case('--device cuda:99'),
+    '--dtype': Case('--dtype bfloat16'),
+}
+FRAMES = {
+    '--rgb': Case('--rgb {photos}/album/1.jpg'),
+    '--depth': Case(
+        '--depth {rgbd}/00000-depth.png --depth-scale 1000', '{rgbd}/00000-rgb.png', '{rgbd} '
+    ),
+    '--depth-scale': Case('--depth-scale 500'),
+    '--intrinsics': Case('--intrinsics 90,90,31,23'),
+    '--folder': Case('--folder {photos}/album'),
+    '--frames': Case('--frames 2'),
+    '--times': Case('--times 0.5', '{photos}/walk.mp4', '{rgbd} '),
+    '--depth-model': Case('--depth-model {depth_model}'),
+    '--json': Case('--json'),
+}
+ASKING = {
+    '--frames': Case('--frames 2'),
+    '--depth': Case('--depth monocular'),
+    '--depth-model': Case('--depth-model {depth_model}'),
+    '--blind': Case('--blind'),
+    '--limit': Case('--limit 1'),
+    '--shard': Case('--shard 1/2'),
+    '--batch': Case('--batch 3'),
+    '--max-new-tokens': Case('--max-new-tokens 9'),
+    '--gflops': Case('--gflops'),
+    '--prompt': Case('--prompt A:{{question}}'),
+    '--out': Case('--out {questions}/run'),
+    '--json': Case('--json'),
+    '--judge-url': Case('--judge-url http://127.0.0.1:9/v1'),
+    '--judge-model': Case('--judge-model m', '--judge-url http://127.0.0.1:9/v1'),
+    '--judge-prompts': Case('--judge-prompts /gone', '--judge-url http://127.0.0.1:9/v1'),
+    '--judge-key-env': Case('--judge-key-env KEY'),
+}
+BENCHMARK = {
+    '--data': Case('--data {questions}/gone.json'),
+    '--annotations': Case('--annotations {questions}/fewer.json'),
+    '--frames-root': Case('--frames-root {photos}'),
+    '--depth-scale': Case('--depth-scale 500'),
+    '--split': Case('--split val'),
+    '--scenes': Case('--scenes walks'),
+    '--dry-run': Case('--dry-run', '', '--dry-run'),
+}
+TOPICS = {
+    '--image-topic': Case('--image-topic /other'),
+    '--depth-topic': Case('--depth-topic none'),
+    '--camera-info-topic': Case('--camera-info-topic none'),
+    '--depth-camera-info-topic': Case('--depth-camera-info-topic /other'),
+    '--pose-topic': Case('--pose-topic /other'),
+    '--slop': Case('--slop 0.01'),
+}
+EVAL = MODEL | METHOD_SETTINGS | ASKING | BENCHMARK | {'--json': Case('--json', '', '--json')}
+EVAL_BASE = '--data {questions}/NAME.json --model {model} --dry-run --json'
+ANNOTATED = ('sqa3d', 'vqav2', 'vqav2-counting')
+OFFLINE, LIVE = '--model {model} --offline', '--live --out {tmp}/run'
+CASES = {
+    'ask': FRAMES
+    | MODEL
+    | METHOD_SETTINGS
+    | {
+        '--question': Case('--question Why?'),
+        '--max-new-tokens': Case('--max-new-tokens 1'),
+        '--overlay': Case('--overlay {tmp}/o.png'),
+    },
+    'view': FRAMES
+    | MODEL
+    | METHOD_SETTINGS
+    | {
+        '--tower': Case('--tower so400m'),
+        '--out': Case('--out {tmp}/v.png'),
+        '--cloud': Case('--cloud {tmp}/c.ply'),
+    },
+    'info': {'--json': Case('--json')},
+    'demo': {'--out': Case('--out /proc/x')},
+    'compare': {
+        '--metric': Case("--metric 'Token F1'"),
+        '--json': Case('--json'),
+    },
+    'replay': MODEL
+    | METHOD_SETTINGS
+    | ASKING
+    | TOPICS
+    | {
+        '--questions': Case('--questions {questions}/r.json'),
+        '--offline': Case('--offline', '', '--offline', needed=True),
+        '--live': Case('--live --out {tmp}/run', '', OFFLINE, needed=True),
+        '--rate': Case('--rate 2', LIVE, OFFLINE),
+        '--namespace': Case('--namespace robot', LIVE, OFFLINE),
+        '--timeout': Case('--timeout 5', LIVE, OFFLINE),
+        '--depth-scale': Case('--depth-scale 500'),
+    },
+    'bag from-episode': {
+        '--out': Case('--out {tmp}/other'),
+        '--depth-scale': Case('--depth-scale 500'),
+        '--storage': Case('--storage sqlite3'),
+        '--format': Case('--format jpeg'),
+        '--rate': Case('--rate 2'),
+    },
+    'bag to-episode': TOPICS
+    | {
+        '--out': Case('--out {tmp}/other'),
+        '--depth-scale': Case('--depth-scale 500'),
+        '--every': Case('--every 2'),
+    },
+    'world': {
+        '--out': Case('--out {tmp}/other'),
+        '--split': Case('--split val'),
+        '--episodes': Case('--episodes 2'),
+        '--start': Case('--start 1'),
+        '--frames': Case('--frames 3'),
+        '--size': Case('--size 48'),
+        '--questions': Case('--questions 1'),
+        '--format': Case('--format bag'),
+        '--noisy': Case('--noisy'),
+        '--json': Case('--json'),
+    },
+    'train': {
+        '--what': Case('--what depth-metric'),
+        '--out': Case('--out {tmp}/other'),
+        '--data': Case('--data {tmp}/data'),
+        '--steps': Case('--steps 7'),
+        '--minutes': Case('--minutes 7'),
+        '--scenes': Case('--scenes 7'),
+        '--batch': Case('--batch 7'),
+        '--device': Case('--device cuda:99'),
+        '--threads': Case('--threads 1'),
+        '--no-compile': Case('--no-compile'),
+        '--resume': Case('--resume'),
+        '--fresh': Case('--fresh'),
+        '--export': Case('--export {tmp}/exported'),
+        '--evaluate': Case('--evaluate val'),
+        '--views': Case('--views 7'),
+    },
+    'camera': {
+        '--world': Case('--world val:1'),
+        '--still': Case('--still'),
+        '--frames': Case('--frames 2'),
+        '--size': Case('--size 48'),
+        '--depth-scale': Case('--depth-scale 500'),
+        '--rate': Case('--rate 3'),
+        '--once': Case('--once'),
+        '--compressed': Case('--compressed'),
+        '--namespace': Case('--namespace robot'),
+        '--image-topic': Case('--image-topic /a'),
+        '--depth-topic': Case('--depth-topic /b'),
+        '--camera-info-topic': Case('--camera-info-topic /c'),
+    },
+    'say': {
+        '--timeout': Case('--timeout 5'),
+        '--namespace': Case('--namespace robot'),
+        '--json': Case('--json'),
+    },
+    'up': METHOD_SETTINGS
+    | MODEL
+    | {
+        '--image-topic': Case('--image-topic /a'),
+        '--depth-topic': Case('--depth-topic /b'),
+        '--camera-info-topic': Case('--camera-info-topic /c'),
+        '--depth-source': Case('--depth-source none'),
+        '--params-file': Case('--params-file {questions}/q.json'),
+        '--namespace': Case('--namespace robot'),
+        '--use-sim-time': Case('--use-sim-time'),
+        '--log-level': Case('--log-level debug'),
+        '--single-process': Case('--single-process'),
+    },
+}
+BASES = {
+    'ask': '{rgbd} --question What? --model {model} -v',
+    'view': '{rgbd} --model {model} -v',
+    'compare': '{run}',
+    'replay': f'{{bag}} --questions {{questions}}/q.json {OFFLINE}',
+    'bag from-episode': '{rgbd} --out {tmp}/made',
+    'bag to-episode': '{bag} --out {tmp}/made',
+    'world': '--out {tmp}/made --episodes 1 --frames 2 --size 32',
+    'train': '--out {tmp}/state --data {tmp}/shards',
+    'camera': '--frames 3 --size 32',
+    'say': 'What?',
+}
