@@ -28,6 +28,7 @@ from tosa_ros.evaluation.live import played_types, recorded
 from tosa_ros.messages.recording import Recorded, TimedQuestion
 from tosa_ros.ros.playback import MAX_WAITING, LiveReplay
 from tosa_ros.ros.qa_node import QaNode
+from tosa_ros.ros.replies import Reply
 from tosa_ros.ros.topics import qos_profile
 from tosa_ros.ros.vision_node import VisionNode
 from tosa_ros.sources.bags import BagFrames
@@ -128,10 +129,10 @@ def slow_answers(ros):
         while not end.is_set():
             executor.spin_once(timeout_sec=0.01)
             while len(answered) < len(came) and _now() - came[len(answered)][0] >= 0.5:
-                name = json.loads(came[len(answered)][1])['id']
+                asked = json.loads(came[len(answered)][1])
                 answered.append(_now())
-                reply = {'id': name, 'text': 'so', 'error': '', 'done': True}
-                mouth.publish(String(data=json.dumps(reply)))
+                reply = Reply(asked['id'], asked['text'], text='so')
+                mouth.publish(String(data=reply.to_json()))
 
     thread = threading.Thread(target=work)
     thread.start()
