@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from math import comb, sqrt
 
+import numpy as np
+
 CONFIDENCE_Z = 1.959963984540054  # 95 %, two-sided
+DRAWS = 10_000
+_CHUNK = 500
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -28,3 +32,24 @@ def mcnemar(only_first: int, only_second: int) -> float:
         return 1.0
     tail = sum(comb(total, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, tail / 2 ** (total - 1))
+
+
+def bootstrap_of_sum(values: np.ndarray, draws: np.random.Generator) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the sum of values (N,)."""
+    # Drawing values with replacement is drawing how often each size of them occurs.
+    sizes, counts = np.unique(values, return_counts=True)
+    sums = [
+        draws.multinomial(len(values), counts / len(values), _CHUNK) @ sizes
+        for _ in range(DRAWS // _CHUNK)
+    ]
+    low, high = np.percentile(np.concatenate(sums), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def sign_flips(differences: np.ndarray, draws: np.random.Generator) -> float:
+    """Two-sided p of a permutation test that flips the signs of paired differences (N,)."""
+    observed, flipped = abs(differences.sum()), 0
+    for _ in range(DRAWS // _CHUNK):
+        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(differences)))
+        flipped += int((np.abs(signs @ differences) >= observed - 1e-9).sum())
+    return (1 + flipped) / (1 + DRAWS)

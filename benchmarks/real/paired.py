@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tosa_ros.stats import mcnemar
+from tosa_ros.stats import mcnemar, sign_flips
 
 DRAWS = 10_000
 SEED = 0
@@ -46,13 +46,7 @@ def interval(values: Sequence[float], pictures: Sequence[int]) -> tuple[float, f
 def clustered_p(gaps: Sequence[float], pictures: Sequence[int]) -> float:
     """Two-sided p that the gaps are 0 on average: signs of whole pictures are flipped."""
     sums = _by_picture(gaps, pictures)
-    moved = sums[sums != 0]
-    draws = np.random.default_rng(SEED)
-    extreme = 0
-    for _ in range(DRAWS // _CHUNK):
-        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(moved)))
-        extreme += int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
-    return (1 + extreme) / (1 + DRAWS)
+    return sign_flips(sums[sums != 0], np.random.default_rng(SEED))
 
 
 def compared(first: Sequence[bool], second: Sequence[bool], pictures: Sequence[int]) -> Pair:

@@ -13,11 +13,9 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
 from tosa_ros.files import read_json
-from tosa_ros.stats import mcnemar
+from tosa_ros.stats import bootstrap_of_sum, mcnemar, sign_flips
 
-DRAWS = 10_000
 SEED = 0
-_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,7 @@ def difference(entry: Entry, against: Entry) -> Difference:
         ]
     )
     draws = np.random.default_rng(SEED)
-    # Drawing questions with replacement is drawing how often each size of gap occurs.
-    sizes, counts = np.unique(gaps, return_counts=True)
-    sums = [
-        draws.multinomial(len(gaps), counts / len(gaps), _CHUNK) @ sizes
-        for _ in range(DRAWS // _CHUNK)
-    ]
-    low, high = np.percentile(np.concatenate(sums), [2.5, 97.5])
+    spread = bootstrap_of_sum(gaps, draws)
     better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
     moved = gaps[gaps != 0]
     alike = not len(moved) or bool(np.ptp(np.abs(moved)) < 1e-9)
@@ -117,19 +109,11 @@ def difference(entry: Entry, against: Entry) -> Difference:
         entry.label,
         against.label,
         float(gaps.sum()),
-        (float(low), float(high)),
-        mcnemar(better, worse) if alike else _sign_flips(moved, draws),
+        spread,
+        mcnemar(better, worse) if alike else sign_flips(moved, draws),
         better,
         worse,
     )
-
-
-def _sign_flips(moved: np.ndarray, draws: np.random.Generator) -> float:
-    flipped = 0
-    for _ in range(DRAWS // _CHUNK):
-        signs = draws.choice((-1.0, 1.0), (_CHUNK, len(moved)))
-        flipped += int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
-    return (1 + flipped) / (1 + DRAWS)
 
 
 def _methods(path: Path) -> dict[str, dict[str, Any]]:
