@@ -28,6 +28,7 @@ from benchmarks.real.paired import compared, interval
 from benchmarks.real.wups import Alike, exact, wordnet_alike, wups
 from tosa_ros.errors import DataError, MissingDependencyError, TosaError
 
+DEPTHS = ('sensor', 'none')
 HUMAN = 'daquar'
 SHOWN_KEEPS = (0.25, 0.1)  # of these, the answers are shown kind by kind
 
@@ -148,11 +149,12 @@ class Tables:
             return 'no WordNet here'
         return percent(np.nanmean(marked.wups)) if self.human.any() else 'none asked'
 
-    def setting(self, model: str) -> str:
-        human = int(self.human.sum())
+    def setting(self) -> str:
+        human, model = int(self.human.sum()), self.asker.model
+        known = f'{model.fingerprint[:12]}, {str(model.dtype).removeprefix("torch.")}'
         return (
             f'{len(self.asked):,} questions about {len(self.asker.shown)} NYUv2 test frames, '
-            f"{human:,} of them DAQUAR's. Model {model[:12]}. {machine()}."
+            f"{human:,} of them DAQUAR's. Model {known}. {machine()}."
         )
 
 
@@ -192,12 +194,13 @@ def main() -> int:
     parser.add_argument('--made', type=int, default=12, help='made questions about each frame')
     parser.add_argument('--keep', type=float, nargs='+', default=(0.5, 0.25, 0.1))
     parser.add_argument('--only', nargs='+', help='names of the contenders to ask')
-    parser.add_argument('--depth', nargs='+', default=('sensor', 'none'), help='kinds of depth')
+    parser.add_argument('--depth', nargs='+', default=DEPTHS, choices=DEPTHS)
+    parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='bfloat16')
     parser.add_argument('--json', action='store_true', help='print the rows as JSON')
     args = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        model = Model(args.model)
+        model = Model(args.model, getattr(torch, args.dtype))
         shown = asked_of_test(args.nyuv2, args.frames, args.made)
         asker = Asker(args.nyuv2, args.work, model, shown)
         chosen = [c for c in contenders(args.keep) if not args.only or c.name in args.only]
@@ -219,7 +222,7 @@ def main() -> int:
     if args.docs:
         for name, one in rows.items():
             put_into(args.docs / 'quality.md', name, table(one))
-        put_into(args.docs / 'quality.md', 'answers-setting', tables.setting(model.fingerprint))
+        put_into(args.docs / 'quality.md', 'answers-setting', tables.setting())
     return 0
 
 

@@ -34,7 +34,6 @@ from tosa_ros.vlm.vision_encoder import spatial_kind, spatial_tokens
 
 MAX_NEW_TOKENS = 16
 ANSWERED_BY = ('merging', 'spatial', 'vision', 'vlm')
-DEPTHS = ('sensor', 'none')
 
 
 class Contender(Protocol):
@@ -145,6 +144,7 @@ class Asker:
 
     def __init__(self, folder: Path, work: Path, model: Model, shown: Sequence[Shown]) -> None:
         self.folder, self.work, self.model, self.shown = folder, work, model, list(shown)
+        self._black: dict[Contender, VisualTokens] = {}  # of the black picture, always the same
         self._key = f'{model.fingerprint} {model.dtype} {_code()}'
 
     @property
@@ -173,14 +173,20 @@ class Asker:
         return Said(tuple(answers), sum(tokens) / len(tokens))
 
     def _ask(self, run: Run, shown: Shown) -> dict:
-        frame = nyu.scene(self.folder, shown.number).frame()
-        if run.blind:
-            frame = Frame(np.zeros_like(frame.rgb))
-        elif run.depth == 'none':
-            frame = frame.without_depth()
-        tokens = self.model.tokens(frame, run.contender)
+        tokens = self._tokens(run, shown)
         said = self.model.answers(tokens, [one.question for one in shown.asked])
         return {'tokens': len(tokens), 'said': said}
+
+    def _tokens(self, run: Run, shown: Shown) -> VisualTokens:
+        if run.blind:
+            if run.contender not in self._black:
+                black = Frame(np.zeros((64, 64, 3), np.uint8))
+                self._black[run.contender] = self.model.tokens(black, run.contender)
+            return self._black[run.contender]
+        frame = nyu.scene(self.folder, shown.number).frame()
+        if run.depth == 'none':
+            frame = frame.without_depth()
+        return self.model.tokens(frame, run.contender)
 
 
 def majority(folder: Path, asked: Sequence[Asked]) -> list[str]:

@@ -61,7 +61,7 @@ class Recipe:
 
     shape: Shape = field(default_factory=lambda: Shape(width=192, mlp=576))
     seed: int = 0
-    steps: int = 2200
+    steps: int = 1800
     batch: int = 8
     questions: int = 16
     length: int = 22

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from benchmarks.real.in_tower import OURS, contenders
 from benchmarks.real.nyu import daquar
 from benchmarks.real.small_llava import Shape, build, export, load_tower, with_tower
 from benchmarks.real.vocabulary import word_tokenizer
+from tosa_ros.frames import Frame
 from tosa_ros.merging import ToMe, ToSA
 from tosa_ros.pipeline import VqaPipeline
 
@@ -84,6 +86,10 @@ def test_blind_sees_nothing(asker):
     for one, answer in zip(asker.asked, said.answers, strict=True):
         by_question.setdefault(one.question, set()).add(answer)
     assert all(len(answers) == 1 for answers in by_question.values())
+    black = Frame(np.zeros((96, 128, 3), np.uint8))
+    tokens = asker.model.tokens(black, METHODS['none'])
+    asked = list(by_question)
+    assert asker.model.answers(tokens, asked) == [*(said for (said,) in by_question.values())]
     assert len(by_question) < len(asker.asked), 'some question is asked of two pictures'
 
 
