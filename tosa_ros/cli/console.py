@@ -23,9 +23,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def configure(args: argparse.Namespace) -> None:
-    """Takes up those options, and shows warnings in one line each."""
+    """Takes up those options."""
     global _level
     _level = QUIET if args.quiet else VERBOSE if args.verbose else NORMAL
+
+
+def shorten_warnings() -> None:
+    """Shows warnings in one line each."""
     warnings.showwarning = _show_warning
 
 

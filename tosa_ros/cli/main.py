@@ -37,6 +37,7 @@ EPILOG = """examples:
 def main(argv: list[str] | None = None) -> int:
     """Runs `tosa ARGS` and returns its exit code: 0, 2 for the user's mistake, 130 for Ctrl-C."""
     words = sys.argv[1:] if argv is None else argv
+    console.shorten_warnings()
     parser = build_parser(words[0] if words and words[0] in COMMANDS else None)
     _offer_completion(parser)
     if not words:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tosa_ros import assets, depth
-from tosa_ros.assets import embedded_model
+from tosa_ros import depth
+from tosa_ros.assets import embedded_depth, embedded_model
 from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.settings import SETTINGS
-
-EMBEDDED_DEPTH = Path(assets.__file__).parent / 'tiny-depth-metric'
 
 
 def load_half(half: Any, node: Any) -> Any:
@@ -40,7 +37,7 @@ def load_estimator(node: Any) -> depth.DepthEstimator:
     model = node.value('depth_model')
     if not model:
         _say_embedded(node, 'depth_model')
-        model = EMBEDDED_DEPTH
+        model = embedded_depth('metric')
     return depth.load_estimator(model, device=node.value('device'))
 
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from typing import NoReturn
 
 from tosa_ros.ros.shutdown import exit_at_once_on_signals, exit_now, exit_with_starter
@@ -20,12 +21,17 @@ def run(name: str) -> NoReturn:
     exit_with_starter()
     # Threads of several processes that spin while they wait slow one another down tenfold.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    warnings.showwarning = _one_line
     try:
         code = importlib.import_module(f'tosa_ros.ros.{name}').main()
     except Exception:
         traceback.print_exc()
         code = 1
     exit_now(code)
+
+
+def _one_line(message: Warning | str, *_: object) -> None:
+    print(f'tosa_ros: warning: {" ".join(str(message).split())}', file=sys.stderr)
 
 
 def depth_node() -> NoReturn:
