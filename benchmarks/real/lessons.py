@@ -97,14 +97,16 @@ class Lessons:
             human = [mirrored(one) for one in human]
         return human + weighted(self.made[frame][view], self.balance, count - len(human), rng)
 
-    def train_batch(self, step: int, size: int, count: int, length: int, seed: int) -> Batch:
+    def train_batch(
+        self, step: int, size: int, count: int, length: int, seed: int, absent: bool
+    ) -> Batch:
         rng = np.random.default_rng([seed, step])
         views = len(self.views[0])
         odds = np.array([WHOLE_SHARE] * 2 + [(1 - 2 * WHOLE_SHARE) / (views - 2)] * (views - 2))
         frames = [self._in_turn(step * size + i, seed) for i in range(size)]
         chosen = [(frame, int(rng.choice(views, p=odds))) for frame in frames]
         asked = [self.questions(*one, count, rng) for one in chosen]
-        return self.batch(chosen, asked, length)
+        return self.batch(chosen, asked, length, absent)
 
     def _in_turn(self, position: int, seed: int) -> int:
         epoch, at = divmod(position, len(self.training))
@@ -112,9 +114,16 @@ class Lessons:
         return self.training[order[at]]
 
     def batch(
-        self, chosen: Sequence[tuple[int, int]], asked: list[list[Asked]], length: int
+        self,
+        chosen: Sequence[tuple[int, int]],
+        asked: list[list[Asked]],
+        length: int,
+        absent: bool = False,
     ) -> Batch:
-        """Questions longer than `length` tokens with their answer are left out."""
+        """Questions longer than `length` tokens with their answer are left out.
+
+        absent: a thing that is asked for in vain is shown by the token before the image.
+        """
         rows = []
         for ones in asked:
             coded = zip(ones, encode(self.tokenizer, ones), strict=True)
@@ -130,7 +139,7 @@ class Lessons:
         shown = np.zeros((size, count, NAMES, 1 + patches), bool)
         labels = [self.labels[frame][view] for frame, view in chosen]
         for b, row in enumerate(rows):
-            for q, (_, ids, at) in enumerate(row):
+            for q, (one, ids, at) in enumerate(row):
                 questions[b, q, : len(ids)] = ids
                 answers[b, q] = np.arange(at, at + spoken)
                 lengths[b, q] = len(ids)
@@ -138,6 +147,8 @@ class Lessons:
                     where = patches_of(labels[b].cells, thing)
                     if where.any():
                         names[b, q, n], shown[b, q, n, 1:] = place, where
+                    elif absent and one.kind == 'is there':
+                        names[b, q, n], shown[b, q, n, 0] = place, True
         return Batch(
             torch.from_numpy(
                 np.stack([self.tokens[frame, view] for frame, view in chosen]).astype(np.float32)

@@ -57,6 +57,7 @@ class Recipe:
 
     steps: all; the last `decay` share lowers the learning rate to zero. average: of the weights
     that are tried on the held-out frames and exported, the share that one step keeps.
+    absent_from: from this step on, names of what is not there are grounded too.
     """
 
     shape: Shape = field(default_factory=lambda: Shape(width=192, mlp=576))
@@ -74,6 +75,7 @@ class Recipe:
     label_weight: float = 0.3
     grounding_weight: float = 0.3
     probe_weight: float = 0.3
+    absent_from: int = 1150
     average: float = 0.995
     clip: float = 1.0
     try_every: int = 200
@@ -179,7 +181,8 @@ class Trainer:
     def _one_step(self) -> dict[str, float]:
         r = self.recipe
         torch.manual_seed(r.seed * 1_000_003 + self.step)
-        batch = self.lessons.train_batch(self.step, r.batch, r.questions, r.length, r.seed)
+        absent = self.step >= r.absent_from
+        batch = self.lessons.train_batch(self.step, r.batch, r.questions, r.length, r.seed, absent)
         self.trained.train()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -243,7 +246,7 @@ class Trainer:
         of = torch.stack((column.expand_as(depth), row.expand_as(depth), depth), -1)
         means = torch.einsum('bqnp,bpc->bqnc', shown, of) / count.clamp(min=1)
         targets = torch.cat((means, count.clamp(min=1).log() / 3), -1)
-        known = (batch.names >= 0)[..., None].float()
+        known = (count > 0).float()
         read = self.heads['probe'](at_positions(hidden, batch.names).float())
         return ((read - targets).abs() * known).sum() / (4 * known.sum()).clamp(min=1)
 

@@ -140,6 +140,22 @@ def test_what_the_trainer_scores_is_what_the_pipeline_says(small, tmp_path):
             assert torch.allclose(logits[0, i, 0].float(), plain[0, at], atol=0.03)
 
 
+def test_what_is_named_is_shown_to_the_heads_that_look(small):
+    lessons = small[1]
+    there = {one.asked.question: one.asked.answer for one in lessons.made[0][0]}
+    asked = [Asked('is there', q, a) for q, a in there.items() if q.startswith('is there')]
+    for absent in (False, True):
+        batch = lessons.batch([(0, 0)], [asked], 1000, absent)
+        for q, one in enumerate(asked):
+            shown = batch.shown[0, q, 0]
+            if one.answer == 'yes':
+                assert shown[1:].any()
+                assert not shown[0]
+            else:
+                assert (batch.names[0, q, 0] >= 0) == absent
+                assert shown.sum() == shown[0] == absent
+
+
 def test_cached_tokens_go_on_and_refuse_other_shapes(nyuv2, tower, tmp_path, monkeypatch):
     loaded = load_tower(str(tower), 56)
     pixels, path = image_input(loaded).pixels, tmp_path / 'tokens.npy'
