@@ -297,6 +297,9 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
     assert run('run', *methods, '--json') == 0
     printed = json.loads(capsys.readouterr().out)
     folder = tmp_path / 'run'
+    pairs = [(d['label'], d['against']) for d in printed['differences']]
+    assert pairs == [('tosa-0.5', 'none'), ('tosa-0.25', 'none')]
+    assert all(0 < d['p'] <= 1 and d['better'] + d['worse'] <= 4 for d in printed['differences'])
     assert printed == json.loads((folder / 'scores.json').read_text())
     assert list(printed['methods']) == ['none', 'tosa-0.5', 'tosa-0.25']
     names = [score['metric'] for score in printed['methods']['none']['scores']]

@@ -160,6 +160,41 @@ def test_shards_together_are_the_whole_run(tmp_path, capsys):
     assert 'made with batch=16, not 2' in capsys.readouterr().err
 
 
+OTHER_SETTINGS = (
+    ('--limit 2', 'limit=3, not 2'),
+    ('--blind', 'blind=False, not True'),
+    ('--depth none', "depth='sensor', not 'none'"),
+    ('--depth noisy', "depth='sensor', not 'noisy'"),
+    ('--depth monocular', "depth='sensor', not 'monocular'"),
+    ('--batch 2', 'batch=16, not 2'),
+    ('--max-new-tokens 9', 'max_new_tokens=6, not 9'),
+    ('--prompt A:{question}', "prompt='{question}', not 'A:{question}'"),
+    ('--split val', "questions='"),
+    ('--scenes walks', "questions='"),
+    ('--dtype bfloat16', "dtype=None, not 'bfloat16'"),
+)
+
+
+def test_a_run_is_not_taken_up_with_other_settings(tmp_path, capsys):
+    line = [
+        'eval',
+        'tinyworld',
+        '--limit',
+        '3',
+        '--method',
+        'none',
+        '--out',
+        str(tmp_path / 'run'),
+    ]
+    assert main(line) == 0
+    capsys.readouterr()
+    for words, message in OTHER_SETTINGS:
+        for more in ([], ['--dry-run']):
+            assert main([*line, *words.split(), *more]) == 2, words
+            assert f'this run was made with {message}' in capsys.readouterr().err
+    assert main([*line, '--dry-run']) == 0
+
+
 def test_unknown_embedded_estimator():
     with pytest.raises(ModelError, match="'sonar'"):
         embedded_depth('sonar')

@@ -1,6 +1,5 @@
 """Episodes on disk: OpenEQA's folders and questions, bags, and `tosa world` which writes them."""
 
-import argparse
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 from rosbags.highlevel import AnyReader
 
-from tosa_ros.cli import world
+from tosa_ros.cli.main import build_parser
 from tosa_ros.errors import DataError, TosaError
 from tosa_ros.messages import quaternion
 from tosa_ros.sources.bags import frames_to_bag
@@ -31,9 +30,7 @@ OPENEQA_CATEGORIES = {
 
 
 def tosa_world(*arguments):
-    parser = argparse.ArgumentParser()
-    world.add_parser(parser.add_subparsers())
-    args = parser.parse_args(['world', *map(str, arguments)])
+    args = build_parser('world').parse_args(['world', *map(str, arguments)])
     return args.run(args)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -13,7 +12,7 @@ from transformers import (
     LlavaOnevisionForConditionalGeneration,
 )
 
-from tosa_ros.cli import train as command
+from tosa_ros.cli.main import build_parser
 from tosa_ros.errors import ModelError, TosaError
 from tosa_ros.training.export import export_vlm
 from tosa_ros.training.packing import exactly_right, tower_tokens
@@ -21,9 +20,7 @@ from tosa_ros.training.shards import Source, open_shard, shard_path
 
 
 def tosa(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(arguments)
+    args = build_parser('train').parse_args(arguments)
     return args.run(args)
 
 
