@@ -4,9 +4,12 @@ Another camera: image_topic:=... depth_topic:=... camera_info_topic:=...; no dep
 depth_source:=monocular or depth_source:=none. `ros2 launch tosa_ros vqa.launch.py -s` lists all.
 """
 
+from typing import Any
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from tosa_ros.ros.bringup import Graph, launch_arguments, quiet_threads
@@ -38,7 +41,7 @@ def start(context: LaunchContext) -> list[Node]:
             package='tosa_ros',
             executable=name,
             namespace=graph.namespace,
-            parameters=[some for some in (graph.params_file, graph.parameters(name)) if some],
+            parameters=[graph.file, parameters(graph, name)],
             remappings=graph.remappings(),
             arguments=['--ros-args', '--log-level', graph.log_level],
             output='screen',
@@ -60,3 +63,11 @@ def start(context: LaunchContext) -> list[Node]:
             )
         )
     return nodes
+
+
+def parameters(graph: Graph, node: str) -> dict[str, Any]:
+    """A node's parameters beside those of the file; text stays text, whatever it looks like."""
+    return {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in graph.parameters(node).items()
+    }

@@ -94,6 +94,11 @@ class Graph:
         depth = () if self.depth_source == 'none' else ('depth_node',)
         return (*depth, 'vision_node', 'qa_node')
 
+    @property
+    def file(self) -> str:
+        """The parameter file of all nodes."""
+        return self.params_file or str(shared_file('config/vqa.yaml'))
+
     def remappings(self) -> list[tuple[str, str]]:
         """Topic names to the user's; the same for every node."""
         given = {
@@ -117,8 +122,7 @@ class Graph:
 
     def arguments(self) -> list[str]:
         """ROS arguments that hold for all nodes of a process."""
-        params_file = self.params_file or str(shared_file('config/vqa.yaml'))
-        more = '--params-file', params_file, '--log-level', self.log_level
+        more = '--params-file', self.file, '--log-level', self.log_level
         return ros_arguments(self.namespace, dict(self.remappings()), *more)
 
     def command(self, node: str) -> list[str]:
