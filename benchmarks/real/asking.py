@@ -28,7 +28,6 @@ from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.answerer import Answerer
 from tosa_ros.vlm.checkpoint import Checkpoint
-from tosa_ros.vlm.image_input import ImageInput
 from tosa_ros.vlm.tokens import VisualTokens
 from tosa_ros.vlm.vision_encoder import spatial_kind, spatial_tokens
 
@@ -104,9 +103,9 @@ class Model:
     """Both halves of a checkpoint, and what turns a frame into the tower's input."""
 
     def __init__(self, path_or_id: str, dtype: torch.dtype = torch.float32) -> None:
-        checkpoint = Checkpoint.open(path_or_id)
-        self.half = checkpoint.vision_half('cpu', dtype)
-        self.input = ImageInput.of(checkpoint)
+        self.family = Checkpoint.open(path_or_id).family
+        self.half = self.family.load_vision('cpu', dtype)
+        self.input = self.family.image_input()
         self.answerer = Answerer.from_pretrained(path_or_id, dtype=dtype)
         self.dtype = dtype
         self.fingerprint = model_fingerprint(path_or_id)
@@ -119,10 +118,10 @@ class Model:
         if kind != 'none':
             grid = self.input.grid(frame.width, frame.height)
             spatial = spatial_tokens(frame, grid, kind, method)
-        merged = contender(self.half.vision_tower, pixels, spatial)
+        merged = contender(self.family.tower(self.half), pixels, spatial)
         left = merged.tokens.shape[1]
         return VisualTokens(
-            embeddings=self.half.multi_modal_projector(merged.tokens)[0],
+            embeddings=self.family.project(self.half, merged)[0],
             size=merged.size[0].numpy(),
             source=merged.source[0].numpy(),
             uv=np.zeros((left, 2), np.float32),  # the answerer reads embeddings and source alone

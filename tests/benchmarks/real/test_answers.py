@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 pytest.importorskip('cv2')
 
@@ -64,6 +66,26 @@ def test_answers_are_the_pipelines(asker, checkpoint, nyuv2, name, method, depth
             assert next(said) == wanted
             told.add(wanted)
     assert len(told) > 3, 'a model that always says the same compares nothing'
+
+
+@torch.inference_mode()
+def test_unmerged_answers_are_those_of_transformers_alone(asker, checkpoint, nyuv2):
+    """LLaVA as transformers loads and asks it, with nothing of this package in between."""
+    model = LlavaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    pictures = LlavaImageProcessorPil.from_pretrained(checkpoint)
+    said = iter(asker.of(Run(METHODS['none'])).answers)
+    for shown in asker.shown:
+        rgb = nyu.scene(nyuv2, shown.number).rgb
+        pixels = pictures(images=rgb, return_tensors='pt')['pixel_values']
+        for one in shown.asked:
+            text = f'<|user|>{"<image>" * 64}{one.question}<|answer|>'
+            ids = tokenizer(text, return_tensors='pt')['input_ids']
+            out = model.generate(
+                input_ids=ids, pixel_values=pixels, max_new_tokens=16, do_sample=False
+            )
+            wanted = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+            assert next(said) == wanted.strip()
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(asker, monkeypatch):
