@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -39,17 +40,22 @@ def random_layers(seed, batch, tokens, layers, dim=12, channels=6):
     return x, to_key, update
 
 
+def by_head(keys):
+    """(..., T, 6) -> (..., T, 2, 3): keys of two heads."""
+    return keys.unflatten(-1, (2, 3))
+
+
 def run(method, x, to_key, update, spatial=None, protected=0):
     layers = len(to_key)
     state = MergeState.start(x, protected, spatial)
     for layer, remove in enumerate(method.removals(x.shape[1] - protected, layers)):
         x = x + torch.tanh(x @ update[layer])
-        keys = x @ to_key[layer]
+        keys = by_head(x @ to_key[layer])
         x, state = merge_layer(method, x, keys, state, remove=remove, layer=layer, layers=layers)
     return state.in_raster_order(x)
 
 
-def run_slow(method, x, to_key, update, places=None, kind=None):
+def run_slow(method, x, to_key, update, places=None, kind=None, protected=0):
     layers = len(to_key)
     tokens = slow.start(x.tolist(), places)
     for layer, remove in enumerate(method.removals(len(tokens), layers)):
@@ -57,8 +63,8 @@ def run_slow(method, x, to_key, update, places=None, kind=None):
         v = v + torch.tanh(v @ update[layer])
         for token, row in zip(tokens, v.tolist(), strict=True):
             token['x'] = row
-        keys = (v @ to_key[layer]).tolist()
-        tokens = slow.layer(tokens, keys, method, remove, layer, layers, kind)
+        keys = by_head(v @ to_key[layer]).tolist()
+        tokens = slow.layer(tokens, keys, method, remove, layer, layers, kind, protected)
     return slow.raster(tokens)
 
 
@@ -93,12 +99,13 @@ def scene(seed, holes=True):
     return depth, PatchGrid.over(5, 6, 48, 40)
 
 
-@pytest.mark.parametrize('alpha', ['increase', 'uniform', 'decrease', 'spatial', [0.1, 0.9, 0.4]])
+@pytest.mark.parametrize('alpha', [0.98, 'increase', 'decrease', 'spatial', [0.1, 0.9, 0.4]])
 @pytest.mark.parametrize('kind', ['levels', 'metric'])
-@pytest.mark.parametrize(('keep', 'energy'), [(0.2, 0.5), (0.5, 0.5), (0.2, 0.0)])
-@pytest.mark.parametrize('merge_at', ['few', 'every', (1,)])
-def test_tosa_equals_the_reference(kind, alpha, merge_at, keep, energy):
-    method = ToSA(keep=keep, merge_at=merge_at, alpha=alpha, spatial=kind, energy=energy)
+@pytest.mark.parametrize(('keep', 'ward'), [(0.2, 0.5), (0.5, 1), (0.2, 0)])
+@pytest.mark.parametrize('heads', ['each', 'mean'])
+@pytest.mark.parametrize('merge_at', ['half', 'few', 'every', (1,)])
+def test_tosa_equals_the_reference(kind, alpha, merge_at, keep, ward, heads):
+    method = ToSA(keep=keep, merge_at=merge_at, alpha=alpha, spatial=kind, ward=ward, heads=heads)
     depth, grid = scene(3)
     if kind == 'metric':
         spatial = metric_tokens(depth, CAMERA, grid)
@@ -115,16 +122,64 @@ def test_tosa_equals_the_reference(kind, alpha, merge_at, keep, energy):
     check_same(tokens[0], state, run_slow(method, x[0], to_key, update, places, kind), 30)
 
 
-def test_tosa_without_depth_is_tome():
+def test_tosa_without_depth_goes_by_keys_alone():
     x, to_key, update = random_layers(5, 2, 20, 3)
     nowhere = torch.full((40, 48), float('nan'))
     spatial = metric_tokens(nowhere, CAMERA, PatchGrid.over(4, 5, 48, 40))
     blank = type(spatial)(
         'metric', spatial.features.repeat(2, 1, 1), spatial.weight.repeat(2, 1), None
     )
+    plain = ToSA(keep=0.3, heads='mean', ward=0)
     expected = run(ToMe(keep=0.3), x, to_key, update)[0]
+    sized = run(ToSA(keep=0.3), x, to_key, update)[0]
     for given in (None, blank):
-        assert torch.equal(run(ToSA(keep=0.3), x, to_key, update, given)[0], expected)
+        assert torch.equal(run(plain, x, to_key, update, given)[0], expected)
+        assert torch.equal(run(ToSA(keep=0.3), x, to_key, update, given)[0], sized)
+
+
+def published_pairs(keys, r, class_tokens):
+    """ToMe's rule as its paper and code have it: of all tokens, class tokens among them, those at
+    even places pick the best of those at odd places; class tokens neither go nor take."""
+    best = []
+    for i in range(class_tokens + class_tokens % 2, len(keys), 2):
+        odd = [j for j in range(1, len(keys), 2) if j >= class_tokens]
+        scores = [slow.cosine(keys[i], keys[j]) for j in odd]
+        top = max(scores)
+        best.append((top, i, odd[scores.index(top)]))
+    best.sort(key=lambda edge: (-edge[0], edge[1]))
+    return sorted((i - class_tokens, j - class_tokens) for _, i, j in best[:r])
+
+
+@pytest.mark.parametrize('class_tokens', [0, 1, 2, 5])
+@pytest.mark.parametrize(('tokens', 'r'), [(16, 3), (17, 8), (36, 18), (49, 24), (50, 7)])
+@pytest.mark.parametrize('seed', range(3))
+def test_tome_assigns_as_published(tokens, r, class_tokens, seed):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, class_tokens + tokens, 6, generator=g)
+    keys = torch.randn(1, class_tokens + tokens, 2, 3, generator=g)
+    state = MergeState.start(x, class_tokens)
+    method = ToMe(r=r, targets_at='alternate')
+    match = method.match(keys[:, class_tokens:], r, layer=0, layers=1, state=state)
+    pairs = zip(match.removed[0].tolist(), match.target[0].tolist(), strict=True)
+    assert sorted(pairs) == published_pairs(keys.mean(dim=2)[0].tolist(), r, class_tokens)
+
+
+@pytest.mark.parametrize('protected', [1, 4])
+@pytest.mark.parametrize('method', [ToMe, ToFu, ToSA])
+def test_class_tokens_count_in_the_alternation(method, protected):
+    x, to_key, update = random_layers(6, 1, 21 + protected, 3)
+    # Class tokens take no part in the stand-in's layers, so the slow run needs none.
+    tokens, state = run(method(r=4), x, to_key, update, protected=protected)
+    expected = run_slow(method(r=4), x[0, protected:], to_key, update, protected=protected)
+    state = dataclasses.replace(state, home=state.home - protected, sums=state.sums[:, protected:])
+    check_same(tokens[0, protected:], state, expected, 21)
+
+
+def test_the_papers_tosa_has_its_settings():
+    method = ToSA.paper(keep=0.1)
+    assert (method.spatial, method.alpha, method.merge_at) == ('levels', 'increase', 'every')
+    assert (method.heads, method.ward, method.targets_at) == ('mean', 0, 'alternate')
+    assert ToSA.paper(alpha='uniform').alpha == 'uniform'
 
 
 @pytest.mark.parametrize('method', MERGERS)
@@ -210,7 +265,10 @@ def test_unmerge_gives_each_patch_its_token_and_marks_pruned_ones():
     x, to_key, update = random_layers(4, 1, 24, 4)
     tokens, state = run(ToFu(keep=0.4), x, to_key, update)
     dense = unmerge(tokens, state.source)
+    nearest = unmerge(tokens, state.source, fill=state.home)
     for patch, slot in enumerate(state.source[0].tolist()):
+        home = int(state.home[0, patch])
+        assert torch.equal(nearest[0, patch], tokens[0, home])
         if slot < 0:
             assert dense[0, patch].isnan().all()
         else:
@@ -238,12 +296,24 @@ def test_r_schedules(r, expected):
 )
 def test_few_merges_take_equal_shares_and_meet_keep(keep, layers, merging):
     tokens = 1000
-    plan = ToMe(keep=keep).removals(tokens, layers)
+    plan = ToMe(keep=keep, merge_at='few').removals(tokens, layers)
     assert sum(plan) == tokens - round(tokens * keep)
     assert sum(r > 0 for r in plan) == merging
     for r in filter(None, plan):
         assert r / tokens == pytest.approx(1 - keep ** (1 / merging), abs=0.005)
         tokens -= r
+
+
+@pytest.mark.parametrize('layers', [1, 2, 3, 12, 27])
+def test_half_of_the_layers_take_equal_shares(layers):
+    plan = ToMe(keep=0.25, merge_at='half').removals(1000, layers)
+    assert [at for at, r in enumerate(plan) if r] == list(range(min(1, layers - 1), layers, 2))
+    shares, tokens = [], 1000
+    for r in filter(None, plan):
+        shares.append(r / tokens)
+        tokens -= r
+    assert tokens == 250
+    assert max(shares) - min(shares) < 0.01
 
 
 def test_every_layer_removes_as_many():
@@ -276,10 +346,10 @@ def test_the_more_must_go_the_fewer_targets(r, expected):
         (lambda: ToMe(r=-1), 'r: -1'),
         (lambda: ToMe(r=3.5), 'r: 3.5'),
         (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
-        (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of few, every'),
+        (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of half, few, every'),
         (lambda: ToMe(merge_at=[4, 2]), 'a rising list of layers'),
         (lambda: ToMe(merge_at=[]), 'a rising list of layers'),
-        (lambda: ToMe(merge_at='some'), "merge_at: 'some'; wanted one of few"),
+        (lambda: ToMe(merge_at='some'), "merge_at: 'some'; wanted one of half"),
         (lambda: ToMe(r=3, merge_at='every'), 'are both given'),
         (lambda: ToMe(merge_at=[3, 9]).removals(9, 9), 'layer 9 of an encoder whose layers'),
         (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),
@@ -287,7 +357,9 @@ def test_the_more_must_go_the_fewer_targets(r, expected):
         (lambda: ToSA(alpha=[0.1, 0.2]).removals(9, 4), 'a list of 2 weights for an encoder of 4'),
         (lambda: ToSA(spatial='voxels'), "spatial: 'voxels'"),
         (lambda: ToSA(length_scale_m=0), 'length_scale_m: 0'),
-        (lambda: ToSA(energy=-1), 'energy: -1; wanted a number, 0 or more'),
+        (lambda: ToSA(ward=-1), 'ward: -1; wanted a number, 0 or more'),
+        (lambda: ToSA(heads='all'), "heads: 'all'; wanted one of each, mean"),
+        (lambda: ToMe(targets_at='odd'), "targets_at: 'odd'; wanted one of auto, alternate"),
         (lambda: ToFu(prune_layers=-2), 'prune_layers: -2'),
         (lambda: PiToMe(margin=2), 'margin: 2; wanted a number, -1 to 1'),
         (lambda: ToMe(proportional=1), 'proportional: 1; wanted true or false'),

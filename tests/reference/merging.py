@@ -56,44 +56,40 @@ def spatial_similarity(kind, these, those, length_scale_m=0.15):
             between = [q - p for p, q in zip(a[:3], b[:3], strict=True)]
             total += dot(a[3:], between) ** 2 + dot(b[3:], between) ** 2
             total += 0.05**2 * dot(between, between)
-    return 1 / (1 + total / (len(these) * len(those)) / length_scale_m**2)
+    mean = total / (len(these) * len(those))
+    return 1 - math.log(1 + mean / length_scale_m**2)
 
 
-def sides(tokens, r):
+def sides(tokens, r, protected=0, alternate=False):
     """Positions that may go, and targets: every second one, or so few that they are half of the
-    tokens that stay."""
-    step = max(2, math.floor(2 * tokens / (tokens - r)))
-    targets = [i for i in range(tokens) if (i + 1) % min(step, tokens) == 0]
+    tokens that stay. Class tokens, at the front, count in the alternation."""
+    step = min(max(2, math.floor(2 * tokens / (tokens - r))), tokens)
+    if alternate and r <= tokens / 2:
+        step = 2
+    targets = [i for i in range(tokens) if (i + protected + 1) % step == 0]
     return [i for i in range(tokens) if i not in targets], targets
 
 
-def bipartite_pairs(tokens, score, r, bonus=None):
+def mean_cosine(a, b, heads):
+    """Of two tokens' keys, one vector a head: by head, or of the heads' mean."""
+    if heads == 'mean':
+        a, b = ([weighted(key, [1.0] * len(key))] for key in (a, b))
+    return sum(cosine(x, y) for x, y in zip(a, b, strict=True)) / len(a)
+
+
+def bipartite_pairs(tokens, score, r, protected=0, alternate=False):
     """[(removed, target)]: those that may go pick the best target; the r strongest pairs."""
     edges = []
-    goers, targets = sides(len(tokens), r)
-    for i, a in enumerate(goers):
+    goers, targets = sides(len(tokens), r, protected, alternate)
+    for a in goers:
         best = None
         for b in targets:
             s = score(tokens[a], tokens[b])
             if best is None or s > best[0]:
                 best = (s, b)
-        edges.append((best[0] + (bonus[i] if bonus else 0.0), a, best[1]))
+        edges.append((best[0], a, best[1]))
     edges.sort(key=lambda edge: (-edge[0], edge[1]))
     return [(a, b) for _, a, b in edges[:r]]
-
-
-def spatial_energies(kind, tokens, r):
-    """Of every token: mean similarity to the targets, 0 to those without a place."""
-    energies = []
-    goers, targets = sides(len(tokens), r)
-    for a in tokens:
-        near = 0.0
-        for b in targets:
-            if a['places'] and tokens[b]['places']:
-                near += spatial_similarity(kind, a['places'], tokens[b]['places'])
-        energies.append(near / len(targets))
-    mean = sum(energies) / len(energies)
-    return [energies[a] if tokens[a]['places'] else mean for a in goers]
 
 
 def energy_pairs(tokens, r, margin):
@@ -101,7 +97,8 @@ def energy_pairs(tokens, r, margin):
         return v if v > 0 else math.exp(v) - 1
 
     energies = [
-        sum(elu(cosine(t['key'], u['key']) - margin) for u in tokens) / len(tokens) for t in tokens
+        sum(elu(mean_cosine(t['key'], u['key'], 'mean') - margin) for u in tokens) / len(tokens)
+        for t in tokens
     ]
     order = sorted(range(len(tokens)), key=lambda i: (-energies[i], i))
     goers, targets = order[: 2 * r : 2], order[1 : 2 * r : 2]
@@ -111,11 +108,17 @@ def energy_pairs(tokens, r, margin):
     for a in goers[:r]:
         best = None
         for b in targets:
-            s = cosine(tokens[a]['key'], tokens[b]['key'])
+            s = mean_cosine(tokens[a]['key'], tokens[b]['key'], 'mean')
             if best is None or s > best[0]:
                 best = (s, b)
         pairs.append((a, best[1]))
     return pairs
+
+
+def alpha_at(alpha, named, index):
+    if isinstance(alpha, str):
+        return named[alpha]
+    return alpha[index] if isinstance(alpha, list | tuple) else alpha
 
 
 def fuse(group, how):
@@ -126,7 +129,6 @@ def fuse(group, how):
         mean = [m * longest / norm(mean) for m in mean]
     return {
         'x': mean,
-        'key': weighted([t['key'] for t in group], sizes),
         'size': sum(sizes),
         'patches': sorted(p for t in group for p in t['patches']),
         'places': [place for t in group for place in t['places']],
@@ -145,8 +147,8 @@ def apply(tokens, pairs, how):
     return merged
 
 
-def layer(tokens, keys, method, remove, index, layers, kind=None):
-    """One layer's merge of `remove` tokens; keys: a vector a token."""
+def layer(tokens, keys, method, remove, index, layers, kind=None, protected=0):
+    """One layer's merge of `remove` tokens; keys: a list of vectors a token, one a head."""
     for token, key in zip(tokens, keys, strict=True):
         token['key'] = list(key)
     if not remove:
@@ -160,20 +162,21 @@ def layer(tokens, keys, method, remove, index, layers, kind=None):
         if name == 'ToSA' and kind is not None:
             depth = index / max(layers - 1, 1)
             named = {'increase': depth, 'uniform': 0.5, 'decrease': 1 - depth, 'spatial': 0.0}
-            alpha = named[method.alpha] if isinstance(method.alpha, str) else method.alpha[index]
+            alpha = alpha_at(method.alpha, named, index)
 
         def score(a, b):
-            s = cosine(a['key'], b['key'])
-            if alpha == 1.0 or not a['places'] or not b['places']:
-                return s
-            near = spatial_similarity(kind, a['places'], b['places'])
-            weight = max(alpha, 1e-5)
-            return weight * s + (1 - weight) * near
+            s = mean_cosine(a['key'], b['key'], method.heads if name == 'ToSA' else 'mean')
+            if alpha != 1.0 and a['places'] and b['places']:
+                near = spatial_similarity(kind, a['places'], b['places'])
+                weight = max(alpha, 1e-5)
+                s = weight * s + (1 - weight) * near
+            if name == 'ToSA' and method.ward:
+                size = 2 * a['size'] * b['size'] / (a['size'] + b['size'])
+                s = 1 - (1 - s) * size**method.ward
+            return s
 
-        bonus = None
-        if name == 'ToSA' and kind == 'metric':
-            bonus = [method.energy * e for e in spatial_energies(kind, tokens, remove)]
-        pairs = bipartite_pairs(tokens, score, remove, bonus)
+        alternate = method.targets_at == 'alternate'
+        pairs = bipartite_pairs(tokens, score, remove, protected, alternate)
         if name == 'ToFu':
             prune = layers // 2 if method.prune_layers is None else method.prune_layers
             how = 'prune' if index < prune else 'mlerp'

@@ -30,7 +30,9 @@ OTHERS = {
     'alpha': ([0.25, 0.5], [0.25, 2]),
     'spatial': ('levels', 'voxels'),
     'length_scale_m': (0.3, 0),
-    'energy': (0, -0.5),
+    'heads': ('mean', 'all'),
+    'ward': (1, -0.5),
+    'targets_at': ('alternate', 'odd'),
     'prune_layers': (0, -1),
     'margin': (0.75, 2),
 }
@@ -127,7 +129,7 @@ def test_text(setting, text, value):
     [
         ('r', '8,2.5', 'tokens to remove a layer'),
         ('r', '-1', 'tokens to remove a layer'),
-        ('merge_at', '6,2', 'one of few, every, or a rising list of layers, 0 the first'),
+        ('merge_at', '6,2', 'one of half, few, every, or a rising list of layers, 0 the first'),
         ('alpha', '1.5', 'a weight of the semantic score in 0..1'),
         ('alpha', 'nan', 'one of increase'),
         ('proportional', 'yes', 'true or false'),

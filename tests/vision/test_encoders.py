@@ -171,12 +171,11 @@ def test_remove_gives_the_encoder_back(named):
     assert not any('forward' in vars(module) for module in model.modules())
 
 
-def mean_keys(model, heard):
-    """Keys averaged over heads, from (T, heads * head_dim) or timm's (heads, T, head_dim)."""
+def keys_by_head(model, heard):
+    """(T, heads, head_dim), from (T, heads * head_dim) or timm's (heads, T, head_dim)."""
     if heard.ndim == 3:
-        return heard.mean(dim=0)
-    heads = model.config.num_attention_heads
-    return heard.view(len(heard), heads, -1).mean(dim=1)
+        return heard.transpose(0, 1)
+    return heard.view(len(heard), model.config.num_attention_heads, -1)
 
 
 def slow_encoder(model, adapter, x, method, places):
@@ -192,12 +191,12 @@ def slow_encoder(model, adapter, x, method, places):
         bias = size.log().expand(1, 1, len(size), len(size))
         rows = adapter.attend(layer, rows, bias)[0]
         tap.remove()
-        keys = mean_keys(model, heard[0][0])[protected:]
+        keys = keys_by_head(model, heard[0][0])[protected:]
         head = rows[:protected]
         for token, row in zip(tokens, rows[protected:].tolist(), strict=True):
             token['x'] = row
         tokens = slow.layer(
-            tokens, keys.tolist(), method, plan[index], index, len(layers), 'metric'
+            tokens, keys.tolist(), method, plan[index], index, len(layers), 'metric', protected
         )
         rows = adapter.feed(layer, torch.cat([head, torch.tensor([t['x'] for t in tokens])])[None])
         head = rows[0, :protected]

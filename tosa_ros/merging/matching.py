@@ -28,14 +28,19 @@ class Match(NamedTuple):
     kept: Tensor
 
 
-def targets(tokens: int, r: int) -> slice:
-    """Which of T tokens are targets, where r go: the others may go, each into its best target.
+def targets(tokens: int, r: int, protected: int = 0, alternate: bool = False) -> slice:
+    """Which of T patch tokens are targets, where r go: the others may go, each into its best one.
 
     Every second one, as in the papers; where a third or more must go, fewer, half of the tokens
     that stay: else nearly every other would have to go, and what is alike would hardly count.
+    alternate: every second one wherever no more than half of the tokens must go.
+    protected: class tokens at the front, which count in the alternation, as in ToMe's own code:
+    with one, the first patch is a target; with none, the second.
     """
     step = max(2, min(2 * tokens // (tokens - r), tokens))
-    return slice(step - 1, None, step)
+    if alternate and 2 * r <= tokens:
+        step = 2
+    return slice((step - 1 - protected) % step, None, step)
 
 
 def unit_rows(x: Tensor) -> Tensor:
@@ -50,15 +55,29 @@ def cosine(keys: Tensor, to: slice) -> Tensor:
     return torch.bmm(unit, unit[:, to].mT)
 
 
-def match_bipartite(scores: Tensor, to: slice, r: int, bonus: Tensor | None = None) -> Match:
+def cosine_by_head(keys: Tensor, to: slice) -> Tensor:
+    """Mean over heads of the cosines: keys (B, T, heads, C) -> (B, T, K) float32."""
+    unit = unit_rows(keys).flatten(2)
+    return torch.bmm(unit, unit[:, to].mT).div_(keys.shape[2])
+
+
+def harmonic_mean(size: Tensor, to: slice) -> Tensor:
+    """Of every token's size (B, T) and each target's: 2ab / (a + b), (B, T, K).
+
+    Ward's criterion: fusing a and b at distance d adds ab / (a + b) d^2 to the squared error.
+    """
+    one = size.reciprocal() / 2
+    return (one.unsqueeze(2) + one[:, to].unsqueeze(1)).reciprocal_()
+
+
+def match_bipartite(scores: Tensor, to: slice, r: int) -> Match:
     """Bipartite soft matching (ToMe, arXiv 2210.09461).
 
     scores (B, T, K): of every token to the targets, which are the tokens `to`. All but the targets
     pick their best one (the first of equals); the r strongest pairs are matched (the first of
-    equals, in token order). bonus (B, T) is added to the strength of a token's pairs.
+    equals, in token order).
     """
     strength, best = scores.max(dim=2)
-    strength = strength if bonus is None else strength.add_(bonus)
     strength[:, to].fill_(float('-inf'))
     order = strength.argsort(dim=1, descending=True, stable=True)
     removed, kept = order.narrow(1, 0, r), order.narrow(1, r, order.shape[1] - r)

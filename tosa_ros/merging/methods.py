@@ -6,17 +6,27 @@ A method holds settings only. `state.merge_layer` runs it for one layer of an en
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy, targets
+from tosa_ros.merging.matching import (
+    Match,
+    cosine,
+    cosine_by_head,
+    harmonic_mean,
+    match_bipartite,
+    match_energy,
+    targets,
+)
 from tosa_ros.merging.schedule import Alpha, MergeAt, RemovalSpec, alpha_at, removals
-from tosa_ros.merging.spatial_tokens import SpatialTokens
 from tosa_ros.settings.merging import check_fields, default
+
+if TYPE_CHECKING:
+    from tosa_ros.merging.state import MergeState
 
 TIE_BREAK = 1e-5  # semantics' least weight: it decides between equal spatial scores
 
@@ -28,8 +38,9 @@ class MergingMethod:
     keep: fraction of the patch tokens left at the end, in (0, 1], met to within one token
         whatever the encoder's depth. The default is 0.25.
     r: tokens to remove a layer instead (see `schedule.removals`).
-    merge_at: which layers merge: 'few' of them, more tokens at a time, which costs less time;
-        'every' one, as in the papers; or a list of layers, 0 the first. As many tokens are left.
+    merge_at: which layers merge: 'half' of them; 'few', more tokens at a time, which costs less
+        time; 'every' one, as in the papers; or a list of layers, 0 the first. As many tokens are
+        left.
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
     """
@@ -60,11 +71,18 @@ class MergingMethod:
         """Patch tokens to remove in each layer."""
         return removals(tokens, layers, self.keep, self.r, self.merge_at)
 
-    def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
-    ) -> Match:
-        """Pairs to fuse in this layer. keys (B, T, C): the patch tokens' attention keys."""
+    def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
+        """Pairs to fuse in this layer: r of the T patch tokens go, each into one that stays.
+
+        keys (B, T, heads, C): the patch tokens' attention keys. state: what is known of the
+        tokens: `patch_size`, `spatial`, `protected`.
+        """
         raise NotImplementedError
+
+    def targets(self, r: int, state: MergeState) -> slice:
+        """The patch tokens that others may go into (see `matching.targets`)."""
+        alternate = self.targets_at == 'alternate'
+        return targets(state.patch_size.shape[1], r, state.protected, alternate)
 
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         """Tokens after the merge: (B, T, D) -> (B, T - r, D).
@@ -98,13 +116,17 @@ class NoMerging(MergingMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class ToMe(MergingMethod):
-    """Token Merging (arXiv 2210.09461): bipartite matching of keys, size-weighted average."""
+    """Token Merging (arXiv 2210.09461): bipartite matching of keys, size-weighted average.
 
-    def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
-    ) -> Match:
-        to = targets(keys.shape[1], r)
-        return match_bipartite(cosine(keys, to), to, r)
+    targets_at: 'auto': every second token may be merged into, fewer where a third or more must
+        go; 'alternate': every second one, as published, wherever at most half must go.
+    """
+
+    targets_at: str = default('targets_at')
+
+    def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
+        to = self.targets(r, state)
+        return match_bipartite(cosine(keys.sum(dim=2), to), to, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,52 +150,66 @@ class ToFu(ToMe):
 class ToSA(MergingMethod):
     """Token Merging with Spatial Awareness (arXiv 2506.20066).
 
-    Score of a pair: alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine of
-    keys alone where either token has no depth. Equal spatial scores are told apart by semantics.
-    Fusing is ToMe's; spatial tokens are fused along.
+    Score of a pair: S = alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine
+    of keys alone where either token has no depth. Equal spatial scores are told apart by
+    semantics. Fusing is ToMe's; spatial tokens are fused along. The defaults were chosen on real
+    photographs (docs/quality.md); `ToSA.paper` is the published method.
 
-    alpha: weight of semantics by layer: 'increase' (spatial first, the paper's argument),
-        'uniform', 'decrease', 'spatial', one weight for all layers, or a list, one a layer.
+    alpha: weight of semantics: one for all layers, a list, one a layer, or by name: 'increase'
+        (spatial first, the paper's argument), 'uniform' (0.5), 'decrease', 'spatial' (0).
     spatial: which spatial tokens to make of a frame: 'metric' (3-D surfaces), 'levels' (the
         paper's 27 relative levels), or 'auto': metric where there are depth in metres and
         intrinsics, else levels.
     length_scale_m: of the metric kernel, metres (see `spatial.metric`).
-    energy: with metric spatial tokens, the pairs that merge are those of the highest score +
-        energy * (mean spatial similarity of the token that goes to all targets, 0 to those
-        without depth; a token without depth has the mean of all): large surfaces first, small
-        things last, as in PiToMe, but by geometry. 0 is the paper's order.
+    heads: 'each': the cosine of keys is the mean of the heads' cosines; 'mean': the cosine of
+        their mean, as in the papers, which takes less arithmetic.
+    ward: pairs merge in order of (1 - S) (2ab / (a + b))^ward, where a and b are their sizes. 1
+        is Ward's criterion, by which two large tokens merge only if they are very much alike; 0
+        is the papers' order, which looks at no size.
+    targets_at: as of ToMe.
     """
 
     alpha: Alpha = default('alpha')
     spatial: str = default('spatial')
     length_scale_m: float = default('length_scale_m')
-    energy: float = default('energy')
+    heads: str = default('heads')
+    ward: float = default('ward')
+    targets_at: str = default('targets_at')
 
     spatial_aware: ClassVar[bool] = True
+
+    @classmethod
+    def paper(cls, keep: float = default('keep'), alpha: Alpha = 'increase') -> ToSA:
+        """As published: 27 levels, a merge in every layer, alternating targets, mean keys."""
+        return cls(
+            keep=keep,
+            alpha=alpha,
+            spatial='levels',
+            merge_at='every',
+            heads='mean',
+            ward=0,
+            targets_at='alternate',
+        )
 
     def removals(self, tokens: int, layers: int) -> list[int]:
         """Patch tokens to remove in each layer; a list of alphas must be as long, depth or not."""
         alpha_at(self.alpha, 0, layers)
         return super().removals(tokens, layers)
 
-    def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
-    ) -> Match:
-        to = targets(keys.shape[1], r)
-        scores = cosine(keys, to)
-        if spatial is None:
-            return match_bipartite(scores, to, r)
-        near, known = spatial.similarity(to), spatial.known
-        energy = None
-        if self.energy and spatial.kind == 'metric':
-            energy = torch.bmm(near, known[:, to] * (self.energy / near.shape[2]))
-            # What has no place has the mean energy, to which it adds nothing itself.
-            mean = torch.bmm(known.mT, energy) / near.shape[1]
-            energy = torch.lerp(mean, energy, known).squeeze(2)
-        alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-        # Keys alone where either has no place.
-        weight = torch.mul(known * (1 - alpha), known[:, to].mT)
-        return match_bipartite(torch.lerp(scores, near, weight), to, r, energy)
+    def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
+        to = self.targets(r, state)
+        scores = cosine_by_head(keys, to) if self.heads == 'each' else cosine(keys.sum(dim=2), to)
+        spatial = state.spatial
+        if spatial is not None:
+            alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
+            known = spatial.known
+            # Keys alone where either has no place.
+            weight = torch.mul(known * (1 - alpha), known[:, to].mT)
+            scores = torch.lerp(scores, spatial.similarity(to), weight)
+        if self.ward:
+            size = harmonic_mean(state.patch_size, to)
+            scores = scores.sub_(1).mul_(size if self.ward == 1 else size.pow_(self.ward))
+        return match_bipartite(scores, to, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +222,5 @@ class PiToMe(MergingMethod):
 
     margin: float = default('margin')
 
-    def match(
-        self, keys: Tensor, r: int, *, layer: int, layers: int, spatial: SpatialTokens | None
-    ) -> Match:
-        return match_energy(keys, r, self.margin * (1 - layer / layers))
+    def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
+        return match_energy(keys.sum(dim=2), r, self.margin * (1 - layer / layers))

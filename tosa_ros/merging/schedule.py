@@ -25,14 +25,14 @@ def removals(
     layers: int,
     keep: float | None,
     r: RemovalSpec | None,
-    merge_at: MergeAt = 'few',
+    merge_at: MergeAt = 'half',
 ) -> list[int]:
     """Patch tokens to remove in each of `layers` layers.
 
     With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
-    removes as many. 'few': as few merges as can be of which none takes more than TAKES of the
-    tokens, spread over the layers. A list: the layers that merge. In the last two, every merge
-    takes the same share of the tokens that are left.
+    removes as many. 'half': every second layer. 'few': as few merges as can be of which none
+    takes more than TAKES of the tokens, spread over the layers. A list: the layers that merge. In
+    the last three, every merge takes the same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
     most half of what it has, as in the papers.
@@ -47,7 +47,7 @@ def removals(
     if merge_at == 'every':
         left = [tokens - round((tokens - target) * n / layers) for n in range(layers + 1)]
         return [a - b for a, b in pairwise(left)]
-    at = _few(target / tokens, layers) if merge_at == 'few' else merge_at
+    at = merge_at if not isinstance(merge_at, str) else PLACES[merge_at](target / tokens, layers)
     if at and at[-1] >= layers:
         raise MergingError(
             f'merge_at: layer {at[-1]} of an encoder whose layers are 0..{layers - 1}'
@@ -67,6 +67,14 @@ def _few(keep: float, layers: int) -> list[int]:
     merges = min(wanted, max(1, layers - 1))
     step = layers / (merges + 0.5)
     return [min(max(i + 1, int((i + 0.5) * step)), layers - 1) for i in range(merges)]
+
+
+def _half(keep: float, layers: int) -> list[int]:
+    """Every second layer. Not the first, whose keys have seen no other patch."""
+    return list(range(min(1, layers - 1), layers, 2))
+
+
+PLACES = {'few': _few, 'half': _half}
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:

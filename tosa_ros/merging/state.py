@@ -25,19 +25,20 @@ class MergeState:
     sums (B, protected + T, C) float32: sums over each token's patches, so that merging is adding:
         patches (1 for a class token); with points, also patches that have one, and their x, y, z;
         with spatial tokens to match by, also patches that have a place, and their features.
-    source (B, N) int64: which row of the encoder's tokens each patch went to; -1 where pruned.
+    home (B, N) int64: which row of the encoder's tokens each patch went to, or, where it was
+        pruned, which one it was most like.
+    kept (B, N) bool: False where a patch was pruned; or None where none was.
     places: the spatial tokens to match by before any merge, or None.
     protected: class tokens at the front of the encoder's tokens, which never merge.
     points: whether sums hold points.
-    pruned: whether any source may be -1.
     """
 
     sums: Tensor
-    source: Tensor
+    home: Tensor
     places: SpatialTokens | None = None
     protected: int = 0
     points: bool = False
-    pruned: bool = False
+    kept: Tensor | None = None
 
     @classmethod
     def start(
@@ -65,13 +66,23 @@ class MergeState:
         if protected:
             columns = [F.pad(column, (0, 0, protected, 0)) for column in columns]
         sums = torch.cat([sums, *columns], dim=2) if columns else sums
-        source = torch.arange(protected, tokens, device=x.device).expand(batch, -1)
-        return cls(sums, source, spatial if match else None, protected, points)
+        home = torch.arange(protected, tokens, device=x.device).expand(batch, -1)
+        return cls(sums, home, spatial if match else None, protected, points)
+
+    @property
+    def source(self) -> Tensor:
+        """`home`, but -1 where the patch was pruned, (B, N)."""
+        return self.home if self.kept is None else self.home.where(self.kept, -1)
 
     @property
     def size(self) -> Tensor:
         """Patches each token stands for, (B, protected + T) float32; class tokens count 1."""
         return self.sums.select(2, 0)
+
+    @property
+    def patch_size(self) -> Tensor:
+        """Patches each of the T patch tokens stands for, (B, T) float32."""
+        return self._patch_sums().select(2, 0)
 
     @property
     def spatial(self) -> SpatialTokens | None:
@@ -106,33 +117,27 @@ class MergeState:
 
     def after(self, groups: Groups, sums: Tensor, prunes: bool) -> MergeState:
         """State after a merge of these groups; `sums` as they are then."""
-        slot = groups.slot
+        home, kept = groups.slot.gather(1, self.home), self.kept
         if prunes:
-            slot = slot.scatter(1, groups.removed, -1)
-        if self.pruned:
-            source = slot.gather(1, self.source.clamp(min=0)).where(self.source >= 0, -1)
-        else:
-            source = slot.gather(1, self.source)
-        return replace(self, sums=sums, source=source, pruned=self.pruned or prunes)
+            stays = torch.ones_like(groups.slot, dtype=torch.bool)
+            stays = stays.scatter_(1, groups.removed, False).gather(1, self.home)
+            kept = stays if kept is None else kept & stays
+        return replace(self, sums=sums, home=home, kept=kept)
 
     def in_raster_order(self, x: Tensor) -> tuple[Tensor, MergeState]:
         """Tokens and state sorted by the first patch that each token stands for."""
-        batch, patches = self.source.shape
+        batch, patches = self.home.shape
         tokens = x.shape[1]
         number = torch.arange(patches, device=x.device).expand(batch, -1)
-        # Pruned patches count for a token behind the last; class tokens come before every patch.
-        slot = self.source.where(self.source >= 0, tokens) if self.pruned else self.source
-        first = number.new_full((batch, tokens + 1), patches)
-        first.scatter_reduce_(1, slot, number, 'amin')
+        # Pruned patches count for no token; class tokens come before every patch.
+        number = number if self.kept is None else number.where(self.kept, patches)
+        first = number.new_full((batch, tokens), patches)
+        first.scatter_reduce_(1, self.home, number, 'amin')
         if self.protected:
             first.narrow(1, 0, self.protected).fill_(-1)
-        order = first.narrow(1, 0, tokens).argsort(dim=1, stable=True)
-        rank = order.argsort(dim=1)
-        if self.pruned:
-            rank = F.pad(rank, (0, 1), value=-1)
-        rows = flat(order, tokens)
-        source = rank.gather(1, slot)
-        return take(x, rows), replace(self, sums=take(self.sums, rows), source=source)
+        order = first.argsort(dim=1, stable=True)
+        rows, home = flat(order, tokens), order.argsort(dim=1).gather(1, self.home)
+        return take(x, rows), replace(self, sums=take(self.sums, rows), home=home)
 
 
 def merge_layer(
@@ -147,7 +152,7 @@ def merge_layer(
 ) -> tuple[Tensor, MergeState]:
     """Removes `remove` patch tokens after a layer's attention.
 
-    x (B, protected + T, D); keys (B, protected + T, C), added or averaged over heads.
+    x (B, protected + T, D); keys (B, protected + T, heads, C).
     """
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
@@ -156,7 +161,7 @@ def merge_layer(
         return x, state
     prunes, protected = method.prunes(layer, layers), state.protected
     patches = keys[:, protected:] if protected else keys
-    match = method.match(patches, remove, layer=layer, layers=layers, spatial=state.spatial)
+    match = method.match(patches, remove, layer=layer, layers=layers, state=state)
     if protected:
         match = _behind(match, protected)
     groups = Groups(match, x.shape[1])
@@ -175,10 +180,13 @@ def _behind(match: Match, protected: int) -> Match:
     return Match(removed, target, torch.cat([first, kept], dim=1))
 
 
-def unmerge(tokens: Tensor, source: Tensor, fill: float = float('nan')) -> Tensor:
+def unmerge(tokens: Tensor, source: Tensor, fill: float | Tensor = float('nan')) -> Tensor:
     """Dense tokens again: (B, T', D), source (B, N) -> (B, N, D).
 
-    Every patch gets the token it went to; a pruned patch (source -1) gets `fill`.
+    Every patch gets the token it went to; a pruned patch (source -1) gets `fill`, a number, or
+    the token of its row in `fill` (B, N), which has no -1.
     """
+    if isinstance(fill, Tensor):
+        return take(tokens, flat(source.where(source >= 0, fill), tokens.shape[1]))
     dense = take(tokens, flat(source.clamp(min=0), tokens.shape[1]))
     return dense.masked_fill((source < 0).unsqueeze(-1), fill)

@@ -29,7 +29,9 @@ METHODS: Registry[Any] = Registry(
     error=MergingError,
 )
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
-MERGE_AT = ('few', 'every')
+MERGE_AT = ('half', 'few', 'every')
+HEADS = ('each', 'mean')
+TARGETS_AT = ('auto', 'alternate')
 SPATIAL_KINDS = ('auto', 'metric', 'levels')
 ALL = ('tosa', 'tome', 'tofu', 'pitome')
 
@@ -89,24 +91,25 @@ MERGING = (
     ),
     Setting(
         'merge_at',
-        'few',
+        'half',
         Either(
             (Choice(MERGE_AT), Numbers(Number(0, whole=True), rising=True)),
             f'one of {", ".join(MERGE_AT)}, or a rising list of layers, 0 the first',
         ),
-        'Layers that merge: few, more tokens at a time, which is faster; every one; or these, '
-        'as 2,6,12.',
+        'Layers that merge: half of them; few, more tokens at a time, which is faster; every one; '
+        'or these, as 2,6,12.',
         methods=ALL,
     ),
     Setting(
         'alpha',
-        'increase',
+        0.98,
         Either(
             (Choice(ALPHA_SCHEDULES), Number(0, 1), Numbers(Number(0, 1))),
             f'one of {", ".join(ALPHA_SCHEDULES)}, or a weight of the semantic score in 0..1 for '
             'all layers, or a list of weights, one a layer',
         ),
-        "ToSA's weight of appearance against space by layer: increase starts from space.",
+        "ToSA's weight of appearance against space: a number, or by layer: increase starts from "
+        'space.',
         methods=('tosa',),
     ),
     Setting(
@@ -126,12 +129,27 @@ MERGING = (
         methods=('tosa',),
     ),
     Setting(
-        'energy',
+        'heads',
+        'each',
+        Choice(HEADS),
+        'How keys are compared: each head by itself, or the mean of all heads.',
+        methods=('tosa',),
+    ),
+    Setting(
+        'ward',
         0.5,
         Number(0),
-        'How much large surfaces merge before small things, with metric spatial tokens; 0 is the '
-        "paper's order.",
+        'How much the sizes of two tokens count against merging them; 0: not at all, 1: as in '
+        "Ward's criterion.",
         methods=('tosa',),
+    ),
+    Setting(
+        'targets_at',
+        'auto',
+        Choice(TARGETS_AT),
+        'Tokens that others merge into: auto, fewer where a third or more must go; alternate, '
+        'every second one.',
+        methods=('tosa', 'tome', 'tofu'),
     ),
     Setting(
         'prune_layers',

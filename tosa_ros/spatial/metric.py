@@ -2,9 +2,10 @@
 
 Two patches are alike when they lie on one surface: a floor, a wall, the same side of a box. With
 d and d' the distances of either's centre from the other's plane, and s the length scale in
-metres, their similarity is 1 / (1 + (d^2 + d'^2 + (ALONG e)^2) / s^2), where e is how far apart
+metres, their similarity is 1 - log(1 + (d^2 + d'^2 + (ALONG e)^2) / s^2), where e is how far apart
 they are: nearer is a little more alike. For merged tokens the bracket's squares are means over all
-pairs of patches, one of either token. It is never quite 0, so that far pairs still have an order.
+pairs of patches, one of either token. It is 1 on one surface and has no least value: every step
+away from a surface counts, the farther ones less.
 
 The squares are bilinear in second-degree monomials of a plane and of a point, ten of either. So
 a patch has a code of monomials, a token the mean of its patches' codes, and one product gives the

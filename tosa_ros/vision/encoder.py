@@ -27,6 +27,7 @@ class MergedTokens:
     tokens (B, T', D): patch tokens after the last layer, before any final norm.
     class_tokens (B, P, D): class and register tokens; P may be 0.
     size (B, T'): patches each token stands for. source (B, N): each patch's token, -1 if pruned.
+    nearest (B, N): the same, but a pruned patch's is the token it was most like when it went.
     xyz (B, T', 3): mean of the patches' points in metres, NaN where none is known; or None.
     output: what the encoder itself returned.
     """
@@ -36,11 +37,17 @@ class MergedTokens:
     size: Tensor
     source: Tensor
     xyz: Tensor | None
+    nearest: Tensor
     output: Any = None
 
-    def unmerge(self, fill: float = float('nan')) -> Tensor:
-        """Dense tokens (B, N, D): every patch gets its token's vector, a pruned one `fill`."""
-        return unmerge(self.tokens, self.source, fill)
+    def unmerge(self, fill: float | str = float('nan')) -> Tensor:
+        """Dense tokens (B, N, D): every patch gets its token's vector, a pruned one `fill`.
+
+        fill: a number, or 'nearest': the vector of the token that a pruned patch was most like.
+        """
+        if isinstance(fill, str) and fill != 'nearest':
+            raise VisionError(f"fill: {fill!r}; wanted 'nearest' or a number")
+        return unmerge(self.tokens, self.source, self.nearest if fill == 'nearest' else fill)
 
 
 class MergedEncoder:
@@ -179,6 +186,7 @@ class MergedEncoder:
             size=state.size[:, protected:],
             source=(state.source - protected).clamp(min=-1) if protected else state.source,
             xyz=state.xyz,
+            nearest=state.home - protected if protected else state.home,
         )
 
 

@@ -51,8 +51,8 @@ class Adapter:
         return hook(self.attention(layer).k_proj, listener)
 
     def keys(self, layer: nn.Module, projected: Tensor) -> Tensor:
-        """Keys summed over heads, (B, T, head_dim): their directions are those of the mean."""
-        return projected.unflatten(-1, (-1, self.attention(layer).head_dim)).sum(dim=2)
+        """Keys of each head, (B, T, heads, head_dim)."""
+        return projected.unflatten(-1, (-1, self.attention(layer).head_dim))
 
 
 def hook(projection: nn.Module, listener: Callable[[Tensor], None]) -> Any:

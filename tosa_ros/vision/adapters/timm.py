@@ -54,4 +54,4 @@ class Timm(Adapter):
         return hook(layer.attn.k_norm, listener)
 
     def keys(self, layer: nn.Module, projected: Tensor) -> Tensor:
-        return projected.sum(dim=1)
+        return projected.transpose(1, 2)
