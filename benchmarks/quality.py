@@ -34,9 +34,9 @@ from tosa_ros.evaluation.results import cost
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import Asking, evaluate, gigaflops
 from tosa_ros.files import whole_file, write_text
-from tosa_ros.merging import MergingMethod, method_from, settings_of
+from tosa_ros.merging import MergingMethod, ToSA, method_from, settings_of
 from tosa_ros.pipeline import VqaPipeline
-from tosa_ros.settings.merging import ALPHA_SCHEDULES
+from tosa_ros.settings.merging import ALPHA_SCHEDULES, SETTINGS
 from tosa_ros.stats import mcnemar, wilson
 
 KEEPS = (0.75, 0.5, 0.25, 0.1)
@@ -48,20 +48,24 @@ LABELS = {'none': 'none', 'tome': 'ToMe', 'tofu': 'ToFu', 'pitome': 'PiToMe', 't
 
 @dataclass(frozen=True)
 class Run:
-    """One method on one set of questions; `alpha` and `energy` None are the method's own."""
+    """One method on one set of questions. None: the method's own. paper: `ToSA.paper`."""
 
     method: str
     keep: float
     depth: str = 'sensor'
     spatial: str = 'auto'
-    alpha: str | None = None
+    alpha: str | float | None = None
     split: str = 'test'
     scenes: str = 'views'
     blind: bool = False
-    energy: float | None = None
-    merge_at: str = 'few'
+    ward: float | None = None
+    heads: str | None = None
+    merge_at: str | None = None
+    paper: bool = False
 
     def merging(self) -> MergingMethod:
+        if self.paper:
+            return ToSA.paper(keep=self.keep)
         chosen = {name: getattr(self, name, None) for name in settings_of(self.method)}
         given = {name: value for name, value in chosen.items() if value is not None}
         return method_from(self.method, given)
@@ -74,6 +78,7 @@ def plan() -> Iterator[Run]:
         yield Run('tosa', keep)
         yield from (Run(name, keep) for name in OTHERS)
         yield Run('tosa', keep, spatial='levels')
+        yield Run('tosa', keep, paper=True)
     yield Run('none', 1.0, blind=True)
     for scenes, split in (('views', 'unseen'), ('walks', 'test'), ('views', 'val')):
         yield Run('none', 1.0, split=split, scenes=scenes)
@@ -87,9 +92,12 @@ def plan() -> Iterator[Run]:
         (0.25, 0.1), ('metric', 'levels'), ALPHA_SCHEDULES
     ):
         yield Run('tosa', keep, spatial=spatial, alpha=alpha, split='val')
-    for method, keep in itertools.product(('tosa', 'tome'), (0.5, 0.25, 0.1)):
-        yield Run(method, keep, merge_at='every')
-    yield from (Run('tosa', keep, split='val', energy=0.0) for keep in (0.25, 0.1))
+    for method, keep, at in itertools.product(
+        ('tosa', 'tome'), (0.5, 0.25, 0.1), ('few', 'every')
+    ):
+        yield Run(method, keep, merge_at=at)
+    for changed in ({'ward': 0.0}, {'heads': 'mean'}):
+        yield from (Run('tosa', keep, split='val', **changed) for keep in (0.25, 0.1))
 
 
 class Asker:
@@ -258,6 +266,7 @@ def by_method(asker: Asker) -> list[dict[str, Any]]:
         for run in (
             Run('tosa', keep),
             Run('tosa', keep, spatial='levels'),
+            Run('tosa', keep, paper=True),
             *(Run(name, keep) for name in OTHERS),
         ):
             rows.append(method_row(asker, run, ours, none))
@@ -297,17 +306,22 @@ def by_alpha(asker: Asker) -> list[dict[str, Any]]:
     for spatial, alpha in itertools.product(('metric', 'levels'), ALPHA_SCHEDULES):
         row = {'spatial': spatial, 'alpha': alpha}
         rows.append(row | _on_val(asker, 'tosa', spatial=spatial, alpha=alpha))
-    rows.append({'spatial': 'metric, energy=0'} | _on_val(asker, 'tosa', energy=0.0))
+    rows.append({'spatial': 'metric, ward=0'} | _on_val(asker, 'tosa', ward=0.0))
+    rows.append({'spatial': 'metric, heads=mean'} | _on_val(asker, 'tosa', heads='mean'))
     rows.append({'spatial': 'ToMe'} | _on_val(asker, 'tome'))
     return rows
 
 
 def by_merges(asker: Asker) -> list[dict[str, Any]]:
     rows = []
-    for keep, at in itertools.product((0.5, 0.25, 0.1), ('few', 'every')):
+    for keep, at in itertools.product((0.5, 0.25, 0.1), ('few', None, 'every')):
         found = {m: described(asker, Run(m, keep, merge_at=at)) for m in ('tosa', 'tome')}
         rows.append(
-            {'keep': keep, 'merge_at': at, 'GFLOPs': f'{found["tosa"]["gflops"]:.2f}'}
+            {
+                'keep': keep,
+                'merge_at': at or SETTINGS['merge_at'].default,
+                'GFLOPs': f'{found["tosa"]["gflops"]:.2f}',
+            }
             | {LABELS[method]: share(one) for method, one in found.items()}
         )
     return rows
@@ -345,6 +359,8 @@ def walks(asker: Asker) -> list[dict[str, Any]]:
 
 
 def label(run: Run) -> str:
+    if run.paper:
+        return "ToSA, the paper's"
     return LABELS[run.method] + (f', {run.spatial}' if run.spatial != 'auto' else '')
 
 

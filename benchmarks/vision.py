@@ -24,6 +24,7 @@ from benchmarks.towers import NAMES, pixels, spatial, tower, twin
 from tosa_ros.evaluation.flops import flops
 from tosa_ros.merging import METHODS as MERGING
 from tosa_ros.merging import ToMe, ToSA, method_from
+from tosa_ros.settings.merging import MERGE_AT, default
 from tosa_ros.vision import merge_tokens
 
 UNMERGED = 'unmerged'
@@ -32,6 +33,7 @@ COMPILED = ', compiled'
 # removes as many tokens there for nothing.
 GROUPS = (
     ('cut', 'tome', 'tosa'),
+    ('cut-few', 'tome-few', 'tosa-few'),
     ('cut-every', 'plain-tome', 'published-tosa', 'tome-every', 'tosa-every'),
 )
 METHODS = tuple(method for group in GROUPS for method in group)
@@ -103,8 +105,11 @@ def measure(name: str, dtype: str, args: argparse.Namespace) -> list[dict]:
 
 def merged(model: nn.Module, method: str, keep: float, image: Any, places: Any) -> Run:
     """One call of the tower with this way of merging put into it."""
-    way, every, _ = method.partition('-every')
-    settings = {'keep': keep, 'merge_at': 'every' if every else 'few'}
+    way, at = method, default('merge_at')
+    for name in MERGE_AT:
+        if method.endswith(f'-{name}'):
+            way, at = method.removesuffix(f'-{name}'), name
+    settings = {'keep': keep, 'merge_at': at}
     if way in MERGING:
         handle = merge_tokens(model, method_from(way, settings))
         return lambda: handle(pixel_values=image, spatial=places)

@@ -183,7 +183,7 @@ def _alike() -> Alike | None:
 
 
 def main() -> int:
-    from benchmarks.real.in_tower import OURS, contenders
+    from benchmarks.real.contenders import OURS, contenders
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--nyuv2', type=Path, required=True, help='folder of NYUv2 and DAQUAR')

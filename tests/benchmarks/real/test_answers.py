@@ -16,7 +16,7 @@ pytest.importorskip('cv2')
 
 from benchmarks.real import answers, nyu
 from benchmarks.real.asking import Asker, Model, Run, asked_of_test, majority
-from benchmarks.real.in_tower import OURS, contenders
+from benchmarks.real.contenders import OURS, contenders
 from benchmarks.real.nyu import daquar
 from benchmarks.real.small_llava import Shape, build, export, load_tower, with_tower
 from benchmarks.real.vocabulary import word_tokenizer
