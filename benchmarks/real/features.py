@@ -31,10 +31,11 @@ from benchmarks.real.probes import Probes, patch_labels, trained
 from benchmarks.real.towers import Tower
 from tosa_ros.errors import DataError, TosaError
 from tosa_ros.merging import METHODS, ToSA
+from tosa_ros.settings.merging import MERGE_AT
 from tosa_ros.sources import parse_intrinsics, read_folder
 
 KEEPS = (0.75, 0.5, 0.25, 0.1)
-SCHEDULES: dict[str, Any] = {'few': 'few', 'half': 'half', 'every': 'every'}
+SCHEDULES: dict[str, Any] = {name: name for name in MERGE_AT}
 TABLES = ('methods', 'depth', 'merges')
 TESTED = ('dense', 'classes')
 HELD_OUT = 4  # every fourth training frame is measured, and no probe learns from it, for `train`
@@ -123,8 +124,8 @@ def by_depth(measured: Measured, keeps: Sequence[float]) -> list[dict[str, Any]]
 def by_merges(measured: Measured, keeps: Sequence[float]) -> list[dict[str, Any]]:
     """Which layers merge: features against time, one picture at a time, in turns."""
     tower, rows = measured.tower, []
-    middle = tuple(range(1, tower.layers))
-    schedules = {**SCHEDULES, 'all but the first, equal shares': middle}
+    second = tuple(range(1, tower.layers, 2))
+    schedules = {**SCHEDULES, 'every second': second}
     picture = measured.pictures[0]
     pixels = tower.pixels(picture.frame.rgb)[None]
     for keep in keeps:

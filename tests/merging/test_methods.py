@@ -103,7 +103,7 @@ def scene(seed, holes=True):
 @pytest.mark.parametrize('kind', ['levels', 'metric'])
 @pytest.mark.parametrize(('keep', 'ward'), [(0.2, 0.5), (0.5, 1), (0.2, 0)])
 @pytest.mark.parametrize('heads', ['each', 'mean'])
-@pytest.mark.parametrize('merge_at', ['half', 'few', 'every', (1,)])
+@pytest.mark.parametrize('merge_at', ['most', 'few', 'every', (1,)])
 def test_tosa_equals_the_reference(kind, alpha, merge_at, keep, ward, heads):
     method = ToSA(keep=keep, merge_at=merge_at, alpha=alpha, spatial=kind, ward=ward, heads=heads)
     depth, grid = scene(3)
@@ -305,9 +305,9 @@ def test_few_merges_take_equal_shares_and_meet_keep(keep, layers, merging):
 
 
 @pytest.mark.parametrize('layers', [1, 2, 3, 12, 27])
-def test_half_of_the_layers_take_equal_shares(layers):
-    plan = ToMe(keep=0.25, merge_at='half').removals(1000, layers)
-    assert [at for at, r in enumerate(plan) if r] == list(range(min(1, layers - 1), layers, 2))
+def test_most_layers_take_equal_shares(layers):
+    plan = ToMe(keep=0.25, merge_at='most').removals(1000, layers)
+    assert [at for at, r in enumerate(plan) if r] == list(range(min(1, layers - 1), layers))
     shares, tokens = [], 1000
     for r in filter(None, plan):
         shares.append(r / tokens)
@@ -346,10 +346,10 @@ def test_the_more_must_go_the_fewer_targets(r, expected):
         (lambda: ToMe(r=-1), 'r: -1'),
         (lambda: ToMe(r=3.5), 'r: 3.5'),
         (lambda: ToMe(r=[1, 2]).removals(9, 3), 'a list of 2 numbers for an encoder of 3 layers'),
-        (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of half, few, every'),
+        (lambda: ToMe(merge_at=2), 'merge_at: 2; wanted one of most, few, every'),
         (lambda: ToMe(merge_at=[4, 2]), 'a rising list of layers'),
         (lambda: ToMe(merge_at=[]), 'a rising list of layers'),
-        (lambda: ToMe(merge_at='some'), "merge_at: 'some'; wanted one of half"),
+        (lambda: ToMe(merge_at='some'), "merge_at: 'some'; wanted one of most"),
         (lambda: ToMe(r=3, merge_at='every'), 'are both given'),
         (lambda: ToMe(merge_at=[3, 9]).removals(9, 9), 'layer 9 of an encoder whose layers'),
         (lambda: ToSA(alpha='sideways'), "alpha: 'sideways'; wanted one of increase"),

@@ -129,7 +129,7 @@ def test_text(setting, text, value):
     [
         ('r', '8,2.5', 'tokens to remove a layer'),
         ('r', '-1', 'tokens to remove a layer'),
-        ('merge_at', '6,2', 'one of half, few, every, or a rising list of layers, 0 the first'),
+        ('merge_at', '6,2', 'one of most, few, every, or a rising list of layers, 0 the first'),
         ('alpha', '1.5', 'a weight of the semantic score in 0..1'),
         ('alpha', 'nan', 'one of increase'),
         ('proportional', 'yes', 'true or false'),

@@ -25,14 +25,14 @@ def removals(
     layers: int,
     keep: float | None,
     r: RemovalSpec | None,
-    merge_at: MergeAt = 'half',
+    merge_at: MergeAt = 'most',
 ) -> list[int]:
     """Patch tokens to remove in each of `layers` layers.
 
     With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
-    removes as many. 'half': every second layer. 'few': as few merges as can be of which none
-    takes more than TAKES of the tokens, spread over the layers. A list: the layers that merge. In
-    the last three, every merge takes the same share of the tokens that are left.
+    removes as many. 'most': every layer but the first. 'few': as few merges as can be of which
+    none takes more than TAKES of the tokens, spread over the layers. A list: the layers that
+    merge. In the last three, every merge takes the same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
     most half of what it has, as in the papers.
@@ -69,12 +69,12 @@ def _few(keep: float, layers: int) -> list[int]:
     return [min(max(i + 1, int((i + 0.5) * step)), layers - 1) for i in range(merges)]
 
 
-def _half(keep: float, layers: int) -> list[int]:
-    """Every second layer. Not the first, whose keys have seen no other patch."""
-    return list(range(min(1, layers - 1), layers, 2))
+def _most(keep: float, layers: int) -> list[int]:
+    """Every layer but the first, whose keys have seen no other patch."""
+    return list(range(min(1, layers - 1), layers))
 
 
-PLACES = {'few': _few, 'half': _half}
+PLACES = {'few': _few, 'most': _most}
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:

@@ -29,7 +29,7 @@ METHODS: Registry[Any] = Registry(
     error=MergingError,
 )
 ALPHA_SCHEDULES = ('increase', 'uniform', 'decrease', 'spatial')
-MERGE_AT = ('half', 'few', 'every')
+MERGE_AT = ('most', 'few', 'every')
 HEADS = ('each', 'mean')
 TARGETS_AT = ('auto', 'alternate')
 SPATIAL_KINDS = ('auto', 'metric', 'levels')
@@ -91,13 +91,13 @@ MERGING = (
     ),
     Setting(
         'merge_at',
-        'half',
+        'most',
         Either(
             (Choice(MERGE_AT), Numbers(Number(0, whole=True), rising=True)),
             f'one of {", ".join(MERGE_AT)}, or a rising list of layers, 0 the first',
         ),
-        'Layers that merge: half of them; few, more tokens at a time, which is faster; every one; '
-        'or these, as 2,6,12.',
+        'Layers that merge: most, in equal shares; few, more tokens at a time, which is faster; '
+        'every one, in equal numbers; or these, as 2,6,12.',
         methods=ALL,
     ),
     Setting(
