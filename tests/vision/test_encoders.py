@@ -453,7 +453,7 @@ class TwoBranchesAdapter(Adapter):
         return hook(layer.look.k_norm, listener)
 
     def keys(self, layer, projected):
-        return projected.sum(dim=1)
+        return projected.transpose(1, 2)
 
 
 @torch.no_grad()
