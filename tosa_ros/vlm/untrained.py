@@ -27,7 +27,6 @@ from tosa_ros.errors import ModelError
 from tosa_ros.files import whole_folder
 from tosa_ros.merging import NoMerging
 from tosa_ros.vision import MergedTokens
-from tosa_ros.vlm.families import FAMILIES
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.image_input import ImageInput
 from tosa_ros.vlm.vision_encoder import VisionEncoder
@@ -89,6 +88,37 @@ SIZES = {
 }
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a family's checkpoints are made of.
+
+    class_token: whether the tower has one. crops, tiles, videos: what the checkpoint's own
+    processor does with images beside scaling them.
+    """
+
+    tower: str
+    language: str
+    processor: str
+    class_token: bool = True
+    crops: bool = True
+    tiles: bool = True
+    videos: bool = False
+
+
+LAYOUTS = {
+    'llava': Layout('clip_vision_model', 'llama', 'CLIPImageProcessor', tiles=False),
+    'llava_next': Layout('clip_vision_model', 'llama', 'LlavaNextImageProcessor'),
+    'llava_onevision': Layout(
+        'siglip_vision_model',
+        'qwen2',
+        'LlavaOnevisionImageProcessor',
+        class_token=False,
+        crops=False,
+        videos=True,
+    ),
+}
+
+
 def write_checkpoint(
     path: str | Path,
     *,
@@ -99,12 +129,12 @@ def write_checkpoint(
 ) -> Path:
     """Writes a checkpoint folder with random weights and returns its path.
 
-    family: 'llava', 'llava_next' or 'llava_onevision'. size: 'tiny' or '0.5b' (1.8 GB in
+    family: a key of LAYOUTS. size: 'tiny' or '0.5b' (1.8 GB in
     bfloat16). The folder appears whole or not at all; one that exists is replaced.
     """
-    if family not in FAMILIES or size not in SIZES:
+    if family not in LAYOUTS or size not in SIZES:
         raise ModelError(
-            f'family {family!r}, size {size!r}; wanted one of {", ".join(FAMILIES)} and one of '
+            f'family {family!r}, size {size!r}; wanted one of {", ".join(LAYOUTS)} and one of '
             f'{", ".join(SIZES)}'
         )
     path = Path(path)
@@ -120,13 +150,10 @@ def write_checkpoint(
 
 
 def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
-    tower = 'siglip_vision_model' if family == 'llava_onevision' else 'clip_vision_model'
-    language = 'qwen2' if family == 'llava_onevision' else 'llama'
-    vision = {'model_type': tower, **size.vision}
-    if tower == 'siglip_vision_model':
-        vision['vision_use_head'] = False
+    layout = LAYOUTS[family]
+    vision = {'model_type': layout.tower, **size.vision}
     text = {
-        'model_type': language,
+        'model_type': layout.language,
         'vocab_size': size.vocabulary,
         'tie_word_embeddings': False,
         'bos_token_id': None,
@@ -136,17 +163,20 @@ def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
     }
     side = size.vision['image_size']
     extra: dict[str, Any] = {}
-    if family != 'llava':
+    if layout.class_token:
+        extra |= {'vision_feature_layer': -2, 'vision_feature_select_strategy': 'default'}
+    else:
+        vision['vision_use_head'] = False
+        extra |= {'vision_feature_layer': -1, 'vision_feature_select_strategy': 'full'}
+    if layout.tiles:
         extra['image_grid_pinpoints'] = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
-    if family == 'llava_onevision':
+    if layout.videos:
         extra['video_token_index'] = tokenizer.convert_tokens_to_ids('<video>')
     return AutoConfig.for_model(
         family,
         vision_config=vision,
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids('<image>'),
-        vision_feature_layer=-1 if family == 'llava_onevision' else -2,
-        vision_feature_select_strategy='full' if family == 'llava_onevision' else 'default',
         tie_word_embeddings=False,
         **extra,
     )
@@ -164,25 +194,20 @@ def _model(config: Any, seed: int, dtype: torch.dtype) -> Any:
 
 
 def _image_settings(family: str, config: Any) -> dict[str, Any]:
-    side = config.vision_config.image_size
-    kinds = {
-        'llava': ('CLIPImageProcessor', {'shortest_edge': side}),
-        'llava_next': ('LlavaNextImageProcessor', {'shortest_edge': side}),
-        'llava_onevision': ('LlavaOnevisionImageProcessor', {'height': side, 'width': side}),
-    }
-    kind, size = kinds[family]
+    layout, side = LAYOUTS[family], config.vision_config.image_size
+    square = {'height': side, 'width': side}
     settings: dict[str, Any] = {
-        'image_processor_type': kind,
+        'image_processor_type': layout.processor,
         'do_resize': True,
-        'size': size,
-        'do_center_crop': family != 'llava_onevision',
-        'crop_size': {'height': side, 'width': side},
+        'size': {'shortest_edge': side} if layout.crops else square,
+        'do_center_crop': layout.crops,
+        'crop_size': square,
         'resample': 3,
         'image_mean': [0.5, 0.5, 0.5],
         'image_std': [0.5, 0.5, 0.5],
         'rescale_factor': 1 / 255,
     }
-    if family != 'llava':
+    if layout.tiles:
         settings['image_grid_pinpoints'] = config.image_grid_pinpoints
     return settings
 
