@@ -97,7 +97,7 @@ class Answerer:
         for i, word in zip(ids, words, strict=True):
             if i != self.prompt.image_token_id:
                 keys.append(i)
-                places.append(start)
+                places.append(self.family.at(start))
                 pieces.append(word[None])
                 start += 1
                 continue

@@ -83,17 +83,22 @@ class Family:
         """The prompt's rows for an image, in pieces (n, D)."""
         return [image.embeddings]
 
+    def at(self, place: int) -> Position:
+        """Where a row stands that has this many places before it, such as a word."""
+        return place
+
     def positions(self, image: VisualTokens, start: int) -> tuple[list[Position], int]:
         """Positions of the image's rows, of which the first could be `start`, and the next free.
 
         A merged token has that of the middle one of its patches, so that words and images are as
         far apart as in training.
         """
-        return [start + place for place in image.middle_patches()], start + image.before
+        places = image.middle_patches()
+        return [self.at(start + place) for place in places], start + image.before
 
     def packed(self, positions: list[Position]) -> list[Position]:
         """Positions one behind the other, for prompts that would be too long."""
-        return list(range(len(positions)))
+        return [self.at(place) for place in range(len(positions))]
 
     def read(self, model: PreTrainedModel, positions: Tensor, **inputs: Any) -> Tensor:
         """The language model's logits (B, 1, V) behind the last row that it reads here.

@@ -34,4 +34,4 @@ class LlavaNext(Llava):
 
     def positions(self, image: VisualTokens, start: int) -> tuple[list[Position], int]:
         positions, end = super().positions(image, start)
-        return [*positions, end], end + 1
+        return [*positions, self.at(end)], end + 1
