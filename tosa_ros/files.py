@@ -7,16 +7,20 @@ takes its place in one step: a reader sees the old one or the new one, also afte
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import DataError, TosaError
+
+PARTIAL = '.partial-'  # in the names of what is not whole yet, which begin with a dot
 
 
 def read_text(path: Path, error: type[TosaError] = DataError) -> str:
@@ -58,7 +62,7 @@ def whole_file(path: Path, error: type[TosaError] = DataError) -> Iterator[Path]
     Raises:
         error: an OSError while it is written or put into its place.
     """
-    partial = path.parent / f'.{path.name}.partial-{secrets.token_hex(4)}{path.suffix}'
+    partial = path.parent / f'.{path.name}{PARTIAL}{secrets.token_hex(4)}{path.suffix}'
     try:
         yield partial
         _to_disk(partial)
@@ -88,7 +92,7 @@ def whole_folder(
     workshop = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f'.{path.name}.partial-', dir=path.parent))
+        workshop = Path(tempfile.mkdtemp(prefix=f'.{path.name}{PARTIAL}', dir=path.parent))
         yield workshop / path.name
         for file in (workshop / path.name).rglob('*'):
             if file.is_file():
@@ -123,8 +127,16 @@ def write_bytes(path: Path, content: bytes, error: type[TosaError] = DataError) 
 
 
 def write_text(path: Path, text: str, error: type[TosaError] = DataError) -> None:
-    """Writes UTF-8 text whole or not at all."""
-    write_bytes(path, text.encode(), error)
+    """Writes UTF-8 text whole or not at all; halves of surrogate pairs as their numbers."""
+    write_bytes(path, utf8(text), error)
+
+
+def utf8(text: str) -> bytes:
+    """Text as UTF-8, half a surrogate pair as \\ud800 and so on, which JSON reads as it was.
+
+    Somebody's JSON may hold such halves; they are no reason to lose the work of a run.
+    """
+    return text.encode(errors='backslashreplace')
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -137,11 +149,47 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
 
 
+def remove_partials(folder: Path) -> None:
+    """Removes what a process that was killed left half written in a folder that is ours alone."""
+    for path in folder.glob(f'.*{PARTIAL}*'):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def append_only(path: Path) -> int:
+    """A descriptor to append to a file, made with its folder if missing; never through a link.
+
+    Raises:
+        DataError: it is a link, or cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        reason = 'it is a link' if error.errno == errno.ELOOP else error.strerror
+        raise DataError(f'{path}: cannot be written to: {reason}') from error
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises DataError if a folder from somebody holds anything but files and folders.
+
+    A link in it would have us read, or write, what lies elsewhere; a pipe would have us wait.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place, name)
+            kind = path.lstat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                what = 'a link' if stat.S_ISLNK(kind) else 'no file'
+                raise DataError(f'{path}: is {what}; a run has only files and folders of its own')
+
+
 def make_folder(path: Path) -> Path:
     """Makes a folder where there is none, and tries that files can be written into it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        tempfile.TemporaryFile(dir=path, prefix=f'.probe{PARTIAL}').close()
     except OSError as error:
         raise DataError(
             f'{path}: cannot be written to as a folder: {error.strerror}; name another one'
@@ -165,3 +213,7 @@ def _decoded(text: str, where: str) -> Any:
         raise DataError(
             f'{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}'
         ) from error
+    except RecursionError as error:
+        raise DataError(f'{where}: JSON nested too deeply to be read') from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f'{where}: JSON that cannot be read: {error}') from error

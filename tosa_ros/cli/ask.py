@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.cli import console, frames, merging, options
-from tosa_ros.errors import QuestionError
+from tosa_ros.errors import QuestionError, plain_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ def _follow(pieces: Generator[str, None, Answer], args: argparse.Namespace) -> A
             if args.json:
                 bar.update()
             else:
-                print(piece, end='', flush=True)
+                print(plain_text(piece), end='', flush=True)
     if not args.json:
         print()
     return answer

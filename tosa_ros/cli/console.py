@@ -9,7 +9,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from tosa_ros.errors import printable
+
 QUIET, NORMAL, VERBOSE = range(3)
+LONGEST_LINE = 4000  # characters; people's own paths and questions are in it
 _level = NORMAL
 
 
@@ -31,18 +34,31 @@ def configure(args: argparse.Namespace) -> None:
 def shorten_warnings() -> None:
     """Shows warnings in one line each."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # Not where somebody put another in its place.
+            stream.reconfigure(errors='backslashreplace')
+
+
+def error(prog: str, reason: object) -> None:
+    """Why a command failed, in one line."""
+    told(f'{prog}: error: {reason}')
+
+
+def told(line: str) -> None:
+    """One line, whatever it is made of."""
+    print(printable(line, LONGEST_LINE), file=sys.stderr)
 
 
 def note(line: str) -> None:
     """What the user should know; not with -q."""
     if _level > QUIET:
-        print(f'tosa: {line}', file=sys.stderr)
+        told(f'tosa: {line}')
 
 
 def detail(line: str) -> None:
     """What only -v shows."""
     if _level == VERBOSE:
-        print(f'tosa: {line}', file=sys.stderr)
+        told(f'tosa: {line}')
 
 
 def progress(items: Iterable | None, total: int | None, what: str = '', **more: Any) -> Any:
@@ -77,6 +93,6 @@ def counter(unit: str = 'answer') -> Iterator[Callable[[int, int], None]]:
 
 
 def _show_warning(message: Warning | str, category: type, *where: Any) -> None:
-    note(f'warning: {str(message).splitlines()[0]}')
+    note(f'warning: {message}'.splitlines()[0])
     if where:
         detail(f'  {category.__name__} at {where[0]}:{where[1]}')

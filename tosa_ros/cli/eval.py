@@ -7,7 +7,8 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli import options, running
+from tosa_ros.cli import console, options, running
+from tosa_ros.errors import printable
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.questions import Benchmark
@@ -84,11 +85,11 @@ def _setting(value: Any) -> Any:
 def _print_survey(found: dict[str, Any]) -> None:
     print(f'{found["benchmark"]}: {found["questions"]} questions, {found["episodes"]} episodes')
     for category, count in found['categories'].items():
-        print(f'  {count:6}  {category or "(no category)"}')
+        print(f'  {count:6}  {printable(category) or "(no category)"}')
     for title in ('missing', 'without_depth'):
         for episode, what in found[title].items():
-            print(f'{title.replace("_", " ")}: {episode}: {what}')
+            print(printable(f'{title.replace("_", " ")}: {episode}: {what}', console.LONGEST_LINE))
     for problem in found['problems']:
-        print(f'problem: {problem}')
+        print(printable(f'problem: {problem}', console.LONGEST_LINE))
     if found['missing']:
         print(f'{found["unanswerable"]} questions have no frames')

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = parser.parse_args(words)
     except UsageError as error:
-        print(f'{error.prog}: error: {error}', file=sys.stderr)
+        console.error(error.prog, error)
         return 2
     console.configure(args)
     start = time.perf_counter()
@@ -54,16 +54,26 @@ def main(argv: list[str] | None = None) -> int:
         code = args.run(args) or 0
         console.detail(f'{args.command} took {time.perf_counter() - start:.2f} s')
         return code
-    except TosaError as error:
-        if args.debug:
-            raise
-        print(f'{args.parser.prog}: error: {error}', file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except (TosaError, OSError, MemoryError) as error:
+        if args.debug:
+            raise
+        console.error(args.parser.prog, _reason(error))
+        return 2
+
+
+def _reason(error: Exception) -> str:
+    """What a disk that is full, a folder that was removed and so on are called."""
+    if isinstance(error, TosaError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f'out of memory: {error}' if str(error) else 'out of memory'
+    name = getattr(error, 'filename', None)
+    return f'{name}: {error.strerror}' if name and error.strerror else str(error)
 
 
 def build_parser(only: str | None = None) -> Parser:

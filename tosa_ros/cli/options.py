@@ -57,7 +57,9 @@ def model_path(args: argparse.Namespace) -> str:
 
 def print_json(value: dict) -> None:
     """One JSON object on standard output; numbers that are not finite become null."""
-    print(json.dumps(_finite(value), ensure_ascii=False))
+    text = json.dumps(_finite(value), ensure_ascii=False)
+    # What a terminal would obey, or cannot show, JSON has as numbers.
+    print(''.join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,7 +218,7 @@ def conclude(
         if results['differences']:
             print('\n' + '\n'.join(markdown_table(difference_table(results['differences']))))
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
-        print(f'tosa {args.command}: {what}: {why}', file=sys.stderr)
+        console.told(f'tosa {args.command}: {what}: {why}')
     console.note(f'report: {out / "report.html"}')
     return 1 if results['judge_errors'] else 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
-from tosa_ros.files import read_json
+from tosa_ros.files import read_json, refuse_links
 from tosa_ros.stats import bootstrap_of_sum, mcnemar, sign_flips
 
 SEED = 0
@@ -65,12 +65,18 @@ def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]
     if len({*names}) < len(names):
         names = [str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
+        refuse_links(run)
         if not (run / SCORES).is_file():
             raise DataError(f'{run}: holds no {SCORES}; wanted the folder of a finished run')
         for label, method in _methods(run / SCORES).items():
+            if Path(label).name != label or label in ('', '.', '..'):
+                raise DataError(f'{run / SCORES}: {label!r} is no label of a method')
             metric = metric or method['scores'][0]['metric']
             shown = label if len(runs) == 1 else f'{name}/{label}'
-            entries.append(_entry(run / label / VALUES, shown, method, metric))
+            try:
+                entries.append(_entry(run / label / VALUES, shown, method, metric))
+            except (TypeError, LookupError, AttributeError, ValueError) as error:
+                raise DataError(f'{run}: {label}: not what a run writes: {error!r}') from error
     first = entries[0]
     for entry in entries:
         if entry.values.keys() != first.values.keys():

@@ -12,6 +12,9 @@ from tosa_ros.evaluation.questions import Benchmark
 SAMPLED_BYTES = 4096  # of weights, to tell models apart
 
 
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
 def fingerprint(benchmark: Benchmark, template: str | None = None) -> str:
     """Changes with any question, answer, id, order, or the way in which the model is asked."""
     described = [
@@ -52,6 +55,6 @@ def _sampled(file: Path) -> Iterator[bytes]:
             for start, end in spans:
                 for at in (start, (start + end) // 2):
                     weights.seek(8 + size + at)
-                    yield weights.read(min(SAMPLED_BYTES, end - at))
-        except (ValueError, LookupError, TypeError, AttributeError, OSError):
+                    yield weights.read(max(0, min(SAMPLED_BYTES, end - at)))
+        except (*_DAMAGE, OSError):
             return  # damaged: loading it says so

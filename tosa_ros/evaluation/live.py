@@ -14,7 +14,7 @@ import numpy as np
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.replay import BagQuestions
-from tosa_ros.evaluation.run_folder import ANSWERS
+from tosa_ros.evaluation.run_folder import ANSWERS, check_answer
 from tosa_ros.evaluation.runner import Outcome, problems_kept, something_of
 from tosa_ros.messages.recording import Playback, Received, Recorded, TimedQuestion
 from tosa_ros.sources.bags.opening import damage_errors, in_words
@@ -103,7 +103,7 @@ def evaluate_live(
     outcome = Outcome()
     with (
         problems_kept(benchmark, folder),
-        Journal(folder / LABEL / ANSWERS) as answers,
+        Journal(folder / LABEL / ANSWERS, check_answer) as answers,
         Journal(folder / LABEL / PLAYBACKS) as told,
     ):
         done = {record['question_id'] for record in answers.records}

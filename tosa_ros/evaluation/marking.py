@@ -7,14 +7,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from tosa_ros.errors import DataError
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.judge import SEED, Judge, JudgeError
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.metrics.llm_match import cut_answer, mark_value, parse_mark
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.questions import Question
-from tosa_ros.files import write_json
+from tosa_ros.files import utf8, write_json
 
 REPLIES_PER_MARK = 3
 WORKERS = 8
@@ -46,7 +48,7 @@ def mark_answers(
         if predictions.get(q.id) is not None
     }
     keys = {qid: _key(judge, prompt) for qid, prompt in asked.items()}
-    with Journal(store) as journal:
+    with Journal(store, _check) as journal:
         known = {
             record['question_id']: record['mark']
             for record in journal.records
@@ -109,7 +111,11 @@ def _ask_all(
         except ValueError as error:
             failures[qid] = f'{REPLIES_PER_MARK} replies, and {error}'
             return
-        keep(qid, mark)
+        try:
+            keep(qid, mark)
+        except DataError as error:  # A mark that cannot be kept was paid for in vain: no more.
+            gone.append(str(error))
+            raise
         known[qid] = mark
         if tick:
             tick()
@@ -130,6 +136,13 @@ def _mark(judge: Judge, prompt: str) -> int:
     raise AssertionError('unreachable')
 
 
+def _check(record: dict[str, Any]) -> None:
+    """Raises ValueError for what is no mark of ours."""
+    kinds = {'question_id': (int, str), 'mark': (int,), 'key': (str,)}
+    if any(not isinstance(record.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError('no mark of a question')
+
+
 def _key(judge: Judge, prompt: str) -> str:
     described = json.dumps([judge.settings(), prompt], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(described.encode()).hexdigest()[:20]
+    return hashlib.sha256(utf8(described)).hexdigest()[:20]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tosa_ros.errors import MissingDependencyError
+from tosa_ros.errors import MissingDependencyError, printable
 from tosa_ros.files import write_bytes, write_text
 
 PLOT = 'plot.png'
+LONGEST_CELL = 2000  # characters
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 _PAGE = """<!doctype html>
@@ -219,12 +221,13 @@ def _live_parts(live: Mapping[str, Any] | None) -> list[tuple[str, Table | list[
 
 
 def _markdown(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | None) -> str:
-    lines = [f'# {title}', '']
+    lines = [f'# {_escaped(title)}', '']
     if picture is not None:
         lines += [f'![score against tokens]({PLOT})', '']
     for heading, part in parts:
-        lines += [f'## {heading}', '']
-        lines += markdown_table(part) if isinstance(part, tuple) else [f'- {x}' for x in part]
+        lines += [f'## {_escaped(heading)}', '']
+        table = isinstance(part, tuple)
+        lines += markdown_table(part) if table else [f'- {_escaped(line)}' for line in part]
         lines.append('')
     return '\n'.join(lines)
 
@@ -232,9 +235,15 @@ def _markdown(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | Non
 def markdown_table(table: Table) -> list[str]:
     """The lines of a table, numbers to the right."""
     head, rows = table
-    escaped = [[cell.replace('|', r'\|') for cell in row] for row in (head, *rows)]
+    escaped = [[_escaped(cell) for cell in row] for row in (head, *rows)]
     rule = ['---', *['---:'] * (len(head) - 1)]
     return ['| ' + ' | '.join(row) + ' |' for row in (escaped[0], rule, *escaped[1:])]
+
+
+def _escaped(text: str) -> str:
+    """Somebody's words as one line of Markdown, without HTML, links, pictures or cells."""
+    line = printable(text, LONGEST_CELL)
+    return re.sub(r'([\\|<\[\]`])', r'\\\1', line)
 
 
 def _html(title: str, parts: Sequence[tuple[str, Any]], picture: bytes | None) -> str:
@@ -270,7 +279,7 @@ def _percent(score: Mapping[str, Any] | None) -> str:
 
 def _line(value: Any) -> str:
     """Any value in one line."""
-    return '-' if value is None else ' '.join(str(value).split())
+    return '-' if value is None else printable(str(value), LONGEST_CELL)
 
 
 def _number(value: float | None) -> str:

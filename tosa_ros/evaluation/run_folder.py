@@ -10,13 +10,22 @@ was shared out (`--shard`) are in `shard-1-of-4/` and so on, each a run's folder
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, printable
 from tosa_ros.evaluation.journal import Journal
-from tosa_ros.files import make_folder, read_json, write_json
+from tosa_ros.files import (
+    PARTIAL,
+    append_only,
+    make_folder,
+    read_json,
+    refuse_links,
+    remove_partials,
+    write_json,
+)
 from tosa_ros.merging import MergingMethod
 
 SETTINGS, METHOD, ANSWERS = 'settings.json', 'method.json', 'answers.jsonl'
@@ -47,20 +56,23 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise DataError(f'{path}: is a file; wanted a folder for the run')
         make_folder(path)
+        refuse_links(path)
         self._lock = self._locked()
-        ours = ('.lock', f'.{SETTINGS}.partial', SHARD)  # of a process that was ended here
-        strange = any(not file.name.startswith(ours) for file in path.iterdir())
+        names = [file.name for file in path.iterdir() if PARTIAL not in file.name]
+        strange = any(not name.startswith(('.lock', SHARD)) for name in names)
         if strange and not (path / SETTINGS).exists():
             raise DataError(f'{path}: holds other files and no run; name a new folder')
+        remove_partials(path)
         _agree(path / SETTINGS, settings)
         self.settings = settings
 
     def journal(self, label: str, method: MergingMethod) -> Journal:
         """The answers that a method gave so far, its shards' among them, to be appended to."""
         folder = self.path / label
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
+        remove_partials(folder)
         _agree(folder / METHOD, {'method': type(method).__name__, **asdict(method)})
-        journal = Journal(folder / ANSWERS)
+        journal = Journal(folder / ANSWERS, check_answer)
         known = {record['question_id'] for record in journal.records}
         for path in sorted(self.path.glob(f'{SHARD}*')):
             if not (path / label).is_dir():
@@ -82,10 +94,10 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _locked(self) -> IO[str]:
+    def _locked(self) -> IO[bytes]:
         import fcntl
 
-        lock = (self.path / '.lock').open('w')
+        lock = open(append_only(self.path / '.lock'), 'wb', buffering=0)  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -97,7 +109,22 @@ class RunFolder:
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raises DataError if there is a run in the folder that was made with other settings."""
     if (path / SETTINGS).is_file():
+        refuse_links(path)
         _agree(path / SETTINGS, settings)
+
+
+def check_answer(record: dict[str, Any]) -> None:
+    """Raises ValueError for an answer's record with fields of another kind than ours."""
+    for name in ('question_id', 'answer'):
+        if name not in record:
+            raise ValueError(f'it lacks {name}')
+    for name, value in record.items():
+        kinds = {'question_id': (int, str), 'answer': (str,), 'spatial': (str,)}.get(name, ())
+        number = isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, bool) or not (isinstance(value, kinds) if kinds else number):
+            if name == 'first_word_ms' and value is None:  # Not one word came.
+                continue
+            raise ValueError(f'{printable(name, 40)} is {printable(repr(value), 40)}')
 
 
 def _agree(path: Path, settings: dict[str, Any]) -> None:
@@ -107,9 +134,11 @@ def _agree(path: Path, settings: dict[str, Any]) -> None:
         write_json(path, settings)
         return
     before = read_json(path)
+    if not isinstance(before, dict):
+        raise DataError(f'{path}: not what a run writes; name another --out')
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise DataError(
-                f'{path}: this run was made with {name}={before.get(name)!r}, not '
+                f'{path}: this run was made with {name}={printable(repr(before.get(name)))}, not '
                 f'{settings.get(name)!r}; name another --out or go back to that setting'
             )

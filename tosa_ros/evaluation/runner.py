@@ -139,7 +139,7 @@ def evaluate(
 @contextlib.contextmanager
 def problems_kept(benchmark: Benchmark, folder: Path) -> Iterator[None]:
     """Problems met while asking stay with the answers, and come back when a run is taken up."""
-    with Journal(folder / PROBLEMS) as journal:
+    with Journal(folder / PROBLEMS, _check_problem) as journal:
         for record in journal.records:
             benchmark.note(record['problem'])
         benchmark.on_problem = lambda problem: journal.append({'problem': problem})
@@ -147,6 +147,11 @@ def problems_kept(benchmark: Benchmark, folder: Path) -> Iterator[None]:
             yield
         finally:
             benchmark.on_problem = None
+
+
+def _check_problem(record: dict[str, Any]) -> None:
+    if not isinstance(record.get('problem'), str):
+        raise ValueError('no problem in words')
 
 
 def something_of(outcome: Outcome, benchmark: Benchmark) -> None:
