@@ -37,6 +37,10 @@ def place(tmp_path_factory):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(place / 'a.png')
     (place / 'q.csv').write_text('image,question,answer\na.png,What is there?,a mug\n')
+    (place / 'scans').mkdir()
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(place / 'scans' / '0.color.jpg')
+    Image.fromarray(np.full((6, 8), 1500, np.uint16)).save(place / 'scans' / '0.depth.png')
+    (place / 'scans' / '0.pose.txt').write_text('1 0 0 7\n0 1 0 0\n0 0 1 0\n0 0 0 1\n')
     write_checkpoint(place / 'llava_next_video', family='llava_next', seed=1)
     file = place / 'llava_next_video' / 'config.json'
     config = json.loads(file.read_text())
@@ -113,6 +117,17 @@ with torch.no_grad():
     left = list(merged(pixel_values=pixels).tokens.shape)
 print(json.dumps({'same': same, 'layer': equal, 'left': left}))
 """
+FOLDER = """
+import json, sys
+from tosa_ros.sources import read_folder
+[scan] = read_folder('scans')
+print(json.dumps({
+    'depth': [*scan.depth_m.shape, float(scan.depth_m.max())],
+    'pose': scan.pose[0][3],
+    'fx': scan.intrinsics.fx,
+    'light': 'torch' not in sys.modules,
+}))
+"""
 FAMILY = """
 import json
 import numpy as np, torch
@@ -144,7 +159,15 @@ print(json.dumps({
 def test_every_snippet_is_a_module_of_the_package():
     assert {name for name, _ in CODE} == {
         f'my_tosa/{part}.py'
-        for part in ('methods', 'settings', 'adapters', 'families', 'benchmarks', 'depth')
+        for part in (
+            'methods',
+            'settings',
+            'adapters',
+            'families',
+            'benchmarks',
+            'depth',
+            'layouts',
+        )
     }
     assert PAGE.count('```python') == len(CODE)
 
@@ -218,3 +241,7 @@ def test_a_broken_package_breaks_nothing_else(place, tmp_path):
     assert all('the distribution broken 3' in line for line in warnings)
     assert len(warnings) == len(set(warnings)) >= 2
     assert 'Traceback' not in done.stderr
+
+
+def test_a_layout_is_found_by_its_files(place):
+    assert run(place, FOLDER) == {'depth': [6, 8, 1.5], 'pose': 7.0, 'fx': 577.9, 'light': True}

@@ -22,6 +22,7 @@ from tosa_ros.sources import (
     read_frame,
 )
 from tosa_ros.sources.layouts import LAYOUTS, layout_of, photos
+from tosa_ros.sources.layouts.layout import FrameFiles, Layout, Listing
 
 
 @pytest.fixture
@@ -98,17 +99,48 @@ def test_what_a_path_is_shows_in_its_kind(folder, video, bag, tmp_path):
 
 
 def test_a_layout_is_recognised_by_its_files(folder, tmp_path):
-    assert layout_of(folder.path).name == 'openeqa'
+    assert layout_of(folder.path) == 'openeqa'
     (folder.path / 'trajectory.log').write_text('0 0 0\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n' * 3)
-    assert layout_of(folder.path).name == 'openeqa'  # it has poses of its own
+    assert layout_of(folder.path) == 'openeqa'  # it has poses of its own
     for pose in folder.path.glob('0000?.txt'):
         pose.unlink()
-    assert layout_of(folder.path).name == 'redwood'
+    assert layout_of(folder.path) == 'redwood'
     np.testing.assert_array_equal(read_folder(folder.path)[0].pose, np.eye(4))
-    assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FrameError, match=r'empty: no colour images; wanted files named \*-rgb'):
         layout_of(tmp_path / 'empty')
+
+
+@pytest.fixture
+def scans():
+    """The layout of an own data set: NNN.jpg beside poses in NNN.pose."""
+
+    def frames(folder):
+        pictures = sorted(folder.glob('*.jpg'))
+        files = [FrameFiles(p.stem, p, pose=p.with_suffix('.pose')) for p in pictures]
+        return Listing(tuple(files), intrinsics='40,40,15.5,11.5')
+
+    matches = lambda folder: any(folder.glob('*.pose'))  # noqa: E731
+    yield LAYOUTS.register('scans', Layout('*.jpg and *.pose', matches, frames))
+    LAYOUTS.unregister('scans')
+
+
+def test_a_new_layout_is_one_entry(scans, folder, frames, tmp_path):
+    place = tmp_path / 'scan'
+    place.mkdir()
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame.rgb).save(place / f'{i}.jpg', quality=100)
+        np.savetxt(place / f'{i}.pose', frame.pose)
+    source = open_source(place)
+    assert source.stems == ('0', '1', '2')
+    assert source[2].pose[0, 3] == 2
+    assert source[2].intrinsics == frames[2].intrinsics
+    (folder.path / 'x.pose').touch()
+    with pytest.raises(FrameError, match='may be of the layouts openeqa and scans; name one'):
+        open_source(folder.path)
+    assert len(read_folder(folder.path, layout='openeqa')) == 3
+    with pytest.raises(FrameError, match=r"folder layout 'scan': wanted one of .*; did you mean"):
+        read_folder(place, layout='scan')
 
 
 def test_photos_are_a_layout_where_it_is_asked_for(tmp_path):
@@ -116,7 +148,7 @@ def test_photos_are_a_layout_where_it_is_asked_for(tmp_path):
         kind = 'JPEG' if name.endswith('jpg') else 'PNG'
         Image.fromarray(np.full((4, 6, 3), 90, np.uint8)).save(tmp_path / name, kind)
     assert photos.matches(tmp_path)
-    folder = read_folder(tmp_path, layout=photos.LAYOUT)
+    folder = read_folder(tmp_path, layout='photos')
     assert folder.stems == ('p9.PNG', 'p10.jpg')
     assert folder.photos
     np.testing.assert_array_equal(folder[0].rgb, read_frame(tmp_path / 'p9.PNG').rgb)

@@ -124,7 +124,7 @@ def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
     if not place.exists():
         raise FrameError(f'{place}: no such folder of frames, video or bag')
     if place.is_dir() and photos.matches(place):
-        source = read_folder(place, layout=photos.LAYOUT)
+        source = read_folder(place, layout='photos')
     else:
         source = open_source(place, args.depth_scale)
     if not isinstance(source, FrameFolder) or source.missing_depth == len(source):

@@ -14,8 +14,8 @@ import numpy as np
 from tosa_ros.depth import SensorDepth
 from tosa_ros.errors import FrameError
 from tosa_ros.frames import Frame
-from tosa_ros.sources.layouts import layout_of
-from tosa_ros.sources.layouts.layout import FrameFiles, Layout
+from tosa_ros.sources.layouts import LAYOUTS, layout_of
+from tosa_ros.sources.layouts.layout import FrameFiles
 from tosa_ros.sources.matrices import read_matrix
 from tosa_ros.sources.single import CameraLike, read_frame
 from tosa_ros.sources.source import FrameSource
@@ -110,7 +110,7 @@ def read_folder(
     depth_scale: float = MILLIMETRES,
     intrinsics: CameraLike | None = None,
     camera_axes: Literal['optical', 'opengl'] = 'optical',
-    layout: Layout | None = None,
+    layout: str | None = None,
 ) -> FrameFolder:
     """Lists the frames of a folder; `[i]`, `[a:b]`, `.take(...)` and `.sampled(k)` choose.
 
@@ -124,7 +124,7 @@ def read_folder(
             wrong one.
         camera_axes: 'opengl' where poses are of a camera that looks along -z, with y up (HM3D, as
             Habitat writes it).
-        layout: what its files are; by default the one of `LAYOUTS` that it looks like.
+        layout: a name in `sources.layouts.LAYOUTS`; by default the one that the files show.
 
     Raises:
         FrameError: no such folder, no colour images, files that do not fit together.
@@ -136,7 +136,7 @@ def read_folder(
     if camera_axes not in ('optical', 'opengl'):
         raise FrameError(f"camera_axes: {camera_axes!r}; wanted 'optical' or 'opengl'")
     SensorDepth(scale=depth_scale)
-    listing = (layout or layout_of(path)).list(path)
+    listing = LAYOUTS[layout or layout_of(path)].list(path)
     return FrameFolder(
         path,
         listing.files,

@@ -1,24 +1,38 @@
-"""The layouts of folders; a new one is a module and a row here, before those that match more."""
+"""The layouts of folders, by name: one module each, and from other packages by entry points."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tosa_ros.errors import FrameError
-from tosa_ros.sources.layouts import openeqa, redwood
+from tosa_ros.registry import Registry
 from tosa_ros.sources.layouts.layout import Layout
 
-LAYOUTS = (redwood.LAYOUT, openeqa.LAYOUT)
+HERE = 'tosa_ros.sources.layouts'
+LAYOUTS: Registry[Layout] = Registry(
+    'folder layout',
+    'tosa_ros.layouts',
+    {
+        'openeqa': f'{HERE}.openeqa:LAYOUT',
+        'redwood': f'{HERE}.redwood:LAYOUT',
+        'photos': f'{HERE}.photos:LAYOUT',
+    },
+    base=f'{HERE}.layout:Layout',
+    error=FrameError,
+)
 
 
-def layout_of(folder: Path) -> Layout:
-    """The layout of a folder.
+def layout_of(folder: Path) -> str:
+    """The name of a folder's layout, found by its files.
 
     Raises:
-        FrameError: a folder of no known layout.
+        FrameError: a folder of no layout, or of several.
     """
-    for layout in LAYOUTS:
-        if layout.matches(folder):
-            return layout
-    wanted = '; '.join(layout.wanted for layout in reversed(LAYOUTS))
-    raise FrameError(f'{folder}: no colour images; wanted {wanted}')
+    known = {name: one for name, one in LAYOUTS.loaded().items() if one.recognised}
+    found = [name for name, one in known.items() if one.matches(folder)]
+    if len(found) > 1:
+        raise FrameError(f'{folder}: may be of the layouts {" and ".join(found)}; name one')
+    if not found:
+        wanted = '; '.join(f'{one.wanted} ({name})' for name, one in known.items())
+        raise FrameError(f'{folder}: no colour images; wanted {wanted}')
+    return found[0]

@@ -1,4 +1,4 @@
-"""Layout: what the files of a folder are; one module a layout, one row in `LAYOUTS`."""
+"""Layout: what the files of a folder are."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ class Layout:
     wanted: the files that make a folder one of this layout, in words.
     matches: whether a folder is one. list: its frames; raises FrameError where files that
         belong together do not fit.
+    recognised: a folder is taken for one where it matches; else only where that is asked for.
     """
 
-    name: str
     wanted: str
     matches: Callable[[Path], bool]
     list: Callable[[Path], Listing]
+    recognised: bool = True

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tosa_ros.sources.layouts import stems
+from tosa_ros.sources.layouts import redwood, stems
 from tosa_ros.sources.layouts.layout import Layout
 
 
 def matches(folder: Path) -> bool:
-    """Whether there is a colour image of that name."""
-    return bool(stems.colour_images(folder))
+    """Whether there is a colour image of that name, and the poses are not as Redwood has them."""
+    return bool(stems.colour_images(folder)) and not redwood.matches(folder)
 
 
-LAYOUT = Layout('openeqa', stems.WANTED, matches, stems.listing)
+LAYOUT = Layout(stems.WANTED, matches, stems.listing)

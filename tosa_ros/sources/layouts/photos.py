@@ -35,4 +35,4 @@ def _number(text: str) -> tuple[int, str]:
     return (int(text), '') if text.isdecimal() else (-1, text)
 
 
-LAYOUT = Layout('photos', f'pictures ({", ".join(SUFFIXES)})', matches, frames)
+LAYOUT = Layout(f'pictures ({", ".join(SUFFIXES)})', matches, frames, recognised=False)

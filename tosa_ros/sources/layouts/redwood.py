@@ -49,4 +49,4 @@ def _read_trajectory(path: Path, count: int) -> list[np.ndarray]:
     ]
 
 
-LAYOUT = Layout('redwood', f'{stems.WANTED} and {TRAJECTORY}', matches, frames)
+LAYOUT = Layout(f'{stems.WANTED} and {TRAJECTORY}', matches, frames)
