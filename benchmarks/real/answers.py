@@ -23,12 +23,12 @@ import torch
 
 from benchmarks.measuring import machine, put_into, table
 from benchmarks.real.asking import Asker, Model, Run, Said, asked_of_test, majority
+from benchmarks.real.depths import DEPTHS
 from benchmarks.real.made_questions import KINDS
 from benchmarks.real.paired import compared, interval
 from benchmarks.real.wups import Alike, exact, wordnet_alike, wups
 from tosa_ros.errors import DataError, MissingDependencyError, TosaError
 
-DEPTHS = ('sensor', 'none')
 HUMAN = 'daquar'
 SHOWN_KEEPS = (0.25, 0.1)  # of these, the answers are shown kind by kind
 
@@ -162,15 +162,27 @@ def percent(share: float) -> str:
     return f'{100 * share:.1f}'
 
 
-def plan(contenders: Sequence, depths: Sequence[str]) -> list[Run]:
-    """Nothing merged, blind, then every contender; without depth, those alone that read it."""
+def named(contenders: Sequence, names: Sequence[str] | None) -> list:
+    """Those of these names, or all; what merges nothing is always there.
+
+    Raises DataError for a name that no contender has.
+    """
+    known = list(dict.fromkeys(c.name for c in contenders))
+    unknown = set(names or ()) - set(known)
+    if unknown:
+        raise DataError(f'--only: {sorted(unknown)[0]!r}; wanted some of {", ".join(known)}')
+    return [c for c in contenders if names is None or c.name in names or c.keep == 1]
+
+
+def plan(contenders: Sequence, depths: Sequence[str], ours: str) -> list[Run]:
+    """Nothing merged, blind, then every contender; with other kinds of depth, ours alone."""
     plain = next(c for c in contenders if c.keep == 1)
     runs = [Run(plain), Run(plain, depth='none', blind=True)]
     merged = [c for c in contenders if c.keep < 1]
     runs += [Run(contender) for contender in merged]
     for depth in depths:
         if depth != 'sensor':
-            runs += [Run(c, depth) for c in merged if getattr(c, 'spatial', False)]
+            runs += [Run(c, depth) for c in merged if c.name == ours]
     return runs
 
 
@@ -194,7 +206,7 @@ def main() -> int:
     parser.add_argument('--made', type=int, default=12, help='made questions about each frame')
     parser.add_argument('--keep', type=float, nargs='+', default=(0.5, 0.25, 0.1))
     parser.add_argument('--only', nargs='+', help='names of the contenders to ask')
-    parser.add_argument('--depth', nargs='+', default=DEPTHS, choices=DEPTHS)
+    parser.add_argument('--depth', nargs='+', default=('sensor', 'none'), choices=DEPTHS)
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='bfloat16')
     parser.add_argument('--json', action='store_true', help='print the rows as JSON')
     args = parser.parse_args()
@@ -203,8 +215,8 @@ def main() -> int:
         model = Model(args.model, getattr(torch, args.dtype))
         shown = asked_of_test(args.nyuv2, args.frames, args.made)
         asker = Asker(args.nyuv2, args.work, model, shown)
-        chosen = [c for c in contenders(args.keep) if not args.only or c.name in args.only]
-        tables = Tables(asker, plan(chosen, args.depth), OURS, _alike())
+        chosen = named(list(contenders(args.keep)), args.only)
+        tables = Tables(asker, plan(chosen, args.depth, OURS), OURS, _alike())
         for number, run in enumerate(tables.runs, 1):
             start = time.process_time()
             right = tables.of(run).right.mean()

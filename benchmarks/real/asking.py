@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import tosa_ros
 from benchmarks.real import nyu
+from benchmarks.real.depths import with_depth
 from benchmarks.real.made_questions import Balance, made, weighted
 from benchmarks.real.nyu import Asked
 from tosa_ros.evaluation.fingerprints import model_fingerprint
@@ -183,9 +184,8 @@ class Asker:
                 self._black[run.contender] = self.model.tokens(black, run.contender)
             return self._black[run.contender]
         frame = nyu.scene(self.folder, shown.number).frame()
-        if run.depth == 'none':
-            frame = frame.without_depth()
-        return self.model.tokens(frame, run.contender)
+        shown_depth = with_depth(frame, run.depth, f'{shown.number:04d}')
+        return self.model.tokens(shown_depth, run.contender)
 
 
 def majority(folder: Path, asked: Sequence[Asked]) -> list[str]:
@@ -216,5 +216,7 @@ def _code() -> str:
     """Hash of everything that an answer passes through."""
     package = Path(tosa_ros.__file__).parent
     files = sorted(f for part in ANSWERED_BY for f in (package / part).glob('**/*.py'))
-    files += [Path(__file__).with_name(name) for name in ('contenders.py', 'baselines.py')]
+    files += [
+        Path(__file__).with_name(name) for name in ('contenders.py', 'baselines.py', 'depths.py')
+    ]
     return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -20,6 +20,7 @@ from benchmarks.real.contenders import OURS, contenders
 from benchmarks.real.nyu import daquar
 from benchmarks.real.small_llava import Shape, build, export, load_tower, with_tower
 from benchmarks.real.vocabulary import word_tokenizer
+from tosa_ros.errors import DataError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import ToMe, ToSA
 from tosa_ros.pipeline import VqaPipeline
@@ -167,6 +168,14 @@ def test_without_wordnet_the_column_says_so(nyuv2, checkpoint, tmp_path, monkeyp
              '--frames', 2, '--only', 'none')  # fmt: skip
     rows = _run(monkeypatch, capsys, *words)['answers-by-method']
     assert {row['WUPS@0.9'] for row in rows} == {'no WordNet here'}
+
+
+def test_names_of_no_contender_are_refused():
+    every = list(METHODS.values())
+    assert [c.name for c in answers.named(every, ['ToMe'])] == ['none', 'ToMe']
+    assert answers.named(every, None) == every
+    with pytest.raises(DataError, match="'ToMeToo'; wanted some of none, ToMe"):
+        answers.named(every, ['ToMe', 'ToMeToo'])
 
 
 def test_a_missing_folder_is_one_line(checkpoint, tmp_path, monkeypatch, capsys):
