@@ -225,10 +225,14 @@ def kept(full: MergedTokens, chosen: Tensor) -> MergedTokens:
 
 def pooled(full: MergedTokens, group: Tensor, stays: Tensor) -> MergedTokens:
     """Averages of groups: group (B, N) names each patch's group by a patch, stays (B, K) all."""
-    slots = torch.zeros_like(group).scatter_(
-        1, stays, torch.arange(stays.shape[1]).expand(len(stays), -1)
-    )
+    tokens = stays.shape[1]
+    slots = torch.zeros_like(group).scatter_(1, stays, torch.arange(tokens).expand(len(stays), -1))
     source = slots.gather(1, group)
+    # In the order of their first patches.
+    number = torch.arange(group.shape[1]).expand_as(group)
+    first = number.new_full((len(group), tokens), group.shape[1])
+    first = first.scatter_reduce(1, source, number, 'amin')
+    source = first.argsort(dim=1).argsort(dim=1).gather(1, source)
     member = F.one_hot(source, stays.shape[1]).float()
     size = member.sum(dim=1)
     tokens = (member.mT @ full.tokens.float()) / size.unsqueeze(-1)
