@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.real import nyu
 from tosa_ros.errors import DataError
 from tosa_ros.files import whole_file
-from tosa_ros.spatial import PatchGrid, pool, pool_depth
+from tosa_ros.spatial import PatchGrid, pool_depth
 
 OTHER = nyu.CLASSES.index('other or none')  # also of pixels that nobody labelled
 LABELS = OTHER
@@ -42,12 +42,25 @@ class Probes:
 
 
 def patch_labels(labels: np.ndarray, grid: PatchGrid) -> np.ndarray:
-    """(H, W) classes -> (N,) int64: that of more than half of a patch; -1 where none is."""
-    onehot = F.one_hot(torch.from_numpy(labels.astype(np.int64)), len(nyu.CLASSES))
-    area = pool(onehot.permute(2, 0, 1).float(), grid).T
-    most, which = area.max(dim=1)
-    which[(most <= 0.5 * area.sum(dim=1)) | (which == OTHER)] = -1
-    return which.numpy()
+    """(H, W) classes -> (N,) int64: that of more than half of a patch; -1 where none is.
+
+    A pixel counts for the patch that its middle lies in.
+    """
+    height, width = labels.shape
+    row, column = (
+        ((np.arange(n) + 0.5 - low) * count / (high - low)).astype(int)
+        for n, low, high, count in (
+            (height, grid.top, grid.bottom, grid.rows),
+            (width, grid.left, grid.right, grid.cols),
+        )
+    )
+    patch = row[:, None] * grid.cols + column[None]
+    kinds = len(nyu.CLASSES)
+    cells = np.bincount((patch * kinds + labels).ravel(), minlength=grid.patches * kinds)
+    area = cells.reshape(grid.patches, kinds)
+    which = area.argmax(axis=1)
+    which[(area.max(axis=1) <= 0.5 * area.sum(axis=1)) | (which == OTHER)] = -1
+    return which
 
 
 def trained(path: Path, key: str, tokens_of, folder: Path, numbers: list[int]) -> Probes:
