@@ -60,6 +60,17 @@ def place(tmp_path, monkeypatch):
             'eval openeqa --data good.json --out o --judge-model gone',
             "judge: 'gone' is not a folder",
         ),
+        ('eval openeqa --data good.json --out o --blind --depth noisy', '--blind shows no depth'),
+        ('eval openeqa --data good.json --out o --depth monocular', 'needs --depth-model'),
+        (
+            'eval openeqa --data good.json --out o --depth noisy --depth-model m',
+            '--depth-model estimates depth; --depth noisy does not',
+        ),
+        ('eval openeqa --data good.json --out o --shard 3/2', '--shard 3/2; wanted i/n'),
+        ('eval openeqa --data good.json --out o --judge-prompts d', 'needs --judge-url or'),
+        ('eval openeqa --data good.json --out o --split val', 'there is no option --split'),
+        ('eval gqa --data good.json --out o --frames 3', 'there is no option --frames'),
+        ('eval gqa --data good.json --out o --depth noisy', "'noisy' is unknown"),
         ('eval openeqa --data good.json --out full', 'holds other files and no run'),
         ('eval openeqa --data good.json --out good.json', 'is a file'),
         (

@@ -87,7 +87,7 @@ def _unknown(word: str, parser: Parser) -> str:
 
 
 def _like(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.55)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
     longer = sorted((one for one in known if len(word) > 3 and one.startswith(word)), key=len)
     found = longer[:1] or close
     return f'; did you mean {found[0]}?' if found else ''

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
 from tosa_ros.cli import console, merging, options
-from tosa_ros.cli.parsing import UsageError, need, refuse
+from tosa_ros.cli.parsing import UsageError, need
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.questions import Benchmark, Defaults
@@ -247,11 +247,12 @@ def judging_from(args: argparse.Namespace, loads: bool = True) -> Judging | None
     return Judging(LocalJudge(args.judge_model, args.device), prompts) if loads else None
 
 
-def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str | None, str | None]:
+def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:
     """Which depth the model is shown, and the checkpoint that estimates it, if one does."""
     if args.blind:
-        refuse(args, 'changes nothing with --blind', '--depth', '--depth-model')
-        return None, None
+        if args.depth_model or args.depth not in (None, 'none'):
+            raise UsageError('--blind shows no depth: leave out --depth and --depth-model')
+        return 'none', None
     if args.depth_model:
         if args.depth not in (None, 'monocular'):
             raise UsageError(f'--depth-model estimates depth; --depth {args.depth} does not')
@@ -264,7 +265,7 @@ def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str | None, st
     return depth, 'embedded'
 
 
-def _change(depth: str | None, estimator: str | None, blind: bool, device: str) -> Any:
+def _change(depth: str, estimator: str | None, blind: bool, device: str) -> Any:
     from tosa_ros.evaluation import conditions
 
     estimate = None
@@ -274,4 +275,4 @@ def _change(depth: str | None, estimator: str | None, blind: bool, device: str) 
 
         path = embedded_depth('metric') if estimator == 'embedded' else estimator
         estimate = load_estimator(path, device=device).annotate
-    return conditions.shown(depth or 'none', blind=blind, estimate=estimate)
+    return conditions.shown(depth, blind=blind, estimate=estimate)
