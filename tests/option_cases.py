@@ -30,7 +30,9 @@ METHOD_SETTINGS = {
     '--alpha': Case('--alpha uniform'),
     '--spatial': Case('--spatial levels'),
     '--length-scale-m': Case('--length-scale-m 0.3'),
-    '--energy': Case('--energy 0'),
+    '--heads': Case('--heads mean'),
+    '--ward': Case('--ward 0'),
+    '--targets-at': Case('--targets-at alternate'),
     '--prune-layers': Case('--prune-layers 1', '--method tofu'),
     '--margin': Case('--margin 0.5', '--method pitome'),
 }

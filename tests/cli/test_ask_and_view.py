@@ -176,7 +176,7 @@ MISTAKES = {
     'keep and r': ([*ASK, '--keep', '0.5', '--r', '3'], 'keep=0.5 and r=3 are both given'),
     'merging backwards': (
         [*ASK, '--merge-at', '4,2'],
-        "merge_at: '4,2'; wanted one of few, every, or a rising list",
+        "merge_at: '4,2'; wanted one of most, few, every, or a rising list",
     ),
     'huge question': (
         ['--question', 'x' * 100_000, 'FRAME d.png 1000'],

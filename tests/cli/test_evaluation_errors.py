@@ -96,7 +96,7 @@ def place(tmp_path, monkeypatch):
         ),
         (
             'eval tinyworld --limit 1 --merge-at often --out o',
-            "merge_at: 'often'; wanted one of few, every",
+            "merge_at: 'often'; wanted one of most, few, every",
         ),
         ('compare gone', 'holds no scores.json'),
         ('compare run', 'nothing is scored there'),
