@@ -135,7 +135,7 @@ def test_no_requests_no_answers(pipeline):
 
 def test_what_cannot_be_asked_costs_no_vision(pipeline):
     passes = count_passes(pipeline)
-    with pytest.raises(QuestionError, match='wanted some words'):
+    with pytest.raises(QuestionError, match='wanted text'):
         pipeline.ask(frame(), '  ')
     with pytest.raises(QuestionError, match='100,000 characters'):
         pipeline.stream(frame(), 'x' * 100_000)

@@ -78,7 +78,7 @@ def test_register_takes_an_object_or_decorates_and_refuses_a_taken_name():
     assert things['jug'].__name__ == 'Counter'
     with pytest.raises(
         MergingError,
-        match=r"'mug' is there twice: from .*Mug and from .*:Cup; rename",
+        match=r"'mug' is registered twice: from .*Mug and from .*:Cup; rename",
     ):
         things.register('mug', Cup)
     with pytest.raises(MergingError, match=r"thing 'A Mug' .* lower-case letters"):

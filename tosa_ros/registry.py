@@ -137,7 +137,7 @@ class Registry(Generic[T]):
             )
         if name in self._entries:
             raise self.error(
-                f'{self.kind} {name!r} is there twice: from {self._entries[name].origin} and '
+                f'{self.kind} {name!r} is registered twice: from {self._entries[name].origin} and '
                 f'from {origin}; rename one'
             )
         self._entries[name] = _Entry(item, origin)

@@ -182,7 +182,7 @@ MISTAKES = {
         ['--question', 'x' * 100_000, 'FRAME d.png 1000'],
         '100,000 characters; at most',
     ),
-    'empty question': (['--question', ' ', 'FRAME d.png 1000'], 'wanted some words'),
+    'empty question': (['--question', ' ', 'FRAME d.png 1000'], 'wanted text'),
     'no such model': (
         [*ASK, '--model', '/nowhere'],
         "'/nowhere' is not a folder",

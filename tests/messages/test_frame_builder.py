@@ -103,7 +103,7 @@ def test_without_a_camera_there_is_depth_but_no_metric_points(faults):
     assert not faults  # it may come with the next image
     for _ in range(5):
         builder.frame(COLOUR, depth)
-    assert 'none came yet' in faults['camera_info']
+    assert 'none has arrived yet' in faults['camera_info']
     zeros = conversions.camera_info_message(K, header())
     zeros.k = [0.0] * 9
     builder.camera_info(zeros)

@@ -66,7 +66,7 @@ def test_depth_is_moved_to_the_colour_camera():
     pixels = np.full((48, 64), np.nan, np.float32)
     pixels[20:24, 30:34] = 2.0
     message = conversions.image_message(pixels, '32FC1', header())
-    with pytest.raises(RosError, match='no depth_camera_info came yet'):
+    with pytest.raises(RosError, match='no depth_camera_info has arrived yet'):
         reader.read(message)
     reader.camera_info('depth_camera_info', conversions.camera_info_message(K, header()))
     info = conversions.camera_info_message(K.scaled(128, 96), header('colour_camera'))

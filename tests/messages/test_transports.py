@@ -53,7 +53,9 @@ def test_colour_and_depth_are_not_taken_for_one_another():
         depth_from_message(picture)
     with pytest.raises(RosError, match='is depth, not colour'):
         rgb_from_message(SimpleNamespace(format='16UC1; compressedDepth png', data=b''))
-    with pytest.raises(RosError, match='SimpleNamespace is no image; wanted sensor_msgs/msg/Im'):
+    with pytest.raises(
+        RosError, match='SimpleNamespace is not an image; wanted sensor_msgs/msg/Im'
+    ):
         rgb_from_message(SimpleNamespace(data=b''))
 
 

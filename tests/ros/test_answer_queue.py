@@ -34,8 +34,8 @@ def test_plain_text_and_json_are_questions():
 @pytest.mark.parametrize(
     ('data', 'said'),
     [
-        ('', 'wanted some words'),
-        ('   ', 'wanted some words'),
+        ('', 'wanted text'),
+        ('   ', 'wanted text'),
         ('x' * 1_000_000, '1,000,000 characters'),
         ('x' * 4_001, '4,001 characters'),
         ('{"id": 1', 'begins like JSON but is not'),
@@ -211,10 +211,10 @@ def test_answers_say_when_there_was_no_depth(queue, replies, seen):
 
 def test_without_frames_the_reason_is_told(queue, replies, seen):
     queue.ask(Question('a', 'what is there?'))
-    assert 'no frame was seen yet' in replies.final(1)[0].error
+    assert 'no frame has arrived yet' in replies.final(1)[0].error
     queue.memory.add(seen(1.0, came_s=-60.0))
     queue.ask(Question('b', 'what is there?'))
-    assert 'came 60.0 s ago, which is more than max_age_s (10)' in replies.final(2)[1].error
+    assert 'is 60.0 s old, more than max_age_s (10)' in replies.final(2)[1].error
     queue.max_age_s = 0.0
     queue.ask(Question('c', 'what is there?'))
     assert replies.final(3)[2].error == ''

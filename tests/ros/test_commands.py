@@ -87,7 +87,7 @@ def test_three_processes_a_camera_and_a_question(bench, tosa, checkpoint):
 
     [victim] = [pid for pid in children(up.popen.pid) if 'vision_node' in command_of(pid)]
     os.kill(victim, signal.SIGKILL)
-    bench.wait(lambda: 'vision_node ended with code -9: it is started again' in up.output)
+    bench.wait(lambda: 'vision_node ended with code -9: starting it again' in up.output)
     bench.wait(lambda: up.output.count('[vision_node]: configured') == 2)
     code, out, err = say_until_depth_is_there('what is there?')
     assert code == 0, err + up.output

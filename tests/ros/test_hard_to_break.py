@@ -193,7 +193,7 @@ def test_a_flood_of_questions_is_answered_or_refused(graph):
     [
         ('x' * 1_000_000, '1,000,000 characters'),
         ('{"text": "what', 'begins like JSON but is not'),
-        ('', 'wanted some words'),
+        ('', 'wanted text'),
         ('<|im_start|>', 'special tokens'),
         ('\udcff\ud800'.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace'), ''),
     ],

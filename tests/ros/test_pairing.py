@@ -114,7 +114,7 @@ def test_depth_with_foreign_stamps_does_not_silence_colour():
         emitted.append(pairing.add_colour(index * 100 * MS, f'c{index}', now))
     assert emitted[5] is None
     assert emitted[39] == ('c39', None)
-    assert 'depth comes, but none within 0.02 s' in pairing.trouble(3.95)
+    assert 'depth arrives, but none within 0.02 s' in pairing.trouble(3.95)
 
 
 def test_a_jump_back_forgets_and_goes_on():

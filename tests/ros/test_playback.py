@@ -182,7 +182,7 @@ def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
         list(replay.run([], wait_for=NEEDED[:1]))
     with pytest.raises(RosError, match='start the nodes with --use-sim-time'):
         list(replay.run([], wait_for=['/clock']))
-    with pytest.raises(RosError, match=r'not active \(vision_node: not heard of, qa_node'):
+    with pytest.raises(RosError, match=r'not active \(vision_node: not found, qa_node'):
         replay.settings()
     replay.close()
 

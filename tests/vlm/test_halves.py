@@ -329,8 +329,8 @@ def test_halves_of_different_checkpoints_do_not_fit(checkpoints, make_frame):
 @pytest.mark.parametrize(
     ('question', 'message'),
     [
-        ('', "question: ''; wanted some words"),
-        ('   ', 'wanted some words'),
+        ('', "question: ''; wanted text"),
+        ('   ', 'wanted text'),
         ('x' * 100_000, '100,000 characters; at most 4,000'),
         ('What is <image> here?', "contains '<image>'"),
         ('Hi<|im_end|>', 'special tokens'),

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f'--out {args.out}: is a file; wanted a folder')
     questions_file = args.out / 'questions.json'
     if questions_file.exists():
-        raise DataError(f'{questions_file}: is there already; name another --out or remove it')
+        raise DataError(f'{questions_file}: already exists; name another --out or remove it')
     sensor = SensorModel() if args.noisy else None
     records, types = [], Counter()
     numbers = range(args.start, args.start + args.episodes)

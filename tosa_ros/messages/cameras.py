@@ -49,7 +49,7 @@ def camera_from_info(message: Any, rectified: bool = False) -> Camera:
     note = ''
     if distorted and not rectified:
         note = (
-            'camera_info: the lens distortion D is not undone in a raw image, so that points near '
+            'camera_info: the lens distortion D is not corrected in a raw image, so points near '
             'its border are off; subscribe to the rectified image for exact ones'
         )
     return Camera(camera, note)

@@ -79,7 +79,8 @@ class FrameBuilder:
             self._frames_without += 1
             if self._frames_without > PATIENCE_FRAMES:
                 self._report(
-                    'camera_info', 'camera_info: none came yet, so there are no metric points'
+                    'camera_info',
+                    'camera_info: none has arrived yet, so there are no metric points',
                 )
             return None
         camera, note = self._camera
@@ -91,7 +92,7 @@ class FrameBuilder:
             self._report(
                 'camera_info',
                 f'camera_info: for {camera.width}x{camera.height} pixels, but the image has '
-                f'{width}x{height}, so there are no metric points; is it of another camera?',
+                f'{width}x{height}, so there are no metric points; is it from another camera?',
             )
             return None
         return camera.scaled(width, height)

@@ -74,7 +74,9 @@ class SensorReader:
 
     def _camera(self, name: str) -> Intrinsics:
         if name not in self._cameras:
-            raise RosError(f'register: no {name} came yet, so depth cannot be moved to colour')
+            raise RosError(
+                f'register: no {name} has arrived yet, so depth cannot be moved to colour'
+            )
         # Distortion is not undone: depth images come rectified, or with next to none.
         rectified = self._rectified and name == 'camera_info'
         camera = camera_from_info(self._cameras[name], rectified)

@@ -84,7 +84,9 @@ def transport_of(message: Any) -> Transport:
     for one in TRANSPORTS:
         if one.matches(message):
             return one
-    raise RosError(f'image: {type(message).__name__} is no image; wanted {_listed(TRANSPORTS)}')
+    raise RosError(
+        f'image: {type(message).__name__} is not an image; wanted {_listed(TRANSPORTS)}'
+    )
 
 
 def image_topic(topic: str) -> str:

@@ -171,10 +171,10 @@ class AnswerQueue:
     def _why_blind(self) -> str:
         age_s = self.memory.newest_age_s(self._clock())
         if age_s is None:
-            return 'no frame was seen yet: is vision_node active, and does the camera publish?'
+            return 'no frame has arrived yet: is vision_node active, and does the camera publish?'
         return (
-            f'the newest frame came {age_s:.1f} s ago, which is more than max_age_s '
-            f'({self.max_age_s:g}): does the camera still publish?'
+            f'the newest frame is {age_s:.1f} s old, more than max_age_s ({self.max_age_s:g}): '
+            'does the camera still publish?'
         )
 
 

@@ -66,7 +66,7 @@ class Asker(Node):
         self.wait_until(
             self._is_answered,
             timeout_s,
-            f'nobody listens on {topic} and answers: is `tosa up` running, with this '
+            f'no node receives {topic} and answers: is `tosa up` running, with this '
             'ROS_DOMAIN_ID and namespace?',
         )
         name = uuid.uuid4().hex

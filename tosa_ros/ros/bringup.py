@@ -159,7 +159,7 @@ def launch_arguments() -> list[Argument]:
     arguments += [
         Argument(row.name, '', row.help, FROM_FILE, _of(row)) for row in node_choices().values()
     ]
-    rviz = 'Start RViz too, with what there is to see.'
+    rviz = 'Also start RViz, with config/vqa.rviz.'
     return [*arguments, Argument('use_rviz', 'false', rviz, 'false', ('true', 'false'))]
 
 
@@ -200,9 +200,9 @@ class Processes:
             if code is None:
                 continue
             if code == BAD_PARAMETER:
-                raise RosError(f'{node} cannot start with the parameters it was given (see above)')
+                raise RosError(f'{node} cannot start with its parameters (see above)')
             if node not in self._died:
-                self._say(f'{node} ended with code {code}: it is started again')
+                self._say(f'{node} ended with code {code}: starting it again')
                 self._died[node] = time.monotonic()
             elif time.monotonic() - self._died[node] > RESPAWN_S:
                 del self._died[node]

@@ -49,7 +49,7 @@ class GraphStatus:
 
     def story(self) -> str:
         """The state of each needed node, in words."""
-        return ', '.join(f'{name}: {self._state(name) or "not heard of"}' for name in NEEDED)
+        return ', '.join(f'{name}: {self._state(name) or "not found"}' for name in NEEDED)
 
     def settings(self, executor: SingleThreadedExecutor) -> dict[str, dict[str, Any]]:
         """The nodes' parameters, on which answers depend.
@@ -67,7 +67,7 @@ class GraphStatus:
             if future:
                 executor.spin_until_future_complete(future, REPLY_S)
             if not future or future.result() is None:
-                raise RosError(f'{node}: does not tell its parameters within {REPLY_S:g} s')
+                raise RosError(f'{node}: does not report its parameters within {REPLY_S:g} s')
             values = map(parameter_value_to_python, future.result().values)
             found[node] = dict(zip(names, map(_plain, values), strict=True))
         return found

@@ -42,7 +42,9 @@ def load_estimator(node: Any) -> depth.DepthEstimator:
 
 
 def _say_embedded(node: Any, parameter: str) -> None:
-    node.get_logger().info(f'{parameter} is empty: the embedded one, for the tiny world only')
+    node.get_logger().info(
+        f'{parameter} is empty: the embedded model answers, which knows only the tiny world'
+    )
 
 
 def merging_from(values: dict[str, Any]) -> tuple[MergingMethod, list[str]]:

@@ -254,7 +254,7 @@ class TosaNode(LifecycleNode):
                 self.fault(f'{name} silent', reason)
         state = self._state_machine.current_state[1]
         if state == 'active' and not self.inputs:
-            state = 'active, resting: nobody listens'
+            state = 'active, idle: no subscribers'
         values = {**self.meter.values(self.now()), **self.status()}
         if self.worker is not None:
             values['dropped'] = str(self.worker.dropped)

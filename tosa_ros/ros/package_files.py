@@ -23,5 +23,5 @@ def shared_file(name: str) -> Path:
             return folder / name
     raise RosError(
         f'{name}: not found in the source tree, in {sys.prefix}/share or in AMENT_PREFIX_PATH; '
-        'is tosa_ros installed whole?'
+        'is the installation complete?'
     )

@@ -66,9 +66,9 @@ class Pairing:
         if self._depth_came is None or not self._fresh(self._depth_came, now):
             return f'no depth for {self.timeout_s:g} s: image tokens merge by appearance alone'
         return (
-            f'depth comes, but none within {self.slop_s:g} s of a colour image at most '
+            f'depth arrives, but none within {self.slop_s:g} s of a colour image at most '
             f'{self.timeout_s:g} s old: image tokens merge by appearance alone (see sync_slop_s; '
-            'depth_timeout_s where depth is slow)'
+            'depth_timeout_s if depth is slow)'
         )
 
     def _overdue(self, now: float) -> bool:

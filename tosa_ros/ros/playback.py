@@ -182,8 +182,8 @@ class LiveReplay:
 
     def _deaf(self, topic: str) -> str:
         if topic == CLOCK:
-            return 'nobody listens to /clock: start the nodes with --use-sim-time'
-        return f'nobody subscribes to {topic}: are the nodes up, and told so?'
+            return 'no node subscribes to /clock: start the nodes with --use-sim-time'
+        return f'no node subscribes to {topic}: do the nodes run, with this topic?'
 
     # Playing, in a thread of its own.
 

@@ -21,7 +21,7 @@ from tosa_ros.settings.tables import method_table, parameter_table
 
 ROOT = Path(__file__).parents[2]
 YAML_HEAD = """\
-# Parameters of the three nodes; `tosa up` and vqa.launch.py load this file unless told otherwise:
+# Parameters of the three nodes; `tosa up` and vqa.launch.py load this file by default:
 #
 #   tosa up --params-file my.yaml
 #   ros2 launch tosa_ros vqa.launch.py params_file:=my.yaml

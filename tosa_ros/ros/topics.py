@@ -124,12 +124,18 @@ QA_TOPICS = (
         'text',
         'Plain text, or JSON {"id": ..., "text": ...}.',
     ),
-    Topic('answer', 'std_msgs/msg/String', 'answer', 'JSON, once a question, refusals too.', True),
+    Topic(
+        'answer',
+        'std_msgs/msg/String',
+        'answer',
+        'JSON, one message for each question, refused ones too.',
+        True,
+    ),
     Topic(
         'answer/partial',
         'std_msgs/msg/String',
         'text',
-        'JSON, the answer as far as it is written, for those who watch it grow.',
+        'JSON, the answer so far, as it grows.',
         True,
     ),
 )
@@ -137,12 +143,12 @@ QA_SERVICES = (
     Service(
         'cancel',
         'std_srvs/srv/Trigger',
-        'Stops the answer that is being written and refuses those that wait.',
+        'Stops the current answer and refuses waiting questions.',
     ),
     Service(
         'enable',
         'std_srvs/srv/SetBool',
-        'false: take no questions and let vision_node rest; true: take them again.',
+        'false: refuse questions and let vision_node idle; true: accept them again.',
     ),
 )
 DIAGNOSTICS = Topic(

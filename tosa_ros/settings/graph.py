@@ -43,9 +43,9 @@ GRAPH = (
         'autostart',
         None,
         Maybe(Flag(), FROM_FILE),
-        'Off, a lifecycle manager configures and activates the nodes.',
+        'If off, a lifecycle manager configures and activates the nodes.',
     ),
-    Setting('log_level', 'info', Choice(LOG_LEVELS), 'Severity from which on the nodes log.'),
+    Setting('log_level', 'info', Choice(LOG_LEVELS), 'Lowest severity that the nodes log.'),
 )
 
 

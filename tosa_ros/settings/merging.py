@@ -96,8 +96,8 @@ MERGING = (
             (Choice(MERGE_AT), Numbers(Number(0, whole=True), rising=True)),
             f'one of {", ".join(MERGE_AT)}, or a rising list of layers, 0 the first',
         ),
-        'Layers that merge: most, in equal shares; few, more tokens at a time, which is faster; '
-        'every one, in equal numbers; or these, as 2,6,12.',
+        'Layers that merge: most (in equal shares), few (more tokens at a time, which is faster), '
+        'every (in equal numbers), or a list such as 2,6,12.',
         methods=ALL,
     ),
     Setting(
@@ -117,7 +117,7 @@ MERGING = (
         'auto',
         Choice(SPATIAL_KINDS),
         "ToSA's spatial tokens: metric (3-D surfaces), levels (relative depth), or auto: metric "
-        'where there are depth in metres and intrinsics.',
+        'if the frame has metric depth and intrinsics.',
         methods=('tosa',),
     ),
     Setting(
@@ -139,7 +139,7 @@ MERGING = (
         'ward',
         0.5,
         Number(0),
-        'How much the sizes of two tokens count against merging them; 0: not at all, 1: as in '
+        'How much the sizes of two tokens count against merging them; 0 is not at all, 1 is '
         "Ward's criterion.",
         methods=('tosa',),
     ),
@@ -147,8 +147,8 @@ MERGING = (
         'targets_at',
         'auto',
         Choice(TARGETS_AT),
-        'Tokens that others merge into: auto, fewer where a third or more must go; alternate, '
-        'every second one.',
+        'Tokens that others merge into: auto (fewer if a third or more must go) or '
+        'alternate (every second one).',
         methods=('tosa', 'tome', 'tofu'),
     ),
     Setting(
@@ -174,7 +174,7 @@ SETTINGS: Registry[Setting] = Registry(
     base='tosa_ros.settings:Setting',
     error=MergingError,
 )
-METHOD = Setting('method', 'tosa', Choice(METHODS), 'How image tokens are merged.')
+METHOD = Setting('method', 'tosa', Choice(METHODS), 'The merging method.')
 
 
 def default(name: str) -> Any:

@@ -13,15 +13,15 @@ MODEL = Setting(
     'model',
     '',
     Kind(),
-    'A checkpoint folder or a Hugging Face name. Empty is the embedded model. vision_node and '
-    'qa_node must be given the same one.',
+    'A checkpoint folder or a Hugging Face name. Empty is the embedded model. Give vision_node '
+    'and qa_node the same one.',
     read_only=True,
 )
 DEVICE = Setting(
     'device',
     'auto',
     Kind(),
-    'Where the model runs, as torch names it: cpu, cuda, cuda:1, mps; auto: the best there is.',
+    "The model's device, as torch names it: cpu, cuda, cuda:1, mps; auto: the best available.",
     read_only=True,
 )
 DTYPE = Setting(
@@ -32,7 +32,7 @@ DTYPE = Setting(
     read_only=True,
 )
 MAX_NEW_TOKENS = Setting(
-    'max_new_tokens', 64, Number(1, 4096, whole=True), 'Tokens of the longest answer.'
+    'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
 DEPTH_SOURCES = ('sensor', 'monocular')
 
@@ -40,7 +40,7 @@ _AUTOSTART = Setting(
     'autostart',
     True,
     Flag(),
-    'Configure and activate the node by itself. Off, a lifecycle manager does it.',
+    'Configure and activate the node by itself. If off, a lifecycle manager does it.',
     read_only=True,
 )
 _IMAGE_TRANSPORT = Setting(
@@ -55,8 +55,8 @@ _MAX_RATE = Setting(
     'max_rate',
     10.0,
     Number(0, 1000),
-    'Frames a second to work on at most; 0 is as many as there is time for. Older frames that '
-    'wait are dropped, never queued.',
+    'Largest number of frames a second; 0 is no limit. Older frames that wait are dropped, never '
+    'queued.',
     unit='Hz',
 )
 
@@ -81,8 +81,8 @@ DEPTH_NODE = (
         'depth_scale',
         1000.0,
         Number(1, 1e6),
-        'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is in '
-        'metres, whatever this says.',
+        'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is always '
+        'in metres.',
     ),
     Setting(
         'min_depth_m', 0.1, Number(0, 1000), 'Sensor depth nearer than this is invalid.', unit='m'
@@ -99,7 +99,7 @@ DEPTH_NODE = (
         False,
         Flag(),
         "Move sensor depth into the colour camera's pixels, by depth_camera_info, camera_info and "
-        'extrinsic. Leave it off where the driver aligns depth to colour.',
+        'extrinsic. Leave it off if the driver aligns depth to colour.',
         read_only=True,
     ),
     Setting(
@@ -143,23 +143,24 @@ VISION_NODE = (
         'use_depth',
         True,
         Flag(),
-        'Merge by depth too. Off, depth is not subscribed to and tokens merge by appearance.',
+        'Merge by depth too. If off, the node does not subscribe to depth, and tokens merge by '
+        'appearance.',
         read_only=True,
     ),
     Setting(
         'sync_slop_s',
         0.02,
         Number(0, 1),
-        'How far apart the stamps of colour and depth may be and still be one frame.',
+        'Largest difference between the stamps of colour and depth in one frame.',
         unit='s',
     ),
     Setting(
         'depth_timeout_s',
         1.0,
         Number(0.05, 3600),
-        'With no depth for this long, frames go on without it: tokens merge by appearance alone, '
-        'which visual_tokens, answers and diagnostics then say. Colour images of this long are '
-        'kept, 300 at most.',
+        'After this long without depth, frames go on without it: tokens merge by appearance '
+        'alone, and visual_tokens, answers and diagnostics report that. Colour images wait this '
+        'long for depth, 300 at most.',
         unit='s',
     ),
     Setting(
@@ -178,34 +179,33 @@ QA_NODE = (
     MODEL,
     DEVICE,
     DTYPE,
-    Setting('frames', 1, Number(1, 64, whole=True), 'How many frames a question is asked about.'),
+    Setting('frames', 1, Number(1, 64, whole=True), 'Number of frames that a question is about.'),
     Setting(
         'frame_interval_s',
         1.0,
         Number(0, 3600),
-        'Time between the frames that are remembered; the newest always counts.',
+        'Time between the remembered frames; the newest is always one of them.',
         unit='s',
     ),
     Setting(
         'max_age_s',
         10.0,
         Number(0, 86400),
-        'With no newer frame than this, a question is refused rather than answered about the '
-        'past; 0 is any age.',
+        'A question is refused if the newest frame is older than this; 0 allows any age.',
         unit='s',
     ),
     Setting(
         'wait_s',
         5.0,
         Number(0, 3600),
-        'How long a question waits for a frame if there is none, or none new enough.',
+        'How long a question waits for a frame that is new enough.',
         unit='s',
     ),
     Setting(
         'max_questions',
         8,
         Number(1, 1000, whole=True),
-        'Questions that may wait; more are refused.',
+        'Largest number of waiting questions; more are refused.',
     ),
     MAX_NEW_TOKENS,
 )

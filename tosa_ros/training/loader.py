@@ -205,6 +205,6 @@ def check_type_names(shard: Shard, types: tuple[str, ...]) -> None:
     strange = {kind for asked in shard.questions for _, _, kind in asked} - set(types)
     if strange:
         raise DataError(
-            f'the cached questions have the types {sorted(strange)}, which the world has not: '
+            f'the cached questions have the types {sorted(strange)}, which the world lacks: '
             'delete the data cache and start again'
         )

@@ -139,9 +139,7 @@ def open_shard(path: Path) -> Shard:
         }
         questions = json.loads((path / 'questions.json').read_text())
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f'shard {path}: {error}; delete the folder and it is rendered again'
-        ) from error
+        raise DataError(f'shard {path}: {error}; delete the folder to render it again') from error
     return Shard(questions=questions, **arrays)
 
 

@@ -79,7 +79,7 @@ class Prompt:
 def check_question(question: str) -> None:
     """Raises QuestionError unless the question is text of a sane length."""
     if not isinstance(question, str) or not question.strip():
-        raise QuestionError(f'question: {question!r}; wanted some words')
+        raise QuestionError(f'question: {question!r}; wanted text')
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise QuestionError(
             f'question: {len(question):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are read'
@@ -88,8 +88,8 @@ def check_question(question: str) -> None:
         question.encode()
     except UnicodeEncodeError as error:
         raise QuestionError(
-            f'question: character {error.start + 1} is {question[error.start]!a}, which is no '
-            'character of its own; wanted text in UTF-8'
+            f'question: character {error.start + 1} is {question[error.start]!a}, half of '
+            'a character; wanted text in UTF-8'
         ) from error
 
 
