@@ -164,6 +164,6 @@ LOADERS = {
 
 @pytest.mark.parametrize('device', ['cuda:77', 'warp'])
 @pytest.mark.parametrize('loader', LOADERS)
-def test_a_device_that_is_not_there_is_told_before_anything_is_read(loader, device, tmp_path):
+def test_an_absent_device_is_reported_before_anything_is_read(loader, device, tmp_path):
     with pytest.raises(ModelError, match=f"device '{device}': not available here"):
         LOADERS[loader](tmp_path / 'nothing', device=device)

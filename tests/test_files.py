@@ -109,7 +109,7 @@ def test_places_that_cannot_be_written_to(tmp_path):
         fill(tmp_path / 'file' / 'a', 'x')
 
 
-def test_reading_names_the_file_and_what_is_wrong_with_it(tmp_path):
+def test_reading_names_the_file_and_its_fault(tmp_path):
     path = tmp_path / 'a.json'
     with pytest.raises(FrameError, match=r'a\.json: no such file'):
         read_text(path, FrameError)

@@ -36,7 +36,7 @@ def test_metric_points_need_metric_depth_and_a_camera():
     assert not Frame(RGB, relative_depth=relative, intrinsics=CAMERA).has_metric_points
 
 
-def test_depth_that_is_no_measurement_becomes_nan():
+def test_depth_that_is_not_a_measurement_becomes_nan():
     depth = metres()
     depth[0] = [0, -1, INF, -INF]
     frame = Frame(RGB, depth_m=depth)

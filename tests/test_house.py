@@ -102,15 +102,15 @@ def test_arrows_are_those_of_the_drawing(part):
 
 
 @pytest.mark.parametrize('part', EVERYWHERE)
-def test_what_every_part_may_use_uses_next_to_nothing(part):
+def test_shared_parts_import_almost_nothing(part):
     assert arrows(part) == EVERYWHERE[part]
 
 
-def test_there_is_no_circle_between_parts():
+def test_parts_form_no_circle():
     assert circle({part: arrows(part) for part in ARROWS.keys() | EVERYWHERE.keys()}) == []
 
 
-def test_there_is_no_circle_between_modules():
+def test_modules_form_no_circle():
     names = {module_name(path): path for path in modules()}
     drawn = {name: set() for name in names}
     for name, path in names.items():

@@ -51,7 +51,7 @@ def readers(data, tmp_path):
 @pytest.mark.parametrize(
     ('width', 'height'), [(9000, 9000), (200_000, 10), (10, 200_000), (500, 8)]
 )
-def test_what_is_too_large_or_too_narrow_is_refused_by_its_header(tmp_path, width, height):
+def test_too_large_or_too_narrow_images_are_refused_by_their_headers(tmp_path, width, height):
     data = png(width, height, 1)  # Nothing to decode: the header must do.
     for read, error in readers(data, tmp_path):
         with pytest.raises(error, match=f'{width}x{height} pixels; wanted at most'):

@@ -133,7 +133,7 @@ def test_no_requests_no_answers(pipeline):
     assert pipeline.answerer.answer_batch([]) == []
 
 
-def test_what_cannot_be_asked_costs_no_vision(pipeline):
+def test_a_refused_question_costs_no_vision(pipeline):
     passes = count_passes(pipeline)
     with pytest.raises(QuestionError, match='wanted text'):
         pipeline.ask(frame(), '  ')

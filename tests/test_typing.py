@@ -77,7 +77,7 @@ def test_mypy_passes_what_is_right_and_catches_what_is_wrong(tmp_path):
     assert len(lines) == len(WRONG)
 
 
-def test_type_checkers_are_told_of_every_public_name():
+def test_type_checkers_see_every_public_name():
     tree = ast.parse((ROOT / 'tosa_ros' / '__init__.py').read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     told = {

@@ -75,7 +75,7 @@ def test_tables_have_a_column_for_every_key(tmp_path):
         put_into(document, 'other', 'new')
 
 
-def test_another_device_has_tables_of_its_own(tmp_path):
+def test_another_device_has_its_own_tables(tmp_path):
     document = tmp_path / 'doc.md'
     document.write_text('<!-- t -->cpu<!-- /t --><!-- t-cuda --><!-- /t-cuda -->')
     args = parser('doc', 1).parse_args(['--device', 'cuda:0', '--doc', str(document)])

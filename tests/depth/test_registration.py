@@ -197,7 +197,7 @@ def test_missing_depth_does_not_spread():
 
 
 @pytest.mark.parametrize('bad', [NAN, np.inf, -np.inf, 0, -1])
-def test_no_measurement_is_no_depth(bad):
+def test_missing_measurements_stay_missing(bad):
     depth = np.full((30, 40), bad, np.float32)
     assert np.isnan(register_depth(depth, DEPTH_CAMERA, DEPTH_CAMERA)).all()
 

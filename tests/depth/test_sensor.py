@@ -97,7 +97,7 @@ def test_png_round_trip(tmp_path):
         (np.ones((4, 4), bool), '1'),
     ],
 )
-def test_png_that_is_no_measurement(tmp_path, array, mode):
+def test_a_png_that_is_not_a_measurement_is_refused(tmp_path, array, mode):
     with pytest.raises(DepthError, match=f'd.png: not metric depth, but a PNG of mode {mode};'):
         SensorDepth(scale=1000).read_png(save(tmp_path / 'd.png', array))
 

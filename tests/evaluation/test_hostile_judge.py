@@ -197,7 +197,7 @@ def test_nonsense_is_one_line(serve, body):
     assert len(str(refused.value)) < 400
 
 
-def test_what_is_hidden_and_what_is_not():
+def test_errors_hide_the_key_and_nothing_else():
     assert without_key(f'a {KEY} b {KEY}', KEY) == 'a [key] b [key]'
     assert without_key(f'{KEY}{KEY}', KEY) == '[key]'
     assert without_key('Your mark: 4', 'x') == 'Your mark: 4'
@@ -207,7 +207,7 @@ def test_what_is_hidden_and_what_is_not():
     assert without_key(encoded, KEY) == encoded
 
 
-def test_a_reply_with_the_key_but_no_mark_is_not_told_with_it(serve, tmp_path):
+def test_an_error_about_a_reply_hides_the_key(serve, tmp_path):
     server = serve(says(OK, completion(f'\x1b]0;no mark, but {KEY}\x07')))
     question = Question(0, 'What is it?', ('a cup',), '', 'e')
     with pytest.raises(JudgeError) as refused:

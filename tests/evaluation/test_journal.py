@@ -20,7 +20,7 @@ def path(tmp_path):
     return journal.path
 
 
-def test_cut_off_anywhere_it_keeps_the_whole_lines_and_goes_on(path):
+def test_a_truncated_journal_keeps_its_complete_lines(path):
     data = path.read_bytes()
     for size in range(len(data) + 1):
         path.write_bytes(data[:size])

@@ -28,7 +28,7 @@ def asked(write_json, bag_path, *records):
     return BagQuestions.load(write_json('q.json', list(records)), BagFrames(bag_path))
 
 
-def test_a_timed_question_sees_what_had_been_seen(write_json, bag_path, frames):
+def test_a_timed_question_sees_the_frames_up_to_its_time(write_json, bag_path, frames):
     times = [None, 0, 1.2, 2, 1_000_000_001.0]
     records = [{'question': f'Q{i}?', 'time': t} for i, t in enumerate(times)]
     benchmark = asked(write_json, bag_path, *records)

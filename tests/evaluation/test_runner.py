@@ -172,7 +172,7 @@ def test_other_settings_are_refused(benchmark, pipeline, tmp_path):
         RunFolder(tmp_path / 'other', {})
 
 
-def test_the_fingerprint_changes_with_what_is_asked(benchmark):
+def test_the_fingerprint_changes_with_the_questions(benchmark):
     one = fingerprint(benchmark)
     assert one == fingerprint(benchmark)
     assert one != fingerprint(benchmark, '{question}')
@@ -348,7 +348,7 @@ def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):
         load_entries([tmp_path])
 
 
-def test_compare_tells_runs_of_one_name_apart(run, command, tmp_path, capsys):
+def test_compare_distinguishes_runs_of_one_name(run, command, tmp_path, capsys):
     for parent in ('a', 'b'):
         (tmp_path / parent).mkdir()
         run(f'{parent}/run', '--method', 'none')
@@ -362,7 +362,7 @@ def test_compare_tells_runs_of_one_name_apart(run, command, tmp_path, capsys):
     assert '+0.0' not in lines[0]
 
 
-def test_what_cannot_be_compared_is_named(run, write_json, tmp_path):
+def test_compare_names_runs_that_it_cannot_compare(run, write_json, tmp_path):
     run('run', '--method', 'none')
     scores = tmp_path / 'run' / 'scores.json'
     for text, message in (

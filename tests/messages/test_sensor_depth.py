@@ -32,7 +32,7 @@ def test_millimetres_other_units_and_metres():
     assert SensorReader(scale=5000).read(metres)[0][1, 1] == 2.5
 
 
-def test_what_is_too_near_or_too_far_is_no_depth():
+def test_depth_out_of_range_is_missing():
     pixels = np.array([[0.05, 0.5, 5.0, 50.0, np.nan, np.inf, -np.inf, 0.0]], np.float32)
     message = conversions.image_message(pixels, '32FC1', header())
     depth, _ = SensorReader(min_m=0.1, max_m=20.0).read(message)

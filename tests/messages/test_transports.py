@@ -41,7 +41,7 @@ def test_a_topic_and_its_transport_are_found_from_one_another():
         (SimpleNamespace(format='16UC1; compressedDepth png'), 'compressedDepth', True),
     ],
 )
-def test_a_message_tells_its_transport_and_whether_it_is_depth(message, name, depth):
+def test_a_message_shows_its_transport_and_whether_it_is_depth(message, name, depth):
     assert transport_of(message).name == name
     assert is_depth(message) == depth
 

@@ -48,7 +48,7 @@ def test_plain_text_and_json_are_questions():
         ('how many b\udce4lle?', r"character 11 is '\\udce4'"),
     ],
 )
-def test_what_is_no_question_is_refused_in_one_line(data, said):
+def test_an_invalid_question_is_refused_in_one_line(data, said):
     with pytest.raises(QuestionError, match=said) as refused:
         parse_question(data)
     reply = json.loads(refusal(data, str(refused.value)).to_json())
@@ -209,7 +209,7 @@ def test_answers_say_when_there_was_no_depth(queue, replies, seen):
     assert 'merged by appearance alone' in final.note
 
 
-def test_without_frames_the_reason_is_told(queue, replies, seen):
+def test_without_frames_the_reply_names_the_reason(queue, replies, seen):
     queue.ask(Question('a', 'what is there?'))
     assert 'no frame has arrived yet' in replies.final(1)[0].error
     queue.memory.add(seen(1.0, came_s=-60.0))
@@ -248,7 +248,7 @@ def test_cancelling_ends_the_answer_and_refuses_the_rest(queue, replies, seen):
     assert replies.final(4)[3].error == ''
 
 
-def test_what_the_model_refuses_is_told_and_the_queue_goes_on(queue, replies, seen):
+def test_the_queue_reports_a_refusal_of_the_model_and_goes_on(queue, replies, seen):
     queue.memory.add(seen(1.0))
     queue.ask(Question('a', 'what is <image> there?'))
     queue.ask(Question('b', 'what is there?'))
@@ -257,7 +257,7 @@ def test_what_the_model_refuses_is_told_and_the_queue_goes_on(queue, replies, se
     assert second.error == ''
 
 
-def test_what_cannot_be_published_is_told_and_the_queue_goes_on(answerer, replies, seen):
+def test_the_queue_reports_a_failed_publication_and_goes_on(answerer, replies, seen):
     errors = []
 
     def publish(reply):
@@ -274,7 +274,7 @@ def test_what_cannot_be_published_is_told_and_the_queue_goes_on(answerer, replie
     assert queue.stop(30)
 
 
-def test_a_panic_of_the_tokenizer_is_told_and_the_queue_goes_on(answerer, replies, seen):
+def test_the_queue_reports_a_panic_of_the_tokenizer_and_goes_on(answerer, replies, seen):
     from tokenizers import Tokenizer, decoders, models
 
     broken = Tokenizer(models.WordLevel({'aaaa': 0}, unk_token='aaaa'))

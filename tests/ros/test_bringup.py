@@ -17,7 +17,7 @@ from tosa_ros.ros.package_files import shared_file
 RUN = [sys.executable, '-m', 'tosa_ros.ros.run']
 
 
-def test_what_is_not_chosen_is_left_to_the_file():
+def test_unset_options_leave_the_parameter_file_as_it_is():
     graph = Graph()
     assert graph.nodes == ('depth_node', 'vision_node', 'qa_node')
     assert graph.remappings() == []
@@ -151,7 +151,7 @@ def test_a_parameter_that_cannot_be_ends_the_node_with_one_line():
 # While it imports numpy, ROS and torch, and while it loads the model.
 @pytest.mark.parametrize('moment', ['numpy.linalg', 'rclpy.node', 'torch.nn', 'model is empty'])
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
-def test_told_to_end_while_it_still_loads_it_ends_quietly(how, moment):
+def test_a_signal_during_loading_ends_it_quietly(how, moment):
     process = subprocess.Popen(
         [sys.executable, '-X', 'importtime', *RUN[1:], 'vision_node'],
         stdout=subprocess.PIPE,

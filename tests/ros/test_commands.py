@@ -191,13 +191,13 @@ def test_a_model_that_cannot_be_loaded_ends_up_with_one_line(tosa, checkpoint, t
         (['up', '--params-file', '/nowhere.yaml'], '/nowhere.yaml: no such file'),
     ],
 )
-def test_what_the_commands_cannot_do_is_said_in_one_line(capsys, words, said):
+def test_the_commands_report_errors_in_one_line(capsys, words, said):
     assert main(words) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
 
 
-def test_with_nobody_there_say_gives_up():
+def test_say_gives_up_without_a_graph():
     code, out, err = say('--timeout', '1', 'anybody?')
     assert (code, out) == (2, '')
     assert err.startswith('tosa say: error: nobody listens on /question and answers')

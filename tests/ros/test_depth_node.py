@@ -44,7 +44,7 @@ def test_sensor_depth_in_metres_with_the_stamp_of_the_input(bench, depth_node):
     assert (depth[10:] == 2.0).all()
 
 
-def test_nothing_is_subscribed_to_while_nobody_listens(bench, depth_node):
+def test_without_subscribers_the_node_subscribes_to_nothing(bench, depth_node):
     node = depth_node()
     mouth = bench.mouth('sensor_depth')
     bench.wait(lambda: 'nobody listens' in bench.state('depth_node'))
@@ -174,7 +174,7 @@ def test_an_estimator_that_is_not_there_fails_to_configure_and_says_why(bench, d
     assert not node.active
 
 
-def test_colour_on_the_depth_topic_is_told_once(bench, depth_node):
+def test_colour_on_the_depth_topic_is_reported_once(bench, depth_node):
     bench.listen('/rosout', 'depth')
     depth_node()
     wrong = conversions.image_message(bench.rgb, 'rgb8', bench.header())

@@ -52,7 +52,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('name', BAD)
-def test_a_bad_sensor_is_told_once(graph, name):
+def test_a_bad_sensor_is_reported_once(graph, name):
     changes, said = BAD[name]
     graph.wait(
         lambda: said in graph.health()['depth_node'][1],

@@ -87,7 +87,7 @@ BAD_PICTURES = {
 
 
 @pytest.mark.parametrize('name', BAD_PICTURES)
-def test_a_bad_picture_is_told_once_and_survived(graph, name):
+def test_a_bad_image_is_reported_once_and_survived(graph, name):
     changes, said = BAD_PICTURES[name]
     bad = picture(graph, **changes)
     graph.wait(lambda: said in graph.health()['vision_node'][1], lambda: graph.see(image=bad))
@@ -118,7 +118,7 @@ def test_padded_and_big_endian_pictures_are_seen(graph):
         ((120, 160), 2000.0, 'in other units'),
     ],
 )
-def test_useless_depth_is_told_once_and_done_without(graph, shape, value, said):
+def test_useless_depth_is_reported_once_and_ignored(graph, shape, value, said):
     pixels = np.full(shape, value, np.float32)
     depth = conversions.image_message(pixels, '32FC1', graph.header())
     tokens_with(graph, 'none', lambda: graph.see(depth=depth))
@@ -166,7 +166,7 @@ def test_without_depth_answers_go_on_and_say_so(graph):
 
 @pytest.mark.parametrize('image', [True, False])
 @pytest.mark.parametrize('depth', [True, False])
-def test_any_mix_of_reliable_and_best_effort_is_heard(graph, image, depth):
+def test_any_mix_of_reliable_and_best_effort_is_received(graph, image, depth):
     graph.silence('image', 'depth', 'camera_info')
     graph.mouth('image', reliable=image)
     graph.mouth('depth', reliable=depth)
@@ -198,7 +198,7 @@ def test_a_flood_of_questions_is_answered_or_refused(graph):
         ('\udcff\ud800'.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace'), ''),
     ],
 )
-def test_what_is_no_question_is_refused(graph, data, said):
+def test_an_invalid_question_is_refused(graph, data, said):
     tokens_with(graph, 'metric', graph.see)
     start = len(graph.heard['answer'])
     graph.ask(data)
@@ -207,7 +207,7 @@ def test_what_is_no_question_is_refused(graph, data, said):
     assert len(reply['question']) <= 200
 
 
-def test_another_cloud_on_visual_tokens_is_told(graph):
+def test_another_cloud_on_visual_tokens_is_reported(graph):
     from sensor_msgs.msg import PointCloud2
 
     mouth = graph.mouth('visual_tokens')
@@ -314,7 +314,7 @@ def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, endless, 
     graph.wait(lambda: len(graph.heard['visual_tokens']) > start, graph.see)
 
 
-def test_told_to_end_in_the_middle_of_work_they_do(graph):
+def test_nodes_end_in_the_middle_of_their_work(graph):
     """The last: no node is left, nor what they had in shared memory."""
     for index in range(8):
         graph.ask(json.dumps({'id': f'cut{index}', 'text': 'what is there?'}))

@@ -33,13 +33,13 @@ HOSTILE = [
 ]
 
 
-def test_what_is_sound_is_read():
+def test_a_valid_reply_is_read():
     assert parse_reply(json.dumps(SOUND)) == SOUND
     assert parse_reply(json.dumps(SOUND | {'first_word_ms': 7.5, 'more': [1]}))['text'] == 'a cup'
 
 
 @pytest.mark.parametrize('data', HOSTILE)
-def test_what_is_no_reply_is_none(data):
+def test_an_invalid_reply_is_none(data):
     assert parse_reply(data) is None
 
 

@@ -122,7 +122,7 @@ def test_compressed_colour(bench, vision):
 
 
 @pytest.mark.parametrize('kind', [VisionNode, QaNode])
-def test_a_model_that_cannot_be_loaded_is_told_and_can_be_mended(
+def test_a_model_that_cannot_load_is_reported_and_can_be_fixed(
     bench, node_here, checkpoint, tmp_path, kind
 ):
     bench.listen('/rosout')
@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_is_told_and_can_be_mended(
     assert all('\n' not in log.msg for log in bench.heard['/rosout'] if log.name == name)
 
 
-def test_a_device_that_is_not_there_is_told(bench, vision):
+def test_an_absent_device_is_reported(bench, vision):
     vision(device='cuda:77')
     bench.wait(lambda: 'cuda:77' in bench.health().get('vision_node', (0, ''))[1])
     assert bench.state('vision_node') == 'unconfigured'
@@ -197,7 +197,7 @@ def test_questions_about_several_frames(bench, vision, qa):
     assert bench.wait(whole)['tokens'] == 27
 
 
-def test_a_stopped_camera_is_told_after_max_age(bench, vision, qa):
+def test_a_stopped_camera_is_reported_after_max_age(bench, vision, qa):
     qa(vision(), max_age_s=0.3, wait_s=0.1)
     assert bench.reply('what is there?', bench.see)['error'] == ''
     bench.wait(lambda: 'more than max_age_s' in bench.reply('and now?')['error'])
@@ -264,7 +264,7 @@ def test_a_namespace_moves_every_topic_but_diagnostics(bench, vision):
     moved.destroy_node()
 
 
-def test_depth_in_another_frame_is_told(bench, vision):
+def test_depth_in_another_frame_is_reported(bench, vision):
     vision()
     depth = conversions.image_message(bench.depth_m, '32FC1', bench.header())
 
@@ -308,7 +308,7 @@ def test_qos_is_overridden_by_parameters(bench, vision):
     assert again.qos_profile.reliability == reliability(False)
 
 
-def test_an_override_that_cannot_be_is_told_and_ends_nothing(bench, vision):
+def test_an_invalid_override_is_reported_and_ends_nothing(bench, vision):
     vision(use_depth=False, **{'qos_overrides./image.subscription.reliability': 'perhaps'})
     bench.wait(lambda: bench.state('vision_node').startswith('active'))
     bench.listen('merge_image')

@@ -91,7 +91,7 @@ def test_slow_colour_without_depth_goes_alone():
     assert pairing.add_depth(8000 * MS, 4, 8.1) == (4, 4)
 
 
-def test_depth_of_three_seconds_is_waited_for_where_the_timeout_says_so():
+def test_a_long_timeout_waits_for_late_depth():
     pairing, rate, met = Pairing(0.0, 10.0), 30, []
     stamps = [index * S // rate for index in range(20 * rate)]
     seen = 0
@@ -126,7 +126,7 @@ def test_a_jump_back_forgets_and_goes_on():
         assert pair == ((loop, index), (loop, index))
 
 
-def test_small_disorder_is_no_jump():
+def test_small_disorder_is_not_a_jump():
     pairing = Pairing(0.02, 1.0)
     for stamp in (0, 66, 33, 100):
         pairing.add_colour(stamp * MS, stamp, 0.0)

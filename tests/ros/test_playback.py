@@ -167,14 +167,14 @@ def test_no_more_questions_wait_than_the_nodes_take(ros, recording, slow_answers
     assert max(late[:MAX_WAITING]) < 0.5 < min(late[MAX_WAITING:])
 
 
-def test_a_question_that_nobody_answers_has_a_reason(ros, recording, slow_answers, walk):
+def test_an_unanswered_question_has_a_reason(ros, recording, slow_answers, walk):
     replay = LiveReplay(*recording, rate=100)
     [one] = replay.run([TimedQuestion('a', 'what?')], timeout_s=0.2)
     replay.close()
     assert one.reply == {'text': '', 'error': 'no answer within 0.2 s'}
 
 
-def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
+def test_without_nodes_the_error_names_the_reason(ros, recording, monkeypatch):
     monkeypatch.setattr('tosa_ros.ros.playback.READY_S', 0.3)
     replay = LiveReplay({**recording[0], '/odd': 'odd_msgs/msg/Odd'}, recording[1])
     assert replay.left_out == {'/odd': 'odd_msgs/msg/Odd'}
@@ -187,7 +187,7 @@ def test_without_nodes_the_reason_is_told(ros, recording, monkeypatch):
     replay.close()
 
 
-def test_a_damaged_recording_is_told(ros, recording):
+def test_a_damaged_recording_is_reported(ros, recording):
     def damaged():
         yield from list(recording[1])[:5]
         raise ValueError('chunk 3 is cut off')
@@ -278,7 +278,7 @@ def test_the_command_plays_asks_and_reports(ros, robot, bag, tmp_path):
     assert 'made with rate=3.0, not 4.0' in done.stderr
 
 
-def test_what_the_nodes_decide_is_no_option(bag, tmp_path):
+def test_options_that_the_nodes_decide_are_refused(bag, tmp_path):
     for more, message in (
         (('--keep', 0.5), '--keep is for --offline'),
         (('--max-new-tokens', 5), '--max-new-tokens is for --offline'),

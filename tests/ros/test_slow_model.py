@@ -28,9 +28,7 @@ def slow_checkpoint(tmp_path_factory):
         return untrained.write_checkpoint(tmp_path_factory.mktemp('slow') / 'slow', size='slow')
 
 
-def test_deactivated_and_then_told_to_end_in_the_middle_of_an_inference(
-    bench, spawn, slow_checkpoint
-):
+def test_a_node_deactivates_and_ends_in_the_middle_of_an_inference(bench, spawn, slow_checkpoint):
     node = spawn(
         'vision_node', model=slow_checkpoint, max_rate='0.0', method='none', use_depth='false'
     )

@@ -49,7 +49,7 @@ def test_an_error_is_handed_on_and_the_thread_lives():
     assert worker.stop(5)
 
 
-def test_what_is_no_exception_is_handed_on_too():
+def test_errors_that_are_not_exceptions_are_passed_on_too():
     errors, done = [], []
 
     def work(item):

@@ -53,7 +53,7 @@ def test_defaults_are_the_tables(method):
 
 
 @pytest.mark.parametrize('setting', OTHERS)
-def test_dataclasses_take_and_refuse_what_the_table_does(setting):
+def test_dataclasses_and_table_accept_the_same_values(setting):
     good, bad = OTHERS[setting]
     row = SETTINGS[setting]
     for method in row.methods:
@@ -138,7 +138,7 @@ def test_text(setting, text, value):
         ('prune_layers', '2.5', 'a whole number, 0 or more'),
     ],
 )
-def test_bad_text_is_named_with_what_is_wanted(setting, text, said):
+def test_an_error_names_the_bad_text_and_the_wanted(setting, text, said):
     with pytest.raises(MergingError, match=f'^{setting}: {text!r}; wanted .*{said}'):
         SETTINGS[setting].parse(text, MergingError)
 
@@ -186,7 +186,7 @@ def test_a_method_with_a_setting_of_its_own_is_a_class_and_a_row():
         SETTINGS.unregister('patience')
 
 
-def test_every_field_is_documented_where_it_is():
+def test_every_field_has_its_documentation():
     for name in METHODS:
         cls = METHODS[name]
         pages = '\n'.join(inspect.getdoc(base) or '' for base in cls.__mro__)

@@ -101,7 +101,7 @@ def test_frames_are_decoded_when_asked_for_and_the_same_while_held(folder):
         frames[4]
 
 
-def test_nothing_is_kept_that_nobody_holds(folder):
+def test_frames_are_kept_only_while_held(folder):
     frames = read_folder(folder)
     frames[0]
     gc.collect()
@@ -243,7 +243,7 @@ def test_a_trajectory_for_another_number_of_frames(tmp_path, count):
         read_folder(tmp_path)
 
 
-def test_a_trajectory_that_is_no_matrix(tmp_path):
+def test_a_trajectory_that_is_not_a_matrix_is_refused(tmp_path):
     write_redwood(tmp_path, [np.eye(4)] * 2, 2)
     log = tmp_path / 'trajectory.log'
     log.write_text(log.read_text().replace('1.0', 'one', 1))
@@ -360,7 +360,7 @@ def test_the_frames_of_a_folder_are_turned_together(tmp_path):
     assert [frame.rgb.shape for frame in read_folder(tmp_path)] == [pixels.shape] * 2
 
 
-def test_hidden_files_are_no_frames(folder):
+def test_hidden_files_are_not_frames(folder):
     count = len(read_folder(folder))
     (folder / '._00000-rgb.png').write_bytes(b'a resource fork')
     assert len(read_folder(folder)) == count
@@ -395,7 +395,7 @@ def test_intrinsics_without_a_focal_length():
         parse_intrinsics('500,0,3,4', 8, 6)
 
 
-def test_writing_what_a_folder_cannot_hold(tmp_path):
+def test_writing_refuses_frames_that_a_folder_cannot_hold(tmp_path):
     folder = tmp_path / 'scene'
     relative = Frame(np.zeros((2, 2, 3), np.uint8), relative_depth=np.ones((2, 2), np.float32))
     with pytest.raises(FrameError, match='frame 0: its depth is relative'):

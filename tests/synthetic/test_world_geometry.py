@@ -127,7 +127,7 @@ def test_silhouette_is_what_rendering_a_thing_alone_covers(samples):
     assert checked > 25
 
 
-def test_colours_can_be_told_from_the_picture(samples):
+def test_the_image_shows_every_colour(samples):
     """The nearest named colour, brightness set aside, of an object's pixels is its own."""
     values = np.array([COLOUR_VALUES[c] for c in COLOURS])
     directions = values / np.linalg.norm(values, axis=1, keepdims=True)

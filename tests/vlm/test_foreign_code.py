@@ -124,7 +124,7 @@ def test_code_of_a_known_model_s_parts_is_left_alone(with_code, name, load, file
     assert not (path / 'RAN').exists()
 
 
-def test_every_loader_is_told_to_trust_no_code():
+def test_every_loader_trusts_no_code():
     found = 0
     for path in PACKAGE.rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):

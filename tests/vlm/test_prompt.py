@@ -71,7 +71,7 @@ def test_a_template_that_knows_of_images_goes_before_one_that_does_not(folder):
         asked(path)  # transformers itself takes the file for the tokenizer's
 
 
-def test_a_template_of_a_language_model_alone_is_told_in_one_line(folder):
+def test_a_template_without_images_is_reported_in_one_line(folder):
     path, tokenizer = folder
     tokenizer(chat_template=TEXT_ALONE)
     with pytest.raises(ModelError, match=r'chat template: .*wanted one for text and images'):
@@ -79,14 +79,14 @@ def test_a_template_of_a_language_model_alone_is_told_in_one_line(folder):
 
 
 @pytest.mark.parametrize('text', ['{% for', "{{ raise_exception('no') }}", '{{ 1 + "a" }}'])
-def test_a_broken_template_is_told_in_one_line(folder, text):
+def test_a_broken_template_is_reported_in_one_line(folder, text):
     path, _ = folder
     (path / 'chat_template.jinja').write_text(text)
     with pytest.raises(ModelError, match='chat template: '):
         asked(path)
 
 
-def test_a_broken_template_file_is_told_in_one_line(folder):
+def test_a_broken_template_file_is_reported_in_one_line(folder):
     path, _ = folder
     (path / 'chat_template.json').write_text('{"chat_template": ')
     with pytest.raises(ModelError, match='cannot be loaded'):

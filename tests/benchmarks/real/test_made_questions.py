@@ -69,7 +69,7 @@ def test_a_crop_asks_of_what_it_shows_and_of_no_metres():
     assert not any('metres' in question for question in said)
 
 
-def test_what_is_unclear_is_not_asked():
+def test_unclear_things_are_not_asked_about():
     level = room(
         [(BED, 10, 80, 70, 60, (90, 20, 20), 2.0), (CHAIR, 40, 150, 60, 40, (0, 0, 0), 2.1)]
     )

@@ -111,7 +111,7 @@ def test_depth_of_another_camera_is_the_bags_in_the_folder_too(
     same(bag[0], read_folder(tmp_path / 'folder')[0])
 
 
-def test_smaller_depth_without_a_camera_of_its_own_is_the_bags_in_the_folder_too(
+def test_smaller_depth_without_its_own_camera_reads_the_same_from_the_folder(
     make, frames, write_bag, recording, tmp_path
 ):
     messages = [m for m in recording(make, frames, n=1) if 'depth' not in m[0]]
@@ -122,7 +122,7 @@ def test_smaller_depth_without_a_camera_of_its_own_is_the_bags_in_the_folder_too
     same(bag[0], read_folder(tmp_path / 'folder')[0])
 
 
-def test_a_pose_that_is_no_rotation_is_refused(folder, tmp_path):
+def test_a_pose_that_is_not_a_rotation_is_refused(folder, tmp_path):
     np.savetxt(folder.path / '00001.txt', np.diag([1.0, 1.1, 1.0, 1.0]))
     with pytest.raises(DataError, match='frame 00001: its pose is'):
         folder_to_bag(read_folder(folder.path), tmp_path / 'bag')
@@ -148,7 +148,7 @@ def test_the_bag_command(folder, tmp_path, command, capsys):
 # Topics, stamps and pairs
 
 
-def test_what_is_not_named_is_found_by_type(make, frames, write_bag, recording):
+def test_unnamed_topics_are_found_by_type(make, frames, write_bag, recording):
     bag = BagFrames(write_bag(recording(make, frames)))
     assert bag.topics == BagTopics(
         image='/camera/color/image_raw',
@@ -175,7 +175,7 @@ def test_several_candidates_are_asked_for_by_name(make, frames, write_bag, recor
         BagFrames(path, BagTopics(image='/right'))
 
 
-def test_infrared_and_compressed_copies_are_no_candidates(make, frames, write_bag, recording):
+def test_infrared_and_compressed_copies_are_not_candidates(make, frames, write_bag, recording):
     stream = io.BytesIO()
     Image.fromarray(frames[0].rgb).save(stream, 'PNG')
     grey = make.image(frames[0].rgb[..., 0], 'mono8', START_NS)

@@ -93,7 +93,7 @@ def test_files_without_metadata_are_read(make, frames, write_bag, recording):
     assert len(open_source(path)) == 3
 
 
-def test_what_is_no_bag(tmp_path):
+def test_a_path_that_is_not_a_bag_is_refused(tmp_path):
     (tmp_path / 'x.mcap').write_bytes(b'hello')
     (tmp_path / 'x.db3').write_bytes(b'hello' * 100)
     (tmp_path / 'empty').mkdir()

@@ -59,7 +59,7 @@ def test_no_statement_of_the_schema_runs(bag, tmp_path, kind, cut_off):
         ('', 'trigger', 'CREATE TRIGGER t AFTER INSERT ON messages BEGIN SELECT 1; END'),
     ],
 )
-def test_what_is_more_than_stored_rows_is_refused(bag, drop, kind, sql):
+def test_a_bag_with_more_than_stored_rows_is_refused(bag, drop, kind, sql):
     write_schema(bag, [(kind, drop or 't', 0, sql)], drop=drop)
     with pytest.raises(DataError, match='more than stored rows'):
         BagFrames(bag)
