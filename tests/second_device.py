@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = 'elsewhere'
-# That an operation reads values torch tells by tags, but for these.
+# Torch's tags mark the operations that read values, except these.
 TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 READS = ('aten.is_nonzero.default', 'aten.where.default')
 waits: list[str] = []

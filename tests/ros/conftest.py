@@ -60,8 +60,8 @@ class Bench:
         self.node = rclpy.create_node('bench')
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
-        self.heard: dict[str, list] = {}
-        self.ears: dict[str, object] = {}
+        self.received: dict[str, list] = {}
+        self.subscriptions: dict[str, object] = {}
         self.kinds = {
             'image': Image,
             'depth': Image,
@@ -88,20 +88,20 @@ class Bench:
         from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
         for name in names:
-            if name not in self.ears:
+            if name not in self.subscriptions:
                 qos = QoSProfile(depth=1000)
                 if name == '/rosout':
                     qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
-                self.heard[name] = []
-                self.ears[name] = self.node.create_subscription(
-                    self.kinds[name], name, self.heard[name].append, qos
+                self.received[name] = []
+                self.subscriptions[name] = self.node.create_subscription(
+                    self.kinds[name], name, self.received[name].append, qos
                 )
 
     def stop_listening(self, *names: str) -> None:
         for name in names:
-            self.node.destroy_subscription(self.ears.pop(name))
+            self.node.destroy_subscription(self.subscriptions.pop(name))
 
-    def mouth(self, name: str, reliable: bool = True):
+    def publisher(self, name: str, reliable: bool = True):
         from rclpy.qos import QoSProfile
 
         from tosa_ros.ros.topics import reliability
@@ -146,12 +146,12 @@ class Bench:
                     continue
                 message = depth
             message.header = header
-            self.mouth(name).publish(message)
+            self.publisher(name).publish(message)
 
     def ask(self, data: str) -> None:
         from std_msgs.msg import String
 
-        self.mouth('question').publish(String(data=data))
+        self.publisher('question').publish(String(data=data))
 
     def wait(self, condition, pump=None, timeout_s: float = PATIENCE_S, every_s: float = 0.05):
         """Spins until the condition holds, calling `pump` now and then; gives what it gave."""
@@ -168,31 +168,31 @@ class Bench:
             self.executor.spin_once(timeout_sec=0.02)
 
     def story(self) -> str:
-        counts = {name: len(messages) for name, messages in self.heard.items()}
-        return f'heard {counts}, diagnostics {[(n, s[1]) for n, s in self.health().items()]}'
+        counts = {name: len(messages) for name, messages in self.received.items()}
+        return f'received {counts}, diagnostics {[(n, s[1]) for n, s in self.health().items()]}'
 
     def next(self, name: str, pump=None, where=lambda message: True):
         """The next message on a topic that fulfils `where`."""
         self.listen(name)
-        start = len(self.heard[name])
-        self.wait(lambda: any(where(m) for m in self.heard[name][start:]), pump)
-        return next(m for m in self.heard[name][start:] if where(m))
+        start = len(self.received[name])
+        self.wait(lambda: any(where(m) for m in self.received[name][start:]), pump)
+        return next(m for m in self.received[name][start:] if where(m))
 
     def reply(self, question: str, pump=None, name: str = 'q') -> dict:
         """Asks and gives the answer."""
-        self.wait(lambda: self.mouth('question').get_subscription_count() > 0, pump)
-        start = len(self.heard['answer'])
+        self.wait(lambda: self.publisher('question').get_subscription_count() > 0, pump)
+        start = len(self.received['answer'])
         self.ask(json.dumps({'id': name, 'text': question}))
         return self.wait(lambda: self.answers(start, name), pump)[0]
 
     def answers(self, start: int = 0, name: str | None = None) -> list[dict]:
-        replies = [json.loads(message.data) for message in self.heard['answer'][start:]]
+        replies = [json.loads(message.data) for message in self.received['answer'][start:]]
         return [reply for reply in replies if name is None or reply['id'] == name]
 
     def health(self, since: int = 0) -> dict[str, tuple[int, str, dict]]:
         """The newest diagnostics of each node: level, message, values."""
         newest = {}
-        for array in self.heard['/diagnostics'][since:]:
+        for array in self.received['/diagnostics'][since:]:
             for status in array.status:
                 values = {item.key: item.value for item in status.values}
                 newest[status.name] = (status.level[0], status.message, values)
@@ -204,7 +204,7 @@ class Bench:
     def logged(self, name: str, text: str) -> int:
         """How often a node logged something with this text."""
         self.listen('/rosout')
-        return sum(text in log.msg for log in self.heard['/rosout'] if log.name == name)
+        return sum(text in log.msg for log in self.received['/rosout'] if log.name == name)
 
     def told_once(self, name: str, text: str) -> bool:
         """Waits until a node logged something with this text; whether it did only once."""

@@ -200,7 +200,7 @@ def test_the_commands_report_errors_in_one_line(capsys, words, said):
 def test_say_gives_up_without_a_graph():
     code, out, err = say('--timeout', '1', 'anybody?')
     assert (code, out) == (2, '')
-    assert err.startswith('tosa say: error: nobody listens on /question and answers')
+    assert err.startswith('tosa say: error: no node receives /question and answers')
     assert err.count('\n') == 1
 
 
@@ -213,13 +213,13 @@ def test_a_bag_is_shown_again_and_again_at_its_rate(bench, tosa, tmp_path):
     bags.frames_to_bag(tmp_path / 'room', room.frames)
     bench.listen(*SHOWN)
     camera = tosa('camera', tmp_path / 'room', '--rate', 20)
-    bench.wait(lambda: all(len(bench.heard[name]) >= 9 for name in SHOWN))
+    bench.wait(lambda: all(len(bench.received[name]) >= 9 for name in SHOWN))
     frames = [frame.rgb.tobytes() for frame in room.frames]
-    order = [frames.index(bytes(image.data)) for image in bench.heard['image']]
+    order = [frames.index(bytes(image.data)) for image in bench.received['image']]
     # A busy machine may leave one out.
     assert set(order) == {0, 1, 2}
     assert sum(later < earlier for earlier, later in itertools.pairwise(order)) >= 2
-    stamps = [messages.stamp_s(image.header.stamp) for image in bench.heard['image']]
+    stamps = [messages.stamp_s(image.header.stamp) for image in bench.received['image']]
     assert np.diff(stamps).mean() > 0.8 / 20
     assert camera.end() == 0, camera.output
 
@@ -229,13 +229,13 @@ def test_a_folder_shown_once_ends_by_itself(bench, tosa, walk):
     camera = tosa('camera', walk, '--once', '--rate', 2)
     bench.wait(lambda: not camera.alive)
     assert camera.popen.returncode == 0, camera.output
-    bench.wait(lambda: len(bench.heard['image']) == 5)
+    bench.wait(lambda: len(bench.received['image']) == 5)
     # Depth and camera_info may have been discovered a frame or two later.
-    bench.wait(lambda: bench.heard['sensor_depth'] and bench.heard['camera_info'])
-    stamps = [messages.stamp_ns(image.header.stamp) for image in bench.heard['image']]
+    bench.wait(lambda: bench.received['sensor_depth'] and bench.received['camera_info'])
+    stamps = [messages.stamp_ns(image.header.stamp) for image in bench.received['image']]
     # Two a second: the slower of the others may miss the first, never the last.
     assert np.diff(stamps).mean() > 0.3e9
     for name in ('sensor_depth', 'camera_info'):
-        assert bench.heard[name][-1].header == bench.heard['image'][-1].header
-    depth, info = bench.heard['sensor_depth'][-1], bench.heard['camera_info'][-1]
+        assert bench.received[name][-1].header == bench.received['image'][-1].header
+    depth, info = bench.received['sensor_depth'][-1], bench.received['camera_info'][-1]
     assert (depth.encoding, depth.width, info.width) == ('16UC1', 64, 64)

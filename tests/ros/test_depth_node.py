@@ -35,8 +35,8 @@ def raw_depth(bench, value=2000):
 
 def test_sensor_depth_in_metres_with_the_stamp_of_the_input(bench, depth_node):
     depth_node()
-    mouth = bench.mouth('sensor_depth', reliable=False)
-    message = bench.next('depth', lambda: mouth.publish(raw_depth(bench)))
+    publisher = bench.publisher('sensor_depth', reliable=False)
+    message = bench.next('depth', lambda: publisher.publish(raw_depth(bench)))
     assert message.encoding == '32FC1'
     assert (message.header.frame_id, messages.stamp_s(message.header.stamp)) == ('camera', 12.5)
     depth = messages.depth_from_message(message)
@@ -46,13 +46,13 @@ def test_sensor_depth_in_metres_with_the_stamp_of_the_input(bench, depth_node):
 
 def test_without_subscribers_the_node_subscribes_to_nothing(bench, depth_node):
     node = depth_node()
-    mouth = bench.mouth('sensor_depth')
-    bench.wait(lambda: 'nobody listens' in bench.state('depth_node'))
-    bench.wait(lambda: mouth.get_subscription_count() == 0)
+    publisher = bench.publisher('sensor_depth')
+    bench.wait(lambda: 'no subscribers' in bench.state('depth_node'))
+    bench.wait(lambda: publisher.get_subscription_count() == 0)
     bench.listen('depth')
-    bench.wait(lambda: mouth.get_subscription_count() == 1)
+    bench.wait(lambda: publisher.get_subscription_count() == 1)
     bench.stop_listening('depth')
-    bench.wait(lambda: mouth.get_subscription_count() == 0)
+    bench.wait(lambda: publisher.get_subscription_count() == 0)
     assert node.active
 
 
@@ -75,10 +75,10 @@ def test_compressed_depth_next_to_the_remapped_topic(bench, depth_node):
     PilImage.fromarray(raw).save(stream, 'PNG')
     message = CompressedImage(header=bench.header(), format='16UC1; compressedDepth png')
     message.data = array('B', struct.pack('<iff', 0, 0, 0) + stream.getvalue())
-    mouth = bench.node.create_publisher(CompressedImage, 'sensor_depth/compressedDepth', 1)
-    got = bench.next('depth', lambda: mouth.publish(message))
+    publisher = bench.node.create_publisher(CompressedImage, 'sensor_depth/compressedDepth', 1)
+    got = bench.next('depth', lambda: publisher.publish(message))
     assert messages.depth_from_message(got)[5, 5] == 1.5
-    bench.node.destroy_publisher(mouth)
+    bench.node.destroy_publisher(publisher)
 
 
 def test_registration_to_the_colour_camera(bench, depth_node):
@@ -94,8 +94,8 @@ def test_registration_to_the_colour_camera(bench, depth_node):
             info.header.frame_id = frame_id
             if name == 'camera_info':
                 info.k = [0.0] * 9  # P holds.
-            bench.mouth(name).publish(info)
-        bench.mouth('sensor_depth').publish(raw_depth(bench))
+            bench.publisher(name).publish(info)
+        bench.publisher('sensor_depth').publish(raw_depth(bench))
 
     message = bench.next('depth', pump)
     assert message.header.frame_id == 'colour_camera'
@@ -145,7 +145,7 @@ def estimator(tmp_path_factory):
 def test_an_estimate_of_colour_is_relative(bench, depth_node, estimator):
     depth_node(source='monocular', depth_model=str(estimator))
     picture = conversions.image_message(bench.rgb, 'rgb8', bench.header(3.25))
-    message = bench.next('relative_depth', lambda: bench.mouth('image').publish(picture))
+    message = bench.next('relative_depth', lambda: bench.publisher('image').publish(picture))
     assert messages.stamp_s(message.header.stamp) == 3.25
     depth = messages.depth_from_message(message)
     assert depth.shape == (bench.height, bench.width)
@@ -159,7 +159,7 @@ def test_the_embedded_estimator_knows_metres(bench, depth_node):
     frame = single('test', 3, size=128, questions=0).frame
     depth_node(source='monocular')
     picture = conversions.image_message(frame.rgb, 'rgb8', bench.header())
-    message = bench.next('depth', lambda: bench.mouth('image').publish(picture))
+    message = bench.next('depth', lambda: bench.publisher('image').publish(picture))
     estimate = messages.depth_from_message(message)
     assert np.median(np.abs(estimate / frame.depth_m - 1)) < 0.2
 
@@ -180,8 +180,8 @@ def test_colour_on_the_depth_topic_is_reported_once(bench, depth_node):
     wrong = conversions.image_message(bench.rgb, 'rgb8', bench.header())
     bench.wait(
         lambda: 'is not depth' in bench.health().get('depth_node', (0, ''))[1],
-        lambda: bench.mouth('sensor_depth').publish(wrong),
+        lambda: bench.publisher('sensor_depth').publish(wrong),
     )
     assert bench.told_once('depth_node', 'is not depth')
-    mouth = bench.mouth('sensor_depth')
-    assert bench.next('depth', lambda: mouth.publish(raw_depth(bench)))
+    publisher = bench.publisher('sensor_depth')
+    assert bench.next('depth', lambda: publisher.publish(raw_depth(bench)))

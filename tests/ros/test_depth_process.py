@@ -1,4 +1,4 @@
-"""depth_node in a process of its own: bad sensors are told once and survived."""
+"""depth_node in its own process: it reports bad sensors once and survives them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def alive(graph):
     yield
     graph.next(
         'depth',
-        lambda: graph.mouth('sensor_depth').publish(sensor(graph)),
+        lambda: graph.publisher('sensor_depth').publish(sensor(graph)),
         lambda image: np.nanmedian(messages.depth_from_message(image)) == 2.0,
     )
     assert graph.process.alive
@@ -56,7 +56,7 @@ def test_a_bad_sensor_is_reported_once(graph, name):
     changes, said = BAD[name]
     graph.wait(
         lambda: said in graph.health()['depth_node'][1],
-        lambda: graph.mouth('sensor_depth').publish(sensor(graph, **changes)),
+        lambda: graph.publisher('sensor_depth').publish(sensor(graph, **changes)),
     )
     assert graph.health()['depth_node'][0] == 1
     assert graph.told_once('depth_node', said)
@@ -73,6 +73,6 @@ def test_padded_big_endian_rows_and_depth_that_is_all_invalid(graph):
     ):
         graph.next(
             'depth',
-            lambda message=message: graph.mouth('sensor_depth').publish(message),
+            lambda message=message: graph.publisher('sensor_depth').publish(message),
             lambda cloud, check=check: check(messages.depth_from_message(cloud)),
         )

@@ -1,4 +1,4 @@
-"""Faults are told once and forgotten when over; rates and latencies are those measured."""
+"""Faults are logged once and dropped when over; rates and latencies are those measured."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 rclpy.init()
-node, heard = rclpy.create_node('ear'), []
-came = lambda image: heard.append(image.encoding)
+node, received = rclpy.create_node('subscriber'), []
+came = lambda image: received.append(image.encoding)
 node.create_subscription(Image, 'large', came, qos_profile_sensor_data)
 end = time.monotonic() + 30
-while time.monotonic() < end and 'last' not in heard:
+while time.monotonic() < end and 'last' not in received:
     rclpy.spin_once(node, timeout_sec=0.1)
-print('heard', len(heard))
+print('received', len(received))
 """
 
 
@@ -32,17 +32,17 @@ def test_best_effort_images_of_three_megabytes_arrive(bench, run_process):
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
-    ear = run_process([sys.executable, '-c', LISTEN])
-    mouth = bench.node.create_publisher(Image, 'large', qos_profile_sensor_data)
-    bench.wait(lambda: mouth.get_subscription_count() == 1)
+    subscriber = run_process([sys.executable, '-c', LISTEN])
+    publisher = bench.node.create_publisher(Image, 'large', qos_profile_sensor_data)
+    bench.wait(lambda: publisher.get_subscription_count() == 1)
     image = Image(height=720, width=1280, step=3840, encoding='rgb8')
     image.data = array('B', bytes(720 * 3840))
     for number in range(SENT):
         image.encoding = 'last' if number == SENT - 1 else 'rgb8'
-        mouth.publish(image)
+        publisher.publish(image)
         time.sleep(1 / 5)
-    bench.wait(lambda: not ear.alive, lambda: mouth.publish(image))
-    [line] = [line for line in ear.output.splitlines() if line.startswith('heard')]
+    bench.wait(lambda: not subscriber.alive, lambda: publisher.publish(image))
+    [line] = [line for line in subscriber.output.splitlines() if line.startswith('received')]
     # A busy machine loses some, at five a second; without the profile all but the last are lost.
     assert int(line.split()[1]) > SENT / 4
-    bench.node.destroy_publisher(mouth)
+    bench.node.destroy_publisher(publisher)

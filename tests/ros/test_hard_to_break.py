@@ -168,15 +168,15 @@ def test_without_depth_answers_go_on_and_say_so(graph):
 @pytest.mark.parametrize('depth', [True, False])
 def test_any_mix_of_reliable_and_best_effort_is_received(graph, image, depth):
     graph.silence('image', 'depth', 'camera_info')
-    graph.mouth('image', reliable=image)
-    graph.mouth('depth', reliable=depth)
-    graph.mouth('camera_info', reliable=image)
+    graph.publisher('image', reliable=image)
+    graph.publisher('depth', reliable=depth)
+    graph.publisher('camera_info', reliable=image)
     assert tokens_with(graph, 'metric', graph.see)
 
 
 def test_a_flood_of_questions_is_answered_or_refused(graph):
     tokens_with(graph, 'metric', graph.see)
-    start = len(graph.heard['answer'])
+    start = len(graph.received['answer'])
     for index in range(1000):
         graph.ask(json.dumps({'id': f'flood{index}', 'text': 'what is there?'}))
     graph.wait(lambda: len(graph.answers(start)) >= 1000, graph.see)
@@ -200,7 +200,7 @@ def test_a_flood_of_questions_is_answered_or_refused(graph):
 )
 def test_an_invalid_question_is_refused(graph, data, said):
     tokens_with(graph, 'metric', graph.see)
-    start = len(graph.heard['answer'])
+    start = len(graph.received['answer'])
     graph.ask(data)
     reply = graph.wait(lambda: graph.answers(start), graph.see)[0]
     assert said in reply['error']
@@ -210,10 +210,10 @@ def test_an_invalid_question_is_refused(graph, data, said):
 def test_another_cloud_on_visual_tokens_is_reported(graph):
     from sensor_msgs.msg import PointCloud2
 
-    mouth = graph.mouth('visual_tokens')
+    publisher = graph.publisher('visual_tokens')
     graph.wait(
         lambda: 'without points' in graph.health()['qa_node'][1],
-        lambda: mouth.publish(PointCloud2(header=graph.header())),
+        lambda: publisher.publish(PointCloud2(header=graph.header())),
     )
     graph.silence('visual_tokens')
     assert graph.told_once('qa_node', 'without points')
@@ -230,13 +230,13 @@ def test_a_long_answer_is_cancelled_and_disabling_rests_everything(graph):
         graph.call(SetParameters, 'qa_node/set_parameters', request, graph.see)
 
     lengthen(3000)
-    start, partials = len(graph.heard['answer']), len(graph.heard['answer/partial'])
+    start, partials = len(graph.received['answer']), len(graph.received['answer/partial'])
     graph.ask('{"id": "long", "text": "what is there?"}')
     graph.ask('{"id": "next", "text": "what is there?"}')
     # Refused at once, and so a sign that those before it have come.
     graph.ask('{"id": "third", "text": ""}')
     graph.wait(lambda: graph.answers(start, 'third'), graph.see)
-    graph.wait(lambda: len(graph.heard['answer/partial']) > partials, graph.see)
+    graph.wait(lambda: len(graph.received['answer/partial']) > partials, graph.see)
     assert graph.call(Trigger, 'cancel', Trigger.Request()).message == '2 questions cancelled'
     graph.wait(lambda: len(graph.answers(start)) == 3, graph.see)
     ends = {one['id']: one['error'] for one in graph.answers(start)[1:]}
@@ -246,8 +246,8 @@ def test_a_long_answer_is_cancelled_and_disabling_rests_everything(graph):
     graph.stop_listening('visual_tokens')
     assert graph.call(SetBool, 'enable', SetBool.Request(data=False)).message == 'disabled'
     assert 'is disabled' in graph.reply('what is there?', graph.see)['error']
-    graph.wait(lambda: 'nobody listens' in graph.state('vision_node'), graph.see)
-    graph.wait(lambda: graph.mouth('image').get_subscription_count() == 0, graph.see)
+    graph.wait(lambda: 'no subscribers' in graph.state('vision_node'), graph.see)
+    graph.wait(lambda: graph.publisher('image').get_subscription_count() == 0, graph.see)
     graph.call(SetBool, 'enable', SetBool.Request(data=True))
     graph.listen('visual_tokens')
 
@@ -276,8 +276,8 @@ def test_keep_and_method_change_while_running(graph):
     assert change(method='tosa', keep=0.25) == [True, True]
     tokens(9)
     assert change(max_rate=2.0, sync_slop_s=0.5) == [True, True]
-    start, began = len(graph.heard['visual_tokens']), time.monotonic()
-    graph.wait(lambda: len(graph.heard['visual_tokens']) >= start + 5, graph.see)
+    start, began = len(graph.received['visual_tokens']), time.monotonic()
+    graph.wait(lambda: len(graph.received['visual_tokens']) >= start + 5, graph.see)
     # One may begin early, and one was under way.
     assert time.monotonic() - began > 1.0
     assert change(max_rate=0.0, sync_slop_s=0.02) == [True, True]
@@ -289,7 +289,7 @@ def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
         graph.see()
         assert graph.change(node, 'deactivate', graph.see)
         graph.wait(lambda node=node: graph.state(node) == 'inactive', graph.see)
-    graph.wait(lambda: graph.mouth('image').get_subscription_count() == 0)
+    graph.wait(lambda: graph.publisher('image').get_subscription_count() == 0)
     for node in ('vision_node', 'qa_node'):
         assert graph.change(node, 'activate', graph.see)
     for step in ('deactivate', 'cleanup', 'configure', 'activate'):
@@ -300,18 +300,18 @@ def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
 def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, endless, node):
     graph.processes[node].end(signal.SIGKILL)
     graph.processes[node] = spawn(node, model=endless)
-    start, told = len(graph.heard['visual_tokens']), len(graph.heard['/diagnostics'])
+    start, told = len(graph.received['visual_tokens']), len(graph.received['/diagnostics'])
     graph.wait(lambda: graph.state(node, told).startswith('active'))
     again = iter(f'again{number}' for number in range(1000))
     # Who was killed is believed to listen for a while.
     ask = lambda: graph.ask(json.dumps({'id': next(again), 'text': 'what is there?'}))  # noqa: E731
-    answers = len(graph.heard['answer'])
+    answers = len(graph.received['answer'])
     graph.wait(
         lambda: any(not one['error'] for one in graph.answers(answers)),
         lambda: (graph.see(), ask()),
         every_s=0.3,
     )
-    graph.wait(lambda: len(graph.heard['visual_tokens']) > start, graph.see)
+    graph.wait(lambda: len(graph.received['visual_tokens']) > start, graph.see)
 
 
 def test_nodes_end_in_the_middle_of_their_work(graph):

@@ -55,10 +55,10 @@ def publisher(bench, stop, make):
     """Answers every question by `make(id)`, in a thread, as any node of the domain may."""
 
     def run():
-        bench.wait(lambda: stop.is_set() or bench.heard['question'], timeout_s=60)
-        for message in bench.heard['question']:
+        bench.wait(lambda: stop.is_set() or bench.received['question'], timeout_s=60)
+        for message in bench.received['question']:
             for data in make(json.loads(message.data)['id']):
-                bench.mouth('answer').publish(bench.kinds['answer'](data=data))
+                bench.publisher('answer').publish(bench.kinds['answer'](data=data))
 
     return threading.Thread(target=run)
 
@@ -93,9 +93,9 @@ def test_say_waits_for_one_that_answers_not_for_a_recorder(bench, ros):
     bench.listen('question')
     asker = Asker('say_waiting')
     try:
-        with pytest.raises(RosError, match='nobody listens on /question and answers'):
+        with pytest.raises(RosError, match='no node receives /question and answers'):
             asker.ask('what?', 3.0)
-        assert bench.heard['question'] == []
+        assert bench.received['question'] == []
         stop = threading.Event()
         others = publisher(bench, stop, lambda name: [Reply(name, 'q', text='late').to_json()])
         late = threading.Timer(1.0, answering, [bench])

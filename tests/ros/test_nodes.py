@@ -108,7 +108,7 @@ def test_the_merge_image_is_made_when_someone_looks(bench, vision):
     assert picture.shape == bench.rgb.shape
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 9 + 2  # tokens and their borders
     bench.stop_listening('merge_image')
-    bench.wait(lambda: 'nobody listens' in bench.state('vision_node'), bench.see)
+    bench.wait(lambda: 'no subscribers' in bench.state('vision_node'), bench.see)
 
 
 def test_compressed_colour(bench, vision):
@@ -116,9 +116,9 @@ def test_compressed_colour(bench, vision):
 
     vision(image_transport='compressed', use_depth=False)
     jpeg = conversions.compressed_image_message(bench.rgb, bench.header())
-    mouth = bench.node.create_publisher(CompressedImage, 'image/compressed', 1)
-    assert bench.next('visual_tokens', lambda: mouth.publish(jpeg)).width == 9
-    bench.node.destroy_publisher(mouth)
+    publisher = bench.node.create_publisher(CompressedImage, 'image/compressed', 1)
+    assert bench.next('visual_tokens', lambda: publisher.publish(jpeg)).width == 9
+    bench.node.destroy_publisher(publisher)
 
 
 @pytest.mark.parametrize('kind', [VisionNode, QaNode])
@@ -141,7 +141,7 @@ def test_a_model_that_cannot_load_is_reported_and_can_be_fixed(
     assert bench.change(name, 'configure')
     assert bench.change(name, 'activate')
     bench.wait(lambda: bench.health()[name][0] == 0 and bench.state(name).startswith('active'))
-    assert all('\n' not in log.msg for log in bench.heard['/rosout'] if log.name == name)
+    assert all('\n' not in log.msg for log in bench.received['/rosout'] if log.name == name)
 
 
 def test_an_absent_device_is_reported(bench, vision):
@@ -182,7 +182,7 @@ def test_tokens_are_handed_over_in_one_process(bench, vision, qa):
     qa(seeing)
     reply = bench.reply('what is there?', bench.see)
     assert (reply['error'], reply['tokens'], reply['frame_id']) == ('', 9, 'camera')
-    # Endpoints of the nodes before are forgotten when their leaving has been heard of.
+    # Endpoints of the nodes before are forgotten when they have left the graph.
     bench.wait(lambda: bench.node.count_publishers('/visual_tokens') == 1)
     bench.wait(lambda: bench.node.count_subscribers('/visual_tokens') == 0)
 
@@ -208,7 +208,7 @@ def test_partial_answers_grow_and_the_last_is_done(bench, vision, qa):
     reply = bench.reply('what is there?', bench.see, 'grow')
 
     def partials():
-        return [json.loads(message.data) for message in bench.heard['answer/partial']]
+        return [json.loads(message.data) for message in bench.received['answer/partial']]
 
     bench.wait(lambda: partials() and partials()[-1]['done'])
     assert all(reply['text'].startswith(one['text']) for one in partials())
@@ -222,24 +222,24 @@ def test_simulated_time(bench, vision, qa, ros):
     from tosa_ros.ros.conversions import stamp_message
 
     qa(vision(use_sim_time=True), use_sim_time=True, max_age_s=1.0)
-    mouth = bench.node.create_publisher(Clock, '/clock', 10)
+    publisher = bench.node.create_publisher(Clock, '/clock', 10)
     now = 100.0
 
     def live():
         nonlocal now
         now += 0.05
-        mouth.publish(Clock(clock=stamp_message(now)))
+        publisher.publish(Clock(clock=stamp_message(now)))
         bench.see(stamp_s=now)
 
     reply = bench.reply('what is there?', live)
     assert reply['error'] == ''
     assert 100 < reply['stamp'] <= now + 1e-6
-    bench.wait(lambda: bench.heard['/diagnostics'], live)
-    stamps = [messages.stamp_s(array.header.stamp) for array in bench.heard['/diagnostics']]
+    bench.wait(lambda: bench.received['/diagnostics'], live)
+    stamps = [messages.stamp_s(array.header.stamp) for array in bench.received['/diagnostics']]
     assert max(stamps) <= now + 1e-6
     # Time stands still: what was seen last does not age.
     assert bench.reply('and now?')['error'] == ''
-    bench.node.destroy_publisher(mouth)
+    bench.node.destroy_publisher(publisher)
 
 
 def test_a_namespace_moves_every_topic_but_diagnostics(bench, vision):
@@ -272,7 +272,7 @@ def test_depth_in_another_frame_is_reported(bench, vision):
         bench.see(depth=False, stamp_s=5.0)
         depth.header = bench.header(5.0)
         depth.header.frame_id = 'depth_camera'
-        bench.mouth('depth').publish(depth)
+        bench.publisher('depth').publish(depth)
 
     bench.listen('visual_tokens')
     bench.wait(
@@ -290,14 +290,14 @@ def test_qos_is_overridden_by_parameters(bench, vision):
         },
     )
     bench.listen('merge_image')
-    bench.mouth('image', reliable=True)
+    bench.publisher('image', reliable=True)
     bench.wait(lambda: bench.node.count_subscribers('/image') == 1)
 
     def qos(endpoints):
         return endpoints[0].qos_profile if endpoints else None
 
-    heard = qos(bench.node.get_subscriptions_info_by_topic('/image'))
-    assert heard.reliability == reliability(False)
+    received = qos(bench.node.get_subscriptions_info_by_topic('/image'))
+    assert received.reliability == reliability(False)
     bench.wait(lambda: qos(bench.node.get_publishers_info_by_topic('/visual_tokens')))
     told = qos(bench.node.get_publishers_info_by_topic('/visual_tokens'))
     assert told.reliability == reliability(False)

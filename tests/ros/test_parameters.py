@@ -1,4 +1,4 @@
-"""Parameters on a real node: descriptors, ranges, files, and names that nobody declared."""
+"""Parameters on a real node: descriptors, ranges, files, and undeclared names."""
 
 from __future__ import annotations
 

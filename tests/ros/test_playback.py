@@ -97,10 +97,12 @@ def test_questions_are_asked_at_their_times(ros, robot, recording, walk):
     assert settings['vision_node']['keep'] == 0.25
     assert settings['qa_node']['max_new_tokens'] == 4
     began = time.monotonic()
-    heard = {one.question.id: one for one in replay.run(questions, wait_for=['/clock', *NEEDED])}
+    received = {
+        one.question.id: one for one in replay.run(questions, wait_for=['/clock', *NEEDED])
+    }
     assert time.monotonic() - began >= 2
-    assert list(heard) == ['middle', 'end']
-    replies = {name: one.reply for name, one in heard.items()}
+    assert list(received) == ['middle', 'end']
+    replies = {name: one.reply for name, one in received.items()}
     assert [reply['error'] for reply in replies.values()] == ['', '']
     assert replies['end']['stamp'] == pytest.approx(start + length)
     assert start <= replies['middle']['stamp'] < start + length
@@ -151,10 +153,10 @@ def test_a_question_does_not_wait_for_the_answer_to_another(ros, recording, slow
     start, length = bags.START_S, walk.frames[-1].stamp
     questions = [TimedQuestion(n, 'what?', start + n * 0.1) for n in range(4)]
     replay = LiveReplay(*recording, rate=length)
-    heard = list(replay.run(questions))
+    received = list(replay.run(questions))
     replay.close()
-    assert [one.question.id for one in heard] == [0, 1, 2, 3]
-    assert {one.reply['text'] for one in heard} == {'so'}
+    assert [one.question.id for one in received] == [0, 1, 2, 3]
+    assert {one.reply['text'] for one in received} == {'so'}
     asked = [when for when, _ in slow_answers]
     assert asked[3] - asked[0] < 0.5  # though none was answered by then
 
@@ -178,7 +180,7 @@ def test_without_nodes_the_error_names_the_reason(ros, recording, monkeypatch):
     monkeypatch.setattr('tosa_ros.ros.playback.READY_S', 0.3)
     replay = LiveReplay({**recording[0], '/odd': 'odd_msgs/msg/Odd'}, recording[1])
     assert replay.left_out == {'/odd': 'odd_msgs/msg/Odd'}
-    with pytest.raises(RosError, match='nobody subscribes to /camera/color/image_raw'):
+    with pytest.raises(RosError, match='no node subscribes to /camera/color/image_raw'):
         list(replay.run([], wait_for=NEEDED[:1]))
     with pytest.raises(RosError, match='start the nodes with --use-sim-time'):
         list(replay.run([], wait_for=['/clock']))

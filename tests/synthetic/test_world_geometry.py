@@ -1,4 +1,4 @@
-"""Pictures, depth, poses and the scene graph tell one story."""
+"""Images, depth, poses and the scene graph agree."""
 
 import sys
 from dataclasses import replace

@@ -171,11 +171,11 @@ def test_remove_gives_the_encoder_back(named):
     assert not any('forward' in vars(module) for module in model.modules())
 
 
-def keys_by_head(model, heard):
+def keys_by_head(model, seen):
     """(T, heads, head_dim), from (T, heads * head_dim) or timm's (heads, T, head_dim)."""
-    if heard.ndim == 3:
-        return heard.transpose(0, 1)
-    return heard.view(len(heard), model.config.num_attention_heads, -1)
+    if seen.ndim == 3:
+        return seen.transpose(0, 1)
+    return seen.view(len(seen), model.config.num_attention_heads, -1)
 
 
 def slow_encoder(model, adapter, x, method, places):
@@ -185,13 +185,13 @@ def slow_encoder(model, adapter, x, method, places):
     plan = method.removals(len(tokens), len(layers))
     for index, layer in enumerate(layers):
         rows = torch.cat([head, torch.tensor([t['x'] for t in tokens])])[None]
-        heard = []
-        tap = adapter.tap(layer, heard.append)
+        seen = []
+        tap = adapter.tap(layer, seen.append)
         size = torch.tensor([1.0] * protected + [t['size'] for t in tokens])
         bias = size.log().expand(1, 1, len(size), len(size))
         rows = adapter.attend(layer, rows, bias)[0]
         tap.remove()
-        keys = keys_by_head(model, heard[0][0])[protected:]
+        keys = keys_by_head(model, seen[0][0])[protected:]
         head = rows[:protected]
         for token, row in zip(tokens, rows[protected:].tolist(), strict=True):
             token['x'] = row
@@ -410,7 +410,7 @@ def test_timm_itself():
 
 
 class TwoBranches(nn.Module):
-    """An encoder of somebody's own: attention and MLP under other names, no class token."""
+    """A user's own encoder: attention and MLP under other names, no class token."""
 
     class Layer(nn.Module):
         def __init__(self):

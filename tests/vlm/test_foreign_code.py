@@ -1,4 +1,4 @@
-"""Checkpoints that bring code: it never runs, nobody is asked, and one line says so."""
+"""Checkpoints with their own code: it never runs, and one line reports it."""
 
 from __future__ import annotations
 

@@ -311,10 +311,10 @@ def test_streamed_pieces_add_up_and_stop(checkpoint, make_frame):
     pieces = list(answerer.stream(tokens, QUESTION, max_new_tokens=20))
     assert ''.join(pieces) == whole
     assert len(pieces) > 3
-    heard = []
-    for piece in answerer.stream(tokens, QUESTION, stop=lambda: len(heard) >= 2):
-        heard.append(piece)
-    assert heard == pieces[:2]
+    got = []
+    for piece in answerer.stream(tokens, QUESTION, stop=lambda: len(got) >= 2):
+        got.append(piece)
+    assert got == pieces[:2]
 
 
 def test_halves_of_different_checkpoints_do_not_fit(checkpoints, make_frame):

@@ -1,4 +1,4 @@
-"""Chat templates: whose counts, and what a bad one is told."""
+"""Chat templates: which one counts, and the errors of bad ones."""
 
 from __future__ import annotations
 
