@@ -204,7 +204,7 @@ def direct(args: argparse.Namespace) -> Iterator[Callable[[float], Times]]:
 
 
 def _encode(pipe: Any, model: Any, args: argparse.Namespace) -> None:
-    """The process that encodes; told for how long, gives how long each frame took."""
+    """The process that encodes, for a given time; returns how long each frame took."""
     from tosa_ros.merging import ToSA
     from tosa_ros.synthetic import episode
     from tosa_ros.vlm import VisionEncoder

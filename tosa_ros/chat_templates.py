@@ -1,4 +1,4 @@
-"""Chat templates: somebody's Jinja, run in a process of its own with little time and memory.
+"""Chat templates: foreign Jinja, run in its own process with little time and memory.
 
 A template comes with a checkpoint and is a program: transformers keeps it from files and from
 Python's insides, but not from endless loops or from filling the memory. So it is run apart, once

@@ -70,11 +70,11 @@ class MissingLibraryError(TosaError, ImportError):
 
 
 def printable(text: str, longest: int = LONGEST_REASON) -> str:
-    """Somebody's text as one line of at most `longest` characters that no terminal obeys."""
+    """Foreign text as one line of at most `longest` characters without terminal commands."""
     line = ''.join(c if c.isprintable() else '?' for c in ' '.join(text.split()))
     return line if len(line) <= longest else f'{line[: longest - 3]}...'
 
 
 def plain_text(text: str) -> str:
-    """Somebody's text with its lines, but nothing else that a terminal obeys or cannot show."""
+    """Foreign text with its lines, without terminal commands and unprintable characters."""
     return ''.join(c if c.isprintable() or c == '\n' else '?' for c in text)

@@ -13,7 +13,7 @@ from tosa_ros.errors import TosaError, printable
 
 @contextlib.contextmanager
 def one_line_errors(what: str, error: type[TosaError]) -> Iterator[None]:
-    """Whatever reading somebody's files or running somebody's code raises, as an `error`.
+    """Turns whatever foreign files or foreign code raise into an `error`.
 
     A panic in the Rust of tokenizers or safetensors is one too, though no Exception.
     """
@@ -66,7 +66,7 @@ def loading_fault(error: Exception) -> str:
 def is_missing_folder(path: str) -> bool:
     """Whether a model's path is no folder, and cannot be a hub's owner/name either.
 
-    Told at once, as asking a hub for it takes a minute offline.
+    Found at once, because asking a hub for it takes a minute offline.
     """
     local = '/' not in path or path.startswith(('.', '/', '~'))
     return local and not Path(path).is_dir()

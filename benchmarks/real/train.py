@@ -238,7 +238,7 @@ class Trainer:
         }
 
     def _probe_loss(self, batch: Batch, hidden: Tensor, depth: Tensor, side: int) -> Tensor:
-        """A name's last state tells the thing's column, row, log depth and size."""
+        """A name's last state shows the thing's column, row, log depth and size."""
         shown = batch.shown[..., 1:].float()
         count = shown.sum(-1, keepdim=True)
         line = torch.linspace(-1, 1, side)

@@ -114,5 +114,5 @@ def _watcher(graph: Graph) -> StatusWatcher:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # The graph outlives its terminal until it is told to end.
+    with contextlib.suppress(OSError):  # The graph outlives its terminal until a signal ends it.
         print(f'tosa up: {line}', flush=True)

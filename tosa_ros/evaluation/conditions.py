@@ -69,7 +69,7 @@ def noisy(frame: Frame) -> Frame:
 
 
 def check_spatial(frames: Sequence[Frame], method: MergingMethod) -> None:
-    """Raises DataError where a method is told to use depth that a frame does not have."""
+    """Raises DataError if a method should use depth that a frame does not have."""
     wanted = getattr(method, 'spatial', 'auto')
     if wanted == 'auto':
         return

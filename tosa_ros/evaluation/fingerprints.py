@@ -1,4 +1,4 @@
-"""What tells runs apart: the questions as they are asked, and the model that is asked."""
+"""Fingerprints of runs: the questions as the model reads them, and the model itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tosa_ros.evaluation.questions import Benchmark
 
-SAMPLED_BYTES = 4096  # of weights, to tell models apart
+SAMPLED_BYTES = 4096  # of weights, to distinguish models
 
 
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)

@@ -9,7 +9,7 @@ from typing import Any
 def flops(run: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products and attentions that `run()` makes.
 
-    torch's own counter, told of the CPU's fused attention, which it does not know.
+    torch's own counter, extended by the CPU's fused attention.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count

@@ -1,4 +1,4 @@
-"""One HTTP request with a secret in it, to somebody's server: bounded, and never sent on.
+"""One HTTP request with a secret in it, to a foreign server: bounded, and never sent on.
 
 A server may redirect, echo the key, never end its reply or send it byte by byte. Here the request
 goes to the named host alone, the whole of it ends in time, and what comes back is of a size to be
@@ -75,7 +75,7 @@ def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
 
 
 def without_key(text: str, key: str) -> str:
-    """The text with each piece of the key hidden that is long enough to tell it by."""
+    """The text with each piece of the key hidden that is long enough to reveal it."""
     if len(key) < _SHORTEST_SECRET:
         return text
     length = min(_TELLING, len(key))

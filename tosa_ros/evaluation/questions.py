@@ -115,7 +115,7 @@ class Benchmark(ABC):
     """Questions, where their frames are, and the official scorer.
 
     problems: what the files held that could not be used, each in a line; nothing is dropped
-        without one. on_problem: told of each new one.
+        without one. on_problem: called with each new one.
     """
 
     name: ClassVar[str]

@@ -122,7 +122,7 @@ def paired(scores: Mapping[str, Sequence[Score]], methods: Mapping[str, Any]) ->
 def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over answers: visual tokens, milliseconds; and how often vision ran.
 
-    What the answers do not tell is None: running nodes encode all the time and answer meanwhile.
+    What the answers do not show is None: running nodes encode all the time and answer meanwhile.
     A question about frames that were encoded for an earlier one costs no vision time, so that
     `vision_ms` is spread over an episode's questions; `vision_ms_per_frame` is not.
     """

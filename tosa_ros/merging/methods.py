@@ -151,8 +151,8 @@ class ToSA(MergingMethod):
     """Token Merging with Spatial Awareness (arXiv 2506.20066).
 
     Score of a pair: S = alpha * cosine of keys + (1 - alpha) * spatial similarity, or the cosine
-    of keys alone where either token has no depth. Equal spatial scores are told apart by
-    semantics. Fusing is ToMe's; spatial tokens are fused along. The defaults were chosen on real
+    of keys alone where either token has no depth. Semantics decide between equal spatial scores.
+    Fusing is ToMe's; spatial tokens are fused along. The defaults were chosen on real
     photographs (docs/quality.md); `ToSA.paper` is the published method.
 
     alpha: weight of semantics: one for all layers, a list, one a layer, or by name: 'increase'

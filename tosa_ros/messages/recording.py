@@ -25,7 +25,7 @@ class TimedQuestion(NamedTuple):
 class Received(NamedTuple):
     """A question and its reply; late_s: how much after its time it was asked, recording's seconds.
 
-    reply: as on the topic `answer`; where nobody answered, `text` and `error` only.
+    reply: as on the topic `answer`; without an answer, `text` and `error` only.
     """
 
     question: TimedQuestion

@@ -111,7 +111,7 @@ class AnswerQueue:
                 self._answer(job)
             except BaseException as error:  # A panic in the tokenizer's Rust is no Exception.
                 if self._closed:
-                    return  # Let go of in the middle: nobody is left to be told.
+                    return  # Shut down in the middle: there is no one left to answer.
                 self._failed(job, error)
 
     def _failed(self, job: _Job, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Asker: asks the graph one question and hears the answer grow; the client of qa_node."""
+"""Asker: asks the graph one question and receives the growing answer; the client of qa_node."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ class Asker(Node):
         grown: called with each piece that the answer grows by.
 
         Raises:
-            RosError: nobody listens to questions, or no answer comes within the timeout.
+            RosError: no node receives questions, or no answer comes within the timeout.
         """
         end = time.monotonic() + timeout_s
-        name, told = self.put(text, timeout_s), ''
+        name, reported = self.put(text, timeout_s), ''
         while time.monotonic() < end:
             for reply in self.replies(end - time.monotonic()):
                 if reply['id'] != name:
                     continue
-                if reply['text'].startswith(told) and len(reply['text']) > len(told):
-                    grown(reply['text'][len(told) :])
-                    told = reply['text']
+                if reply['text'].startswith(reported) and len(reply['text']) > len(reported):
+                    grown(reply['text'][len(reported) :])
+                    reported = reply['text']
                 if reply['done']:
                     return reply
         topic = self.resolve_topic_name('question')
         raise RosError(f'no answer on {topic} within {timeout_s:g} s')
 
     def put(self, text: str, timeout_s: float) -> str:
-        """Publishes a question as soon as somebody listens; gives the id its replies will have.
+        """Publishes a question as soon as a node subscribes; returns the id of its replies.
 
         Questions are not kept for a node that comes later, as answers to them would be late.
 
         Raises:
-            RosError: nobody listens to questions.
+            RosError: no node receives questions.
         """
         topic = self.resolve_topic_name('question')
         self.wait_until(

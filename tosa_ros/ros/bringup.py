@@ -193,7 +193,7 @@ class Processes:
         """Starts nodes again that died; to be called now and then.
 
         Raises:
-            RosError: a node ended because of a parameter, which a new start would not mend.
+            RosError: a node ended because of a parameter, which a restart would not fix.
         """
         for node, process in list(self._running.items()):
             code = process.poll()

@@ -1,4 +1,4 @@
-"""What a node tells of its health: speed, latency, faults; ROS-free but for the message.
+"""What a node reports about its health: speed, latency, faults; ROS-free but for the message.
 
 A fault is logged when it begins and when it is over, not once a frame, and is in every
 diagnostics message as long as it lasts.
@@ -16,25 +16,25 @@ from typing import Any, NamedTuple
 OK, WARN, ERROR = 0, 1, 2
 _WINDOW_S = 5.0
 _LATENCIES = 200
-_KINDS_TOLD = 20
+_KINDS_LOGGED = 20
 
 
 class Fault(NamedTuple):
-    """told: the messages logged, without their numbers, which may differ from frame to frame."""
+    """logged: the messages logged, without their numbers, which may differ from frame to frame."""
 
     level: int
     message: str
     last: float
     count: int
     lasting: bool
-    told: frozenset[str]
+    logged: frozenset[str]
 
 
 class Faults:
-    """The faults of now, by a key that says what is at fault ('image', 'depth', 'model').
+    """The present faults, by a key that names what is at fault ('image', 'depth', 'model').
 
-    hold_s: a fault is over when it was not reported for this long, so that a stream that is
-        bad now and then is one fault, not hundreds. Lasting ones are over only when cleared.
+    hold_s: a fault ends when it was not reported for this long, so that a stream with
+        occasional faults is one fault, not hundreds. Lasting ones are over only when cleared.
     """
 
     def __init__(self, log: Callable[[int, str], None], hold_s: float = 5.0) -> None:
@@ -45,17 +45,19 @@ class Faults:
     def report(
         self, key: str, message: str, now: float, level: int = WARN, lasting: bool = False
     ) -> None:
-        """Says that something is wrong; logged only if the same was not wrong already."""
+        """Reports a fault, and logs it only if it is new."""
         kind = re.sub(r'[\d.,]+', '#', message)
         with self._lock:
             before = self._active.get(key)
-            count, told = (1, frozenset()) if before is None else (before.count + 1, before.told)
-            self._active[key] = Fault(level, message, now, count, lasting, told | {kind})
-        if kind not in told and len(told) < _KINDS_TOLD:
+            count, logged = (
+                (1, frozenset()) if before is None else (before.count + 1, before.logged)
+            )
+            self._active[key] = Fault(level, message, now, count, lasting, logged | {kind})
+        if kind not in logged and len(logged) < _KINDS_LOGGED:
             self._log(level, message)
 
     def clear(self, key: str) -> None:
-        """Says that something is well again."""
+        """Ends a fault."""
         with self._lock:
             fault = self._active.pop(key, None)
         if fault is not None:

@@ -27,16 +27,16 @@ def resolved_name(node: Node, name: str) -> str:
 class Inputs:
     """Subscriptions by topic name.
 
-    A best-effort subscription hears every publisher, but loses images that are larger than a
-    transport's buffer; a reliable one hears reliable publishers only. So an image is
-    subscribed to reliably where all its publishers are reliable, else best effort; an override
+    A best-effort subscription receives from every publisher, but loses images larger than a
+    transport's buffer; a reliable one receives from reliable publishers only. So a subscription
+    to images is reliable if all publishers are reliable, else best effort; an override
     of its QoS in the parameters has the last word.
     """
 
     def __init__(self, node: Node, table: dict[str, topics.Topic], report: Report) -> None:
         self._node, self._table, self._report = node, table, report
         self._subscriptions: dict[str, tuple[Any, bool]] = {}
-        self._heard: dict[str, float] = {}
+        self._received: dict[str, float] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._subscriptions
@@ -48,7 +48,7 @@ class Inputs:
         """Subscribes to these topics, and no longer to others."""
         for name in [name for name in self._subscriptions if name not in callbacks]:
             self._node.destroy_subscription(self._subscriptions.pop(name)[0])
-            self._heard.pop(name, None)
+            self._received.pop(name, None)
         for name, callback in callbacks.items():
             reliable = self._reliable(name)
             if name in self._subscriptions:
@@ -60,14 +60,14 @@ class Inputs:
             except Exception as error:  # A QoS override that cannot be.
                 self._report(name, f'{name}: cannot subscribe: {error}')
                 continue
-            self._heard.setdefault(name, time.monotonic())
+            self._received.setdefault(name, time.monotonic())
             self._subscriptions[name] = subscription, reliable
 
     def silent(self) -> dict[str, str]:
         """The topics that have been silent for long, and what is known of the reason."""
         reasons = {}
-        for name, heard in self._heard.items():
-            if time.monotonic() - heard > SILENCE_S:
+        for name, received in self._received.items():
+            if time.monotonic() - received > SILENCE_S:
                 topic = resolved_name(self._node, name)
                 count = self._node.count_publishers(topic)
                 reasons[name] = f'nothing on {topic} for {SILENCE_S:g} s ({count} publishers)'
@@ -101,7 +101,7 @@ class Inputs:
             overridable.append(QoSPolicyKind.RELIABILITY)
 
         def received(message: Any) -> None:
-            self._heard[name] = time.monotonic()
+            self._received[name] = time.monotonic()
             try:
                 callback(message)
             except TosaError as error:

@@ -1,7 +1,7 @@
 """TosaNode: what the three lifecycle nodes share, so that each has only its own work left.
 
 Parameters from a table, topics with QoS overrides, transitions that say why they fail,
-inputs that are subscribed to only while somebody listens, one worker thread, diagnostics,
+subscriptions only while the outputs have subscribers, one worker thread, diagnostics,
 autostart, and a `main` that ends cleanly whatever the worker is doing.
 """
 
@@ -88,7 +88,7 @@ class TosaNode(LifecycleNode):
         """The work on the newest item, in the worker thread."""
 
     def demanded(self) -> bool:
-        """Whether anybody wants the results."""
+        """Whether the outputs have subscribers."""
         return any(output.get_subscription_count() > 0 for output in self._outputs.values())
 
     def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class TosaNode(LifecycleNode):
         self.faults.report(key, message, self.now(), level)
 
     def update_inputs(self) -> None:
-        """Subscribes to the inputs if somebody wants results, else unsubscribes."""
+        """Subscribes to the inputs if the outputs have subscribers, else unsubscribes."""
         self.inputs.want(self.wanted_inputs() if self.active else {})
 
     def close(self) -> bool:
@@ -215,7 +215,7 @@ class TosaNode(LifecycleNode):
         self.release()
 
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
-        """rclpy swallows what a transition raises: here the reason is told."""
+        """rclpy swallows what a transition raises: this logs the reason."""
         if not isinstance(error, TosaError):
             self.get_logger().error(traceback.format_exc())
         message = f'{transition}: {_one_line(error)}'
@@ -278,10 +278,10 @@ class TosaNode(LifecycleNode):
 
 
 def run_node(make: Callable[[], TosaNode], args: Sequence[str] | None = None) -> int:
-    """Spins a node until it is told to end; the `main` of the three nodes.
+    """Spins a node until a signal ends it; the `main` of the three nodes.
 
     Returns:
-        0, or 2 where a parameter cannot be (told on stderr in one line).
+        0, or 2 for an invalid parameter (one line on stderr).
     """
     nodes: list[TosaNode] = []
     shutdown = Shutdown(lambda: not nodes or nodes[0].loading)

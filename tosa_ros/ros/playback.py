@@ -55,7 +55,7 @@ class LiveReplay:
         self._asker = Asker('tosa_replay')
         self._graph = GraphStatus(self._asker)
         self._clock = self._asker.create_publisher(Clock, CLOCK, qos_profile('text'))
-        self._mouths: dict[str, Any] = {}
+        self._publishers: dict[str, Any] = {}
         self.left_out: dict[str, str] = {}
         for topic, kind in types.items():
             self._open(topic, kind)
@@ -119,7 +119,7 @@ class LiveReplay:
         """
         for topic in wait_for:
             self._asker.wait_until(
-                self._mouth(topic).get_subscription_count, READY_S, self._deaf(topic)
+                self._publisher(topic).get_subscription_count, READY_S, self._unsubscribed(topic)
             )
         player = threading.Thread(target=self._play, name='player', daemon=True)
         player.start()
@@ -180,15 +180,15 @@ class LiveReplay:
         if self._error is not None:
             raise RosError(f'replay: the recording cannot be played: {self._error}')
 
-    def _deaf(self, topic: str) -> str:
+    def _unsubscribed(self, topic: str) -> str:
         if topic == CLOCK:
             return 'no node subscribes to /clock: start the nodes with --use-sim-time'
         return f'no node subscribes to {topic}: do the nodes run, with this topic?'
 
     # Playing, in a thread of its own.
 
-    def _mouth(self, topic: str) -> Any:
-        return self._clock if topic == CLOCK else self._mouths[topic]
+    def _publisher(self, topic: str) -> Any:
+        return self._clock if topic == CLOCK else self._publishers[topic]
 
     def _open(self, topic: str, kind: str) -> None:
         qos = qos_profile('text')
@@ -197,7 +197,7 @@ class LiveReplay:
         if topic.endswith('tf_static'):
             qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
         try:
-            self._mouths[topic] = self._asker.create_publisher(ros_type(kind), topic, qos)
+            self._publishers[topic] = self._asker.create_publisher(ros_type(kind), topic, qos)
         except (ImportError, AttributeError):
             self.left_out[topic] = kind
 
@@ -214,9 +214,9 @@ class LiveReplay:
                 if message.topic == self._image:
                     self._awaited_ns = header_stamp_ns(message.cdr)
                     self._sent[self._awaited_ns] = time.monotonic()
-                if message.topic in self._mouths:
-                    self._mouths[message.topic].publish(bytes(message.cdr))
-        except Exception as error:  # A damaged bag, told to whoever asks.
+                if message.topic in self._publishers:
+                    self._publishers[message.topic].publish(bytes(message.cdr))
+        except Exception as error:  # A damaged bag: the caller of `check` gets the error.
             self._error = error
         self._wall_s = time.monotonic() - began
         self._played.set()

@@ -16,7 +16,7 @@ MAX_JSON_CHARACTERS = 12 * MAX_QUESTION_CHARACTERS + 1000
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, and the name by which its answers can be told."""
+    """A question, and the id by which to recognise its answers."""
 
     id: str
     text: str

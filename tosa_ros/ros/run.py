@@ -1,6 +1,6 @@
 """Entry points of the node processes: `python -m tosa_ros.ros.run vision_node`, console scripts.
 
-They import little until they can be told to end: Ctrl-C while torch loads is an end, not an error.
+They import little until signals can end them: Ctrl-C while torch loads is an end, not an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tosa_ros.ros.shutdown import exit_at_once_on_signals, exit_now, exit_with_s
 
 
 def run(name: str) -> NoReturn:
-    """Runs a node until it is told to end, and ends the process with its exit code."""
+    """Runs a node until a signal ends it, and ends the process with its exit code."""
     exit_at_once_on_signals()
     exit_with_starter()
     # Threads of several processes that spin while they wait slow one another down tenfold.

@@ -142,7 +142,7 @@ def _points(message: Any) -> np.ndarray:
     """The points of a cloud as a structured array in native byte order.
 
     A message may say anything: sizes are compared with the bytes that there are, and fields with
-    the layout of `cloud_from_tokens`, before numpy is told of them.
+    the layout of `cloud_from_tokens`, before numpy uses them.
     """
     count, step = message.width * message.height, message.point_step
     data = np.frombuffer(message.data, np.uint8)

@@ -37,7 +37,7 @@ ALL = ('tosa', 'tome', 'tofu', 'pitome')
 
 
 class Inflected(Kind):
-    """(r, inflect): a whole number and a fraction, told from a list of two by its point."""
+    """(r, inflect): a whole number, and a fraction whose point marks it as no list of two."""
 
     metavar = property(lambda self: 'N,X')
 

@@ -29,7 +29,7 @@ _OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 class FrameFolder(FrameSource):
     """A folder's frames in the order of their names, each decoded when it is asked for.
 
-    A frame that somebody still holds is not decoded again: the same object comes back, so that
+    A frame that is still referenced is not decoded again: the same object comes back, so that
     what was computed for it (visual tokens) is found again. Slices are folders, and as lazy.
 
     photos: no frame has depth or a pose, so that all may be turned upright, or none.

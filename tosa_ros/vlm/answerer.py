@@ -185,7 +185,7 @@ class Answerer:
     ) -> Generator[str, None, Generation]:
         steps = self._decode([prompt], max_new_tokens)
         ids: list[int] = []
-        told = ''
+        sent = ''
         start = time.perf_counter()
         first = None
         try:
@@ -198,14 +198,14 @@ class Answerer:
                 ids.append(step[0])
                 # Trailing spaces and half characters wait until it is known what follows them.
                 text = self._text(ids).lstrip().rstrip('\ufffd').rstrip()
-                if len(text) > len(told):
-                    yield text[len(told) :]
-                    told = text
+                if len(text) > len(sent):
+                    yield text[len(sent) :]
+                    sent = text
         finally:
             steps.close()
         text = self._text(ids).strip()
-        if len(text) > len(told):
-            yield text[len(told) :]
+        if len(text) > len(sent):
+            yield text[len(sent) :]
         end = time.perf_counter()
         first = first or end
         return Generation(text, len(prompt), len(ids), 1e3 * (first - start), 1e3 * (end - first))

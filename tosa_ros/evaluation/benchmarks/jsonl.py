@@ -77,7 +77,7 @@ def _answers(record: dict, where: str) -> tuple[str, ...]:
 
 
 def _episode(record: dict, root: Path, scale: float | None, where: str) -> tuple[str, Any]:
-    """What tells one set of frames from another, and a function that opens it."""
+    """An identity of the set of frames, and a function that opens it."""
     scale = field(record, 'depth_scale', (int, float), where) if 'depth_scale' in record else scale
     if 'episode' in record:
         name = field(record, 'episode', str, where)
