@@ -1,6 +1,6 @@
-"""Files: read as text or JSON with errors that name them, written whole or not at all.
+"""Files: read with errors that name them, written whole or not at all.
 
-What is written stands in a temporary file or folder beside its place until it is complete, and
+New contents stay in a temporary file or folder beside its place until they are complete, and
 takes its place in one step: a reader sees the old one or the new one, also after a crash.
 """
 
@@ -27,7 +27,7 @@ def read_text(path: Path, error: type[TosaError] = DataError) -> str:
     """A UTF-8 text file's contents.
 
     Raises:
-        error: the file is missing, cannot be read, or is no UTF-8 text.
+        error: the file is missing, cannot be read, or is not UTF-8 text.
     """
     try:
         return path.read_text('utf-8')
@@ -115,7 +115,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         DataError: something is there, or the folder cannot be written.
     """
     if path.exists():
-        raise DataError(f'{path}: is there already; name another --out or remove it')
+        raise DataError(f'{path}: already exists; name another --out or remove it')
     with whole_folder(path) as place:
         yield place
 
@@ -186,7 +186,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Makes a folder where there is none, and tries that files can be written into it."""
+    """Makes a folder if there is none, and checks that files can be written into it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path, prefix=f'.probe{PARTIAL}').close()

@@ -1,4 +1,4 @@
-"""Frame: colour, depth, intrinsics, pose and stamp of one view; the only thing that travels.
+"""Frame: colour, depth, intrinsics, pose and stamp of one view; the one thing that parts exchange.
 
 Everything that sees (`depth`, `pipeline`, `ros`, `evaluation`, `synthetic`) makes or takes frames.
 Depth is aligned with the colour image's pixels before it becomes a frame.
@@ -18,7 +18,7 @@ PLAUSIBLE_MEDIAN_DEPTH_M = (0.05, 100.0)
 
 
 class DepthScaleWarning(UserWarning):
-    """The depth's median is so odd that its scale is probably wrong."""
+    """The depth's median is so unusual that its scale is probably wrong."""
 
 
 @dataclass(frozen=True)

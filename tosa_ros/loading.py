@@ -64,7 +64,7 @@ def loading_fault(error: Exception) -> str:
 
 
 def is_missing_folder(path: str) -> bool:
-    """Whether a model's path is no folder, and cannot be a hub's owner/name either.
+    """Whether a model's path is neither a folder nor a possible owner/name of a hub.
 
     Found at once, because asking a hub for it takes a minute offline.
     """

@@ -1,4 +1,4 @@
-"""Pictures of anybody's: the one place where files and bytes become pixels.
+"""Images from anywhere: the one place where files and bytes become pixels.
 
 Only few formats are read, by Pillow's own decoders; what would not fit in memory, or fills it when
 it is made square, is refused by its header, before a pixel is decoded.
@@ -68,7 +68,7 @@ def open_picture(
 
 
 def check_size(width: int, height: int, what: str, error: type[TosaError]) -> None:
-    """Raises `error` for an image too large, or too narrow, for what is done with images."""
+    """Raises `error` for an image that is too large or too narrow to process."""
     longer, shorter = max(width, height), max(1, min(width, height))
     if width * height > MAX_PIXELS or longer > MAX_SIDE_PX or longer > MAX_ASPECT * shorter:
         raise error(
@@ -78,7 +78,7 @@ def check_size(width: int, height: int, what: str, error: type[TosaError]) -> No
 
 
 def _may_lack_rows(picture: Image.Image) -> bool:
-    """Whether the last row is as Pillow leaves one that the file does not have."""
+    """Whether the last row looks like a row that the file lacks, as Pillow leaves it."""
     last = np.asarray(picture.crop((0, picture.height - 1, picture.width, picture.height)))
     return not last.any() or bool(picture.info.get('interlace'))
 

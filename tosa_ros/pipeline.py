@@ -22,11 +22,11 @@ Request = tuple['Frame | Sequence[Frame]', str]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and what it took.
+    """An answer, its token counts and its times.
 
     tokens_before, tokens_after: visual tokens of all frames, without and with merging.
-    spatial: what merging knew of space, the least of all frames: 'metric', 'levels' or 'none'.
-    Times are milliseconds; vision_ms is 0 when the frames' tokens were at hand.
+    spatial: the least spatial knowledge in any frame's merging: 'metric', 'levels' or 'none'.
+    Times are milliseconds; vision_ms is 0 if the frames' tokens were kept from before.
     """
 
     question: str

@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         return item
 
     def unregister(self, name: str) -> None:
-        """Takes an entry out again; for tests and notebooks that define a thing anew."""
+        """Removes an entry; for tests and notebooks that define it again."""
         self._discover()
         if self._entries.pop(name, None) is None:
             raise self.error(self.unknown(name))
@@ -124,7 +124,7 @@ class Registry(Generic[T]):
         return found
 
     def unknown(self, name: object) -> str:
-        """The line about a name that is not here: what there is, and what is spelt alike."""
+        """The error line for an unknown name: the known names, and the most similar one."""
         close = difflib.get_close_matches(str(name).lower(), list(self), n=1)
         hint = f'; did you mean {close[0]!r}?' if close else ''
         return f'{self.kind} {name!r}: wanted one of {", ".join(self)}{hint}'

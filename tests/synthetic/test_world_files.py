@@ -167,11 +167,11 @@ def test_bad_arguments_are_named_and_leave_no_questions(tmp_path, arguments, mat
 
 
 def test_nothing_is_overwritten(written, tmp_path):
-    with pytest.raises(DataError, match=r'questions\.json: is there already'):
+    with pytest.raises(DataError, match=r'questions\.json: already exists'):
         tosa_world('--out', written)
     taken = tmp_path / 'frames' / 'tinyworld-v0' / 'test-000000'
     taken.mkdir(parents=True)
-    with pytest.raises(DataError, match='test-000000: is there already'):
+    with pytest.raises(DataError, match='test-000000: already exists'):
         tosa_world('--out', tmp_path, '--frames', 2)
     assert list(taken.iterdir()) == []
     file = tmp_path / 'file'

@@ -62,7 +62,7 @@ def annotations_of(path: Path, key: str) -> tuple[dict[Any, tuple[dict, str]], l
         where = f'{path}: annotation {index}'
         name = field(record, key, (int, str), where)
         if name in found:
-            problems.append(f'{where}: {key} {name} is there already; the first one is used')
+            problems.append(f'{where}: {key} {name} appears twice; the first one is used')
         found.setdefault(name, (record, where))
     return found, problems
 

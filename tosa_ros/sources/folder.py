@@ -1,4 +1,4 @@
-"""FrameFolder: a folder's frames; what its files are is said by its layout."""
+"""FrameFolder: a folder's frames; its layout describes the files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FrameFolder(FrameSource):
         return frame
 
     def take(self, indices: Iterable[int]) -> FrameFolder:
-        """These frames alone, in this order; an index may come twice."""
+        """Only these frames, in this order; an index may appear twice."""
         return replace(self, files=tuple(self.files[i] for i in indices))
 
     def sampled(self, count: int) -> FrameFolder:

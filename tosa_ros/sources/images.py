@@ -31,7 +31,7 @@ def read_rgb(path: Path, upright: bool = False) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """The bytes of a PNG file."""
+    """The bytes of an image as a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, 'PNG')
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Opens a path as what it is: a folder of frames, a video or a bag."""
+"""Opens a path by its kind: a folder of frames, a video or a bag."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_episode(root: Path, name: str) -> Path:
     """A folder, a video or a bag called `name` under `root`.
 
     Raises:
-        DataError: there is none; the message says what was looked for.
+        DataError: there is none; the message names the search.
     """
     for suffix in ('', *VIDEO_SUFFIXES, *BAG_SUFFIXES):
         path = root / f'{name}{suffix}'

@@ -96,7 +96,7 @@ def _camera(camera: CameraLike | None, width: int, height: int) -> Intrinsics | 
 
 @contextlib.contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Faults of what a file holds name the file."""
+    """Errors about a file's contents name the file."""
     try:
         yield
     except FrameError as error:

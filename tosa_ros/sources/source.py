@@ -10,11 +10,11 @@ from tosa_ros.frames import Frame
 
 
 class FrameSource(Sequence[Frame]):
-    """What every source of frames is and says of itself.
+    """The interface of every source of frames.
 
     A source has a length, gives a frame by its index, and:
 
-    notes: what to know of its frames, and how often it came up. More may come while it is read.
+    notes: problems of its frames, and how often each occurred. More may come while it is read.
     """
 
     notes: Counter[str]
@@ -72,5 +72,5 @@ class HeldFrames(FrameSource):
 
 
 def as_source(frames: Sequence[Frame]) -> FrameSource:
-    """A source of any frames; one that is a source already is given back."""
+    """A source of any frames; a source is returned as it is."""
     return frames if isinstance(frames, FrameSource) else HeldFrames(frames)

@@ -37,7 +37,7 @@ class VideoFrames(FrameSource):
 
     @property
     def missing_depth(self) -> int:
-        """All of them: a video has no depth."""
+        """The number of its frames: a video has no depth."""
         return len(self)
 
     def pick(self, indices: Sequence[int]) -> list[Frame]:

@@ -1,4 +1,4 @@
-"""Frames written in OpenEQA's layout, so that they are read back without loss."""
+"""Writes frames in OpenEQA's layout, without loss."""
 
 from __future__ import annotations
 

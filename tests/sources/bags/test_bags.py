@@ -136,7 +136,7 @@ def test_the_bag_command(folder, tmp_path, command, capsys):
     assert command('bag', 'to-episode', bag, '--out', back, '--every', 2) == 0
     assert read_folder(back).stems == ('00000', '00002')
     assert '2 frames' in capsys.readouterr().out
-    with pytest.raises(DataError, match='is there already'):
+    with pytest.raises(DataError, match='already exists'):
         command('bag', 'to-episode', bag, '--out', back)
     for way, source in (('from-episode', folder.path), ('to-episode', bag)):
         for scale in (0, -1):

@@ -42,7 +42,7 @@ def folder_to_bag(
         rate_hz: of the stamps, where the folder has no stamps.txt.
 
     Raises:
-        DataError: `out` is there already, or a pose is not a rotation and a translation.
+        DataError: `out` already exists, or a pose is not a rotation and a translation.
     """
     if not rate_hz > 0:
         raise DataError(f'rate: {rate_hz}; wanted frames a second, above 0')

@@ -1,4 +1,4 @@
-"""Opens bags: ROS 1 and 2, sqlite3 and mcap, whole or cut off."""
+"""Opens bags: ROS 1 and 2, sqlite3 and mcap, complete or truncated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_REASON = 200
 class Bag:
     """A bag's folder or file, to be opened as often as needed.
 
-    notes: what is wrong with it, where it can be read all the same.
+    notes: faults of a bag that is readable in spite of them.
 
     Raises:
         DataError: no such bag, or one that cannot be read at all.
@@ -46,7 +46,7 @@ class Bag:
             reader.close()
 
     def _readable(self) -> Sequence[Any]:
-        """What to hand to rosbags: the bag, its files, or what is left of them."""
+        """The paths for rosbags: the bag, its files, or their salvaged parts."""
         files = self._files()
         if not files:
             raise DataError(f'{self.path}: no bag; wanted metadata.yaml, an .mcap or a .db3 file')
@@ -95,13 +95,13 @@ def _fault_of(sources: Sequence[Any]) -> Exception | None:
 
 
 def in_words(error: Exception) -> str:
-    """What a reader said, in one line: some quote whole message definitions."""
+    """A reader's error in one line: some quote whole message definitions."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + '...'
 
 
 def damage_errors() -> tuple[type[Exception], ...]:
-    """What reading on in a damaged bag may raise."""
+    """The errors that a damaged bag may raise."""
     import apsw
     from rosbags.highlevel import AnyReaderError
     from rosbags.rosbag1 import ReaderError as Rosbag1Error

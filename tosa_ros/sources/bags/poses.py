@@ -50,7 +50,7 @@ class Transforms:
         self._static: dict[str, np.ndarray] = {}
 
     def add(self, message: Any, static: bool) -> None:
-        """Takes a tf2_msgs/TFMessage; transforms that are no transforms are left out."""
+        """Takes a tf2_msgs/TFMessage; invalid transforms are left out."""
         for transform in message.transforms:
             child = transform.child_frame_id.lstrip('/')
             try:

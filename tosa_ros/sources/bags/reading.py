@@ -115,7 +115,7 @@ class BagFrames(FrameSource):
                 yield self._frame(bag, shot)
 
     def pick(self, indices: Sequence[int]) -> list[Frame]:
-        """The frames of these indices; ones that cannot be decoded are left out, and noted.
+        """The frames of these indices; frames that cannot be decoded are left out and noted.
 
         Raises:
             DataError: not one of them can be decoded.
@@ -187,13 +187,13 @@ class BagFrames(FrameSource):
         return places[topics.image], places.get(topics.depth, [])
 
     def _with_notes(self, fault: str) -> str:
-        """What is wrong with the bag itself may well be the reason."""
+        """Adds the bag's own faults, which are often the reason."""
         return ' '.join([fault, *(f'({note})' for note in self.notes)])
 
     def _with_sound_stamps(
         self, colours: list[_Place], depths: list[_Place]
     ) -> tuple[list[_Place], list[_Place]]:
-        """Stamps of the headers; where those stand still, the times the bag got the messages."""
+        """Stamps of the headers; if those do not advance, the times of recording."""
         if len(colours) > 1 and len({place.stamp for place in colours}) == 1:
             self.notes[
                 f'the headers are all stamped {colours[0].stamp * 1e-9:g}: the times at which the '

@@ -1,4 +1,4 @@
-"""What is left of bag files that were cut off: by a recorder that died, or a copy that broke."""
+"""Salvages truncated bag files: after a crash of the recorder, or an interrupted copy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOOTER = _RECORD.pack(2, 20) + bytes(20) + _MAGIC
 
 
 def salvage(path: Path, workshop: Path) -> Any:
-    """A file that can be read in place of a cut off one; the path itself where nothing is cut.
+    """A readable file in place of a truncated one; the path itself if nothing is missing.
 
     An .mcap file is read where it is, up to its last whole record; a .db3 file is copied to
     `workshop` up to its first lost row.
@@ -70,7 +70,7 @@ def _inside_chunk(file: IO[bytes], at: int) -> int | None:
 
 
 def _salvage_db3(path: Path, workshop: Path) -> Path:
-    """The rows that can be read, in a file of our own making: of its schema, names are read."""
+    """The readable rows in a new file; of the old schema, only names are read."""
     import apsw
 
     saved = workshop / path.name
@@ -107,7 +107,7 @@ def _copy_rows(source: Any, target: Any, table: str, columns: list[str]) -> None
 
 
 class SalvagedMcap:
-    """An mcap file without its end, shown to the reader as a whole one of fewer records.
+    """A truncated mcap file, shown to the reader as a complete one with fewer records.
 
     Implements as much of a path as rosbags asks for.
     """

@@ -1,4 +1,4 @@
-"""SQLite bags as data alone: nothing that is written in such a file is ever executed.
+"""SQLite bags as data alone: nothing in such a file is ever executed.
 
 A .db3 file brings its own schema, and SQLite runs parts of a schema when tables are read: views,
 virtual tables, expressions of generated columns. Here a file may only hold plain tables and

@@ -39,7 +39,7 @@ def bag_to_folder(
     to colour, but where the folder's reader does that: of another size, at the same place.
 
     Raises:
-        DataError: `out` is there already, depth does not fit 16 bits at that scale, or a scale is
+        DataError: `out` already exists, depth does not fit 16 bits at that scale, or a scale is
             given for depth of type 16UC1.
         DepthError: a scale that is none.
         RosError: an image cannot be read.

@@ -69,7 +69,7 @@ def _modern(kind: str) -> str:
 
 
 def _images(bag: Any, types: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Colour and depth topics; a compressed copy of a raw topic is no candidate of its own."""
+    """Colour and depth topics; a compressed copy of a raw topic does not count."""
     colours, greys, depths = [], [], []
     for topic, kind in types.items():
         copy = image_topic(topic) != topic and image_topic(topic) in types

@@ -54,7 +54,7 @@ def frames_to_bag(path: Path, frames: Iterable[Frame]) -> None:
     """Writes frames as a rosbag2 folder (mcap), depth in millimetres (16UC1, REP-118).
 
     Raises:
-        DataError: the folder is there already or cannot be written.
+        DataError: the folder already exists or cannot be written.
         MissingDependencyError: rosbags is not installed.
     """
     sensor = SensorDepth(scale=MILLIMETRES)
@@ -82,12 +82,12 @@ def bag_writer(
     image_format: str = 'raw',
     custom: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
-    """A function that writes a Shot into a new bag, which is there when the block ends.
+    """A function that writes a Shot into a new bag, which exists when the block ends.
 
     custom: kept in the bag's metadata, where other readers do not mind it.
 
     Raises:
-        DataError: `path` is there already, cannot be written, or the storage or format is none.
+        DataError: `path` already exists, cannot be written, or the storage or format is none.
         MissingDependencyError: rosbags is not installed.
     """
     try:

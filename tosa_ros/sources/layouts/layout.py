@@ -13,7 +13,7 @@ from tosa_ros.sources.single import CameraLike
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """What belongs to one frame of a folder.
+    """The files of one frame in a folder.
 
     stem: its name. pose: camera-to-world, or the text file that holds it.
     """

@@ -1,4 +1,4 @@
-"""A folder of photos: pictures of any names, colour alone; taken where it is asked for.
+"""A folder of photos: images of any names, colour alone; used on request.
 
 It is not among those that are recognised: a folder of another kind holds pictures too, which may
 be of depth.

@@ -62,7 +62,7 @@ class Llava(Family):
         if not isinstance(layer, int):
             raise ModelError(
                 f'{self.checkpoint.path}: vision_feature_layer is {layer}; features of several '
-                'layers cannot be combined when tokens merge: a single layer is wanted'
+                'layers cannot be combined when tokens merge; wanted a single layer'
             )
         total = config.vision_config.num_hidden_layers
         return layer if layer >= 0 else total + 1 + layer
