@@ -79,7 +79,10 @@ def test_frames_of_a_video_are_those_of_the_times(photos):
     found = VideoFrames(photos / 'walk.mp4').nearest([4.9, 1.04, 0])
     levels = [float(frame.rgb.mean()) for frame in found]
     assert levels == pytest.approx([5 * 49, 5 * 10, 0], abs=4)
-    for time_s, message in ((-1, 'has no -1 s'), (5.2, r'has no 5\.2 s; it is 4\.900 s long')):
+    for time_s, message in (
+        (-1, 'has no frame at -1 s'),
+        (5.2, r'has no frame at 5\.2 s; it is 4\.900 s long'),
+    ):
         with pytest.raises(DataError, match=message):
             VideoFrames(photos / 'walk.mp4').nearest([1, time_s])
 

@@ -41,7 +41,7 @@ def test_every_help_has_an_example_and_explains_every_option(leaf):
         ('ask --met tosa', 'there is no option --met'),
         ('view --method tsoa', "'tsoa' is unknown; did you mean tosa?"),
         ('eval tinyworld --split tset', "'tset' is unknown; did you mean test?"),
-        ('info now', "'now' is too much"),
+        ('info now', "'now' is one argument too many"),
         ('ask a.png --keep', 'argument --keep: expected one argument'),
         ('info -v -q', 'not allowed with'),
         ('', 'one of the arguments'),

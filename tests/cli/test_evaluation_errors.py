@@ -71,7 +71,7 @@ def place(tmp_path, monkeypatch):
         ('eval openeqa --data good.json --out o --split val', 'there is no option --split'),
         ('eval gqa --data good.json --out o --frames 3', 'there is no option --frames'),
         ('eval gqa --data good.json --out o --depth noisy', "'noisy' is unknown"),
-        ('eval openeqa --data good.json --out full', 'holds other files and no run'),
+        ('eval openeqa --data good.json --out full', 'holds other files, and not a run'),
         ('eval openeqa --data good.json --out good.json', 'is a file'),
         (
             'eval openeqa --data good.json --out good.json/o',
@@ -102,7 +102,10 @@ def place(tmp_path, monkeypatch):
         ('compare run', 'nothing is scored there'),
         ('replay gone --questions good.json --offline --out o', 'gone: no such bag'),
         ('replay noise.mcap --questions good.json --offline --out o', 'cannot be read as a bag'),
-        ('replay empty --questions good.json --offline --out o', 'no bag; wanted metadata.yaml'),
+        (
+            'replay empty --questions good.json --offline --out o',
+            'not a bag; wanted metadata.yaml',
+        ),
         (
             'replay gone --questions good.json --out o',
             'one of the arguments --offline --live is required',

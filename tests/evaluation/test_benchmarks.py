@@ -84,7 +84,7 @@ def test_duplicates_and_unknown_episodes_are_named_and_the_rest_is_used(
     assert list(found['missing']) == ['scannet-v0/nowhere']
     assert 'scannet-v0/nowhere' in found['missing']['scannet-v0/nowhere']
     assert found['problems'] == [
-        "question id 'id-1' is there twice, with another question; the first one is used"
+        "question id 'id-1' appears twice, with another question; the first one is used"
     ]
 
 

@@ -155,7 +155,7 @@ def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipe
 def test_other_settings_are_refused(benchmark, pipeline, tmp_path):
     with RunFolder(tmp_path / 'run', {'frames': 12, 'model': 'a'}) as folder:
         folder.journal('tosa', ToSA(keep=0.25)).close()
-        with pytest.raises(DataError, match='another process is at this run'):
+        with pytest.raises(DataError, match='another process works on this run'):
             RunFolder(tmp_path / 'run', {'frames': 12, 'model': 'a'})
     with pytest.raises(DataError, match='made with frames=12, not 8'):
         RunFolder(tmp_path / 'run', {'frames': 8, 'model': 'a'})

@@ -35,17 +35,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'words',
         nargs='*',
         metavar='PATH... QUESTION',
-        help='image files, or one folder of frames or photos, video or bag; the question last',
+        help='image files, or one folder of frames or photos, video or bag; then the question',
     )
     parser.loose = 'words'
-    parser.add_argument('--question', metavar='TEXT', help='instead of the last word')
+    parser.add_argument(
+        '--question', metavar='TEXT', help='the question, instead of the last argument'
+    )
     frames.add_frame_options(parser)
     options.add_model_options(parser)
     merging.add_method_options(parser)
     parser.add_argument(
-        '--max-new-tokens', type=int, default=64, metavar='N', help='of the answer (64)'
+        '--max-new-tokens', type=int, default=64, metavar='N', help='longest answer in tokens (64)'
     )
-    parser.add_argument('--overlay', metavar='OUT.png', help='picture of the merged tokens')
+    parser.add_argument(
+        '--overlay', metavar='OUT.png', help='write a picture of the merged tokens'
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
 

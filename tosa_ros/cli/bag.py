@@ -18,25 +18,33 @@ EPILOG = """examples:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'bag', help='convert between episode folders and bags', epilog=EPILOG
+        'bag', help='convert folders of frames to bags and back', epilog=EPILOG
     )
     below = parser.add_subparsers(dest='direction', required=True, metavar='DIRECTION')
-    one = below.add_parser('from-episode', help='a folder of frames to a bag', epilog=EPILOG)
+    one = below.add_parser(
+        'from-episode', help='convert a folder of frames to a bag', epilog=EPILOG
+    )
     _add_ends(one, 'FOLDER', 'units of its depth files per metre (1000)')
     one.add_argument(
-        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='of the bag (mcap)'
+        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='storage of the bag (mcap)'
     )
     one.add_argument(
         '--format',
         choices=('raw', 'png', 'jpeg'),
         default='raw',
-        help='of the images; jpeg loses colour, png nothing (raw)',
+        help='format of the images; jpeg loses colour, png loses nothing (raw)',
     )
     one.add_argument(
-        '--rate', type=float, default=1.0, metavar='HZ', help='where there are no stamps (1)'
+        '--rate',
+        type=float,
+        default=1.0,
+        metavar='HZ',
+        help='frames per second if the folder has no stamps (1)',
     )
     one.set_defaults(run=_from_episode)
-    other = below.add_parser('to-episode', help='a bag to a folder of frames', epilog=EPILOG)
+    other = below.add_parser(
+        'to-episode', help='convert a bag to a folder of frames', epilog=EPILOG
+    )
     _add_ends(other, 'BAG', "units of the written depth files per metre (the bag's own)")
     other.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
     add_topic_options(other)
@@ -44,9 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_ends(parser: argparse.ArgumentParser, source: str, scale: str) -> None:
-    parser.add_argument('source', type=Path, metavar=source, help='what to convert')
+    parser.add_argument('source', type=Path, metavar=source, help='the folder or bag to convert')
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='PATH', help='made; must not be there yet'
+        '--out', type=Path, required=True, metavar='PATH', help='path to write to; must not exist'
     )
     parser.add_argument('--depth-scale', type=float, metavar='N', help=scale)
 

@@ -36,28 +36,43 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=EPILOG,
     )
     parser.add_argument(
-        'path', nargs='?', type=Path, help='a folder of frames, a bag or a video; else a world'
+        'path',
+        nargs='?',
+        type=Path,
+        help='a folder of frames, a bag or a video; without it the tiny world',
     )
     parser.add_argument(
-        '--world', metavar='SPLIT:N', default='test:0', help='of the tiny world (test:0)'
+        '--world', metavar='SPLIT:N', default='test:0', help='scene of the tiny world (test:0)'
     )
-    parser.add_argument('--still', action='store_true', help='one view of it, instead of a walk')
-    parser.add_argument('--frames', type=int, default=32, metavar='N', help='of the walk (32)')
-    parser.add_argument('--size', type=int, default=128, metavar='PX', help='of its images (128)')
     parser.add_argument(
-        '--depth-scale', type=float, metavar='N', help='of a folder: units a metre'
+        '--still', action='store_true', help='one view of that scene instead of a walk'
     )
-    parser.add_argument('--rate', type=float, default=10.0, metavar='HZ', help='frames a second')
+    parser.add_argument(
+        '--frames', type=int, default=32, metavar='N', help='number of frames of the walk (32)'
+    )
+    parser.add_argument(
+        '--size', type=int, default=128, metavar='PX', help='width of its images (128)'
+    )
+    parser.add_argument(
+        '--depth-scale', type=float, metavar='N', help="units per metre of a folder's depth files"
+    )
+    parser.add_argument(
+        '--rate', type=float, default=10.0, metavar='HZ', help='frames per second (10)'
+    )
     parser.add_argument(
         '--once',
         action='store_true',
         help='once through the frames, as soon as someone subscribes',
     )
-    parser.add_argument('--compressed', action='store_true', help='JPEG on image/compressed')
-    parser.add_argument('--namespace', default='', metavar='NS', help='of the topics')
-    parser.add_argument('--image-topic', metavar='TOPIC', help='(image)')
-    parser.add_argument('--depth-topic', metavar='TOPIC', help='(sensor_depth)')
-    parser.add_argument('--camera-info-topic', metavar='TOPIC', help='(camera_info)')
+    parser.add_argument(
+        '--compressed', action='store_true', help='publish JPEG on image/compressed'
+    )
+    parser.add_argument('--namespace', default='', metavar='NS', help='namespace of the topics')
+    parser.add_argument('--image-topic', metavar='TOPIC', help='topic of colour (image)')
+    parser.add_argument('--depth-topic', metavar='TOPIC', help='topic of depth (sensor_depth)')
+    parser.add_argument(
+        '--camera-info-topic', metavar='TOPIC', help='topic of the calibration (camera_info)'
+    )
     parser.set_defaults(run=run)
 
 

@@ -14,10 +14,12 @@ EPILOG = """example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'compare', help='put evaluation runs side by side', epilog=EPILOG
+        'compare', help='show evaluation runs side by side', epilog=EPILOG
     )
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help="a run's folder")
-    parser.add_argument('--metric', metavar='NAME', help="by default the first run's main metric")
+    parser.add_argument(
+        '--metric', metavar='NAME', help="metric to compare; default: the first run's main metric"
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
 

@@ -20,8 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """-v, -q and --debug."""
     group = parser.add_argument_group('messages')
     either = group.add_mutually_exclusive_group()
-    either.add_argument('-v', '--verbose', action='store_true', help='say what is used and took')
-    either.add_argument('-q', '--quiet', action='store_true', help='results and errors alone')
+    either.add_argument(
+        '-v', '--verbose', action='store_true', help='also report devices, settings and times'
+    )
+    either.add_argument('-q', '--quiet', action='store_true', help='print only results and errors')
     group.add_argument('--debug', action='store_true', help='show tracebacks of errors')
 
 

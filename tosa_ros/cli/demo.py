@@ -24,9 +24,11 @@ EPILOG = """example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'demo', help='rooms, questions, answers, a picture, timings', epilog=EPILOG
+        'demo',
+        help='ask about rendered rooms; print answers and times, write a picture',
+        epilog=EPILOG,
     )
-    parser.add_argument('--out', default='out', metavar='DIR', help='where the picture goes (out)')
+    parser.add_argument('--out', default='out', metavar='DIR', help='folder for the picture (out)')
     parser.set_defaults(run=run)
 
 

@@ -44,7 +44,7 @@ def add_benchmark(
     running.add_model_and_asking_options(parser, reader.defaults)
     running.add_report_options(parser, judged=reader.defaults.judged)
     parser.add_argument(
-        '--dry-run', action='store_true', help='only say what is there and what would be done'
+        '--dry-run', action='store_true', help='only list what was found and what the run would do'
     )
     parser.set_defaults(run=run, reader=reader)
 

@@ -23,21 +23,28 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('frames')
     group.add_argument('--rgb', action='append', metavar='FILE', help='colour image; repeatable')
     group.add_argument(
-        '--depth', action='append', metavar='FILE', help='depth PNG, one an image, in their order'
+        '--depth',
+        action='append',
+        metavar='FILE',
+        help='depth PNG, one for each image, in the same order',
     )
     group.add_argument(
         '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
     )
-    group.add_argument('--intrinsics', metavar='FX,FY,CX,CY', help="the colour camera's, pixels")
-    group.add_argument('--folder', metavar='DIR', help='frames in the OpenEQA layout, or photos')
+    group.add_argument(
+        '--intrinsics', metavar='FX,FY,CX,CY', help='of the colour camera, in pixels'
+    )
+    group.add_argument(
+        '--folder', metavar='DIR', help='folder of frames in the OpenEQA layout, or of photos'
+    )
     either = group.add_mutually_exclusive_group()
     either.add_argument(
         '--frames',
         type=int,
         metavar='N',
-        help=f'this many of a folder (all), video or bag ({FRAMES_OF_VIDEO}), evenly spread',
+        help=f'N evenly spread frames of a folder (all), video or bag ({FRAMES_OF_VIDEO})',
     )
-    either.add_argument('--times', metavar='S,S', help='of a video: at these seconds')
+    either.add_argument('--times', metavar='S,S', help='frames of a video at these seconds')
     group.add_argument(
         '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
     )
@@ -97,7 +104,7 @@ def _kind(path: str) -> str:
 def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
     from tosa_ros.sources import read_frame
 
-    why = 'goes with a folder, video or bag; of image files all are taken'
+    why = 'goes with a folder, video or bag; image files are all used'
     refuse(args, why, '--frames', '--times')
     need(args, '--depth-scale', '--depth')
     depths: Sequence[str | None] = args.depth or [None] * len(images)

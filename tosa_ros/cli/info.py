@@ -28,7 +28,7 @@ EPILOG = """example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'info', help='versions, devices, what is missing', epilog=EPILOG
+        'info', help='list versions, devices and missing packages', epilog=EPILOG
     )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)

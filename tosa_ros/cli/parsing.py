@@ -80,7 +80,7 @@ def need(args: argparse.Namespace, option: str, *needed: str) -> None:
 
 def _unknown(word: str, parser: Parser) -> str:
     if not word.startswith('-'):
-        return f'{word!r} is too much; see {parser.prog} --help'
+        return f'{word!r} is one argument too many; see {parser.prog} --help'
     option = word.partition('=')[0]
     hint = _like(option, option_strings(parser)) or f'; see {parser.prog} --help'
     return f'there is no option {option}{hint}'

@@ -28,11 +28,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser('replay', help='ask questions about a bag', epilog=EPILOG)
     parser.add_argument('bag', type=Path, metavar='BAG', help='folder, .mcap, .db3 or .bag')
     parser.add_argument(
-        '--questions', type=Path, required=True, metavar='Q.json', help='list or JSON Lines'
+        '--questions',
+        type=Path,
+        required=True,
+        metavar='Q.json',
+        help='questions: a JSON list or JSON Lines',
     )
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument(
-        '--offline', action='store_true', help='read the bag and call the model; no ROS runs'
+        '--offline', action='store_true', help='read the bag and call the model, without ROS'
     )
     mode.add_argument(
         '--live', action='store_true', help='play the bag to the running nodes and ask them'
@@ -41,10 +45,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     running.add_report_options(parser, judged=True)
     shared = set(option_strings(parser))
     group = parser.add_argument_group('live')
-    group.add_argument('--rate', type=float, default=1.0, metavar='X', help='speed of playing (1)')
-    group.add_argument('--namespace', default='', metavar='NS', help='of the nodes')
+    group.add_argument('--rate', type=float, default=1.0, metavar='X', help='playback speed (1)')
+    group.add_argument('--namespace', default='', metavar='NS', help='namespace of the nodes')
     group.add_argument(
-        '--timeout', type=float, default=60.0, metavar='S', help='for an answer, seconds (60)'
+        '--timeout',
+        type=float,
+        default=60.0,
+        metavar='S',
+        help='longest wait for an answer, seconds (60)',
     )
     live = set(option_strings(parser)) - shared
     running.add_model_and_asking_options(parser, BagQuestions.defaults)
@@ -60,7 +68,11 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
             f'--{name}-topic', metavar='T', help=f'{name.replace("-", " ")} (found by its type)'
         )
     group.add_argument(
-        '--slop', type=float, default=0.05, metavar='S', help='depth may be so far off (0.05 s)'
+        '--slop',
+        type=float,
+        default=0.05,
+        metavar='S',
+        help='largest difference of stamps between colour and depth (0.05 s)',
     )
 
 

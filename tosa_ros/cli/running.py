@@ -34,62 +34,80 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
     count, depth, batch = defaults.frames, defaults.depths[0], defaults.batch
     if count is not None:
         group.add_argument(
-            '--frames', type=int, default=count, metavar='K', help=f'of an episode ({count})'
+            '--frames', type=int, default=count, metavar='K', help=f'frames per episode ({count})'
         )
     group.add_argument(
         '--depth',
         choices=defaults.depths,
-        help=f"which depth the model is shown ({depth}); noisy: a cheap camera's",
+        help=f"depth that merging uses ({depth}); noisy: like a cheap camera's",
     )
     group.add_argument(
-        '--depth-model', metavar='P', help='estimates depth: a Depth Anything checkpoint'
+        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
     )
-    group.add_argument('--blind', action='store_true', help='show black pictures instead')
+    group.add_argument('--blind', action='store_true', help='replace all images by black ones')
     limit = defaults.limit
     group.add_argument(
         '--limit',
         type=int,
         default=limit,
         metavar='N',
-        help=f'the first N questions ({limit or "all"})',
+        help=f'ask only the first N questions ({limit or "all"})',
     )
     group.add_argument(
-        '--shard', metavar='I/N', help='part I of N, by episodes; without it, all parts together'
+        '--shard',
+        metavar='I/N',
+        help='ask only part I of N, by episodes; without it, report all parts together',
     )
     group.add_argument(
         '--batch',
         type=int,
         default=batch,
         metavar='N',
-        help=f'questions of an episode that are answered at once ({batch})',
+        help=f'answer N questions of an episode at once ({batch})',
     )
     words = defaults.max_new_tokens
     group.add_argument(
-        '--max-new-tokens', type=int, default=words, metavar='N', help=f'of an answer ({words})'
+        '--max-new-tokens',
+        type=int,
+        default=words,
+        metavar='N',
+        help=f'longest answer in tokens ({words})',
     )
     group.add_argument(
-        '--gflops', action='store_true', help='count the operations of a question, by method'
+        '--gflops', action='store_true', help='count the operations of one question, by method'
     )
 
 
 def add_report_options(parser: argparse.ArgumentParser, *, judged: bool) -> None:
     """Options that have a meaning whoever answers."""
-    parser.add_argument('--prompt', metavar='TEXT', help='what is asked, with {question} in it')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the run; resumes')
+    parser.add_argument('--prompt', metavar='TEXT', help='text around each {question}')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='DIR',
+        help='folder for answers and report; resumes a run in it',
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     if not judged:
         return
     group = parser.add_argument_group('judge (LLM-Match)')
-    group.add_argument('--judge-url', metavar='URL', help='OpenAI-compatible, up to /v1')
-    group.add_argument('--judge-model', metavar='M', help='model there, or a local checkpoint')
     group.add_argument(
-        '--judge-prompts', type=Path, metavar='DIR', help="OpenEQA's prompts, for its exact words"
+        '--judge-url', metavar='URL', help='address of an OpenAI-compatible server, up to /v1'
+    )
+    group.add_argument(
+        '--judge-model', metavar='M', help='model on that server, or a local checkpoint'
+    )
+    group.add_argument(
+        '--judge-prompts',
+        type=Path,
+        metavar='DIR',
+        help="folder of OpenEQA's prompts, for its exact wording",
     )
     group.add_argument(
         '--judge-key-env',
         default='OPENAI_API_KEY',
         metavar='NAME',
-        help='variable with the key (OPENAI_API_KEY)',
+        help='environment variable with the key (OPENAI_API_KEY)',
     )
 
 
@@ -178,7 +196,7 @@ def run_benchmark(
 
 def check_out(args: argparse.Namespace) -> None:
     if args.out is None:
-        raise UsageError('--out is missing: the folder for answers and report')
+        raise UsageError('--out is missing; wanted the folder for answers and report')
 
 
 def run_path(args: argparse.Namespace) -> Path:

@@ -18,8 +18,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'say', help='ask the running ROS 2 nodes a question', epilog=EPILOG
     )
     parser.add_argument('question', help='in quotes')
-    parser.add_argument('--timeout', type=float, default=60.0, metavar='S', help='seconds (60)')
-    parser.add_argument('--namespace', default='', metavar='NS', help='of the nodes')
+    parser.add_argument(
+        '--timeout',
+        type=float,
+        default=60.0,
+        metavar='S',
+        help='longest wait for the answer, seconds (60)',
+    )
+    parser.add_argument('--namespace', default='', metavar='NS', help='namespace of the nodes')
     parser.add_argument('--json', action='store_true', help='print the whole reply')
     parser.set_defaults(run=run)
 

@@ -35,27 +35,37 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=EPILOG,
     )
     parser.add_argument('--what', choices=WHAT, default='vlm', help='the model to train (vlm)')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='state and log; default: cache')
-    parser.add_argument('--data', type=Path, metavar='DIR', help='rendered views; default: cache')
-    parser.add_argument('--steps', type=int, help='length of the whole training')
-    parser.add_argument('--minutes', type=float, default=float('inf'), help='stop after so long')
-    parser.add_argument('--scenes', type=int, help='how many single views to render')
-    parser.add_argument('--batch', type=int, help='views a step')
     parser.add_argument(
-        '--device', default='auto', help='cpu, cuda, cuda:1 ... (auto: the best there is)'
+        '--out', type=Path, metavar='DIR', help='folder of state and log; default: in the cache'
     )
-    parser.add_argument('--threads', type=int, help='of torch; default: its own choice')
-    parser.add_argument('--no-compile', action='store_true', help='slower, but starts at once')
+    parser.add_argument(
+        '--data', type=Path, metavar='DIR', help='folder of rendered views; default: in the cache'
+    )
+    parser.add_argument('--steps', type=int, help='length of the whole training')
+    parser.add_argument(
+        '--minutes', type=float, default=float('inf'), help='stop after this many minutes'
+    )
+    parser.add_argument('--scenes', type=int, help='number of single views to render')
+    parser.add_argument('--batch', type=int, help='views per step')
+    parser.add_argument(
+        '--device', default='auto', help='cpu, cuda, cuda:1 ... (auto: the best available)'
+    )
+    parser.add_argument('--threads', type=int, help='threads of torch; default: its own choice')
+    parser.add_argument(
+        '--no-compile', action='store_true', help='skip torch.compile: slower, but starts at once'
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
-        '--resume', action='store_true', help='go on from --out; there must be a state'
+        '--resume', action='store_true', help='continue from the state in --out, which must exist'
     )
-    start.add_argument('--fresh', action='store_true', help='start anew, over what is in --out')
+    start.add_argument('--fresh', action='store_true', help='start again and overwrite --out')
     parser.add_argument(
-        '--export', type=Path, metavar='DIR', help='write the checkpoint; no training'
+        '--export', type=Path, metavar='DIR', help='write the checkpoint and do not train'
     )
-    parser.add_argument('--evaluate', metavar='SPLIT', help='print accuracy by type, do not train')
-    parser.add_argument('--views', type=int, default=256, help='views an evaluation takes')
+    parser.add_argument(
+        '--evaluate', metavar='SPLIT', help='print accuracy by type and do not train'
+    )
+    parser.add_argument('--views', type=int, default=256, help='views per evaluation (256)')
     parser.set_defaults(run=run)
 
 

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--single-process',
         action='store_true',
-        help='all nodes in this process, tokens handed over without messages',
+        help='run all nodes in this process and pass tokens without messages',
     )
     parser.set_defaults(run=run)
 

@@ -29,7 +29,7 @@ EPILOG = """examples:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'view', help='see how tokens merge, method by method', epilog=EPILOG
+        'view', help='draw and measure how each method merges tokens', epilog=EPILOG
     )
     parser.add_argument(
         'paths',
@@ -41,12 +41,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_frame_options(parser)
     options.add_model_options(parser)
     parser.add_argument(
-        '--tower', choices=TOWERS, help='instead of a model: this tower with random weights'
+        '--tower', choices=TOWERS, help='this tower with random weights instead of a model'
     )
     merging.add_method_options(parser, several=DEFAULT_METHODS)
-    parser.add_argument('--out', metavar='OUT.png', help='picture (tosa-view.png)')
+    parser.add_argument('--out', metavar='OUT.png', help='picture to write (tosa-view.png)')
     parser.add_argument(
-        '--cloud', metavar='OUT.ply', help="point cloud coloured by the first method's tokens"
+        '--cloud',
+        metavar='OUT.ply',
+        help="write a point cloud, coloured by the first method's tokens",
     )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)

@@ -21,19 +21,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='write episodes of the tiny world: RGB-D frames, poses and questions',
         epilog=EPILOG,
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='made if missing')
-    parser.add_argument('--split', default='test', help='train, val, test or unseen (test)')
-    parser.add_argument('--episodes', type=int, default=2, metavar='N', help='how many (2)')
     parser.add_argument(
-        '--start', type=int, default=0, metavar='N', help="the first one's number (0)"
+        '--out', type=Path, required=True, metavar='DIR', help='folder to write to'
     )
-    parser.add_argument('--frames', type=int, default=8, metavar='N', help='frames each (8)')
+    parser.add_argument('--split', default='test', help='train, val, test or unseen (test)')
+    parser.add_argument(
+        '--episodes', type=int, default=2, metavar='N', help='number of episodes (2)'
+    )
+    parser.add_argument(
+        '--start', type=int, default=0, metavar='N', help='number of the first episode (0)'
+    )
+    parser.add_argument(
+        '--frames', type=int, default=8, metavar='N', help='frames per episode (8)'
+    )
     parser.add_argument('--size', type=int, default=128, metavar='PX', help='image width (128)')
     parser.add_argument(
-        '--questions', type=int, metavar='N', help='at most so many each; default: one a type'
+        '--questions',
+        type=int,
+        metavar='N',
+        help='at most N per episode; default: one of each type',
     )
     parser.add_argument(
-        '--format', choices=FORMATS, default='openeqa', help='of what is written (openeqa)'
+        '--format', choices=FORMATS, default='openeqa', help='what to write (openeqa)'
     )
     parser.add_argument(
         '--noisy', action='store_true', help="depth with a real sensor's noise and holes"

@@ -85,8 +85,8 @@ class EndpointJudge:
         self.api_key = (self.api_key or '').strip()
         if not (self.api_key.isascii() and self.api_key.isprintable()):
             raise JudgeError(
-                f'judge: the key in {self.key_source} has characters that no key has (a line '
-                'break, a letter with an accent ...); set it anew'
+                f'judge: the key in {self.key_source} has characters that a key never has (a line '
+                'break, a letter with an accent ...); set it again'
             )
         self.name = self.model
 
@@ -131,7 +131,7 @@ class EndpointJudge:
             content = reply['choices'][0]['message']['content']
         except (KeyError, IndexError, TypeError) as error:
             raise PostError(
-                f'the reply is no chat completion ({type(error).__name__})', passing=True
+                f'the reply is not a chat completion ({type(error).__name__})', passing=True
             ) from error
         if not isinstance(content, str):
             raise PostError('the reply holds no text', passing=True)

@@ -65,7 +65,7 @@ def mark_answers(
         qid, why = next(iter(failures.items()))
         raise JudgeError(
             f'{len(asked) - len(known)} of {len(asked)} answers have no mark; question {qid}: '
-            f'{why}. The marks there are were kept in {store}: run again to ask for the rest'
+            f'{why}. {store} keeps the marks so far: run the same command again for the rest'
         )
     marks = {q.id: known.get(q.id, 0) for q in questions}
     write_json(store.with_name('marks.json'), {str(qid): mark for qid, mark in marks.items()})

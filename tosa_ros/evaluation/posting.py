@@ -71,7 +71,7 @@ def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
     try:
         return json.loads(reply)
     except (ValueError, RecursionError) as error:
-        raise PostError(_shown(f'the reply is no JSON: {error}', key), passing=True) from None
+        raise PostError(_shown(f'the reply is not JSON: {error}', key), passing=True) from None
 
 
 def without_key(text: str, key: str) -> str:

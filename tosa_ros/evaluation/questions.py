@@ -239,6 +239,6 @@ def _without_duplicates(questions: Sequence[Question]) -> tuple[list[Question], 
         if first is not question:
             same = 'the same question' if first == question else 'another question'
             problems.append(
-                f'question id {question.id!r} is there twice, with {same}; the first one is used'
+                f'question id {question.id!r} appears twice, with {same}; the first one is used'
             )
     return list(kept.values()), problems

@@ -61,7 +61,7 @@ class RunFolder:
         names = [file.name for file in path.iterdir() if PARTIAL not in file.name]
         strange = any(not name.startswith(('.lock', SHARD)) for name in names)
         if strange and not (path / SETTINGS).exists():
-            raise DataError(f'{path}: holds other files and no run; name a new folder')
+            raise DataError(f'{path}: holds other files, and not a run; name a new folder')
         remove_partials(path)
         _agree(path / SETTINGS, settings)
         self.settings = settings
@@ -102,7 +102,7 @@ class RunFolder:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            raise DataError(f'{self.path}: another process is at this run') from error
+            raise DataError(f'{self.path}: another process works on this run') from error
         return lock
 
 

@@ -69,7 +69,7 @@ class VideoFrames(FrameSource):
         if len(found) < len(wanted):
             note = (
                 f'{self.path}: says it has {self._count} frames, but only {decoded} can be '
-                'decoded (it was cut, or is cut off); those are used'
+                'decoded (it was edited, or is truncated); those are used'
             )
             self.notes[note] += 1
             self._count = decoded
@@ -103,7 +103,9 @@ class VideoFrames(FrameSource):
                 raise DataError(f'{self.path}: damaged after {last:.3f} s: {error}') from error
             for time_s in times_s:
                 if not 0 <= time_s <= last + max(period, 0.0):
-                    raise DataError(f'{self.path}: has no {time_s:g} s; it is {last:.3f} s long')
+                    raise DataError(
+                        f'{self.path}: has no frame at {time_s:g} s; it is {last:.3f} s long'
+                    )
             pictures = [best[time_s][1] for time_s in times_s]
             return [Frame(p.to_ndarray(format='rgb24'), stamp=p.time or 0.0) for p in pictures]
 

@@ -49,7 +49,9 @@ class Bag:
         """The paths for rosbags: the bag, its files, or their salvaged parts."""
         files = self._files()
         if not files:
-            raise DataError(f'{self.path}: no bag; wanted metadata.yaml, an .mcap or a .db3 file')
+            raise DataError(
+                f'{self.path}: not a bag; wanted metadata.yaml, an .mcap or a .db3 file'
+            )
         if (self.path / 'metadata.yaml').is_file() and _fault_of([self.path]) is None:
             return [self.path]
         fault = _fault_of(files)
@@ -61,7 +63,7 @@ class Bag:
         saved = [salvage(file, Path(self._workshop.name)) for file in files]
         if saved == files or _fault_of(saved) is not None:
             raise DataError(f'{self.path}: cannot be read as a bag: {in_words(fault)}')
-        self.notes[f'{self.path}: is cut off; what comes before is used'] = 1
+        self.notes[f'{self.path}: is cut off; the part before is used'] = 1
         return saved
 
     def _files(self) -> list[Path]:
