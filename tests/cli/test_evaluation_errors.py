@@ -88,7 +88,7 @@ def place(tmp_path, monkeypatch):
         ('eval gqa --data good.json --dry-run', 'wanted an object of questions by their id'),
         ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'annotations'"),
         ('eval tinyworld --data x', 'there is no option --data'),
-        ('eval tinyworld --frames 4 --out o', 'it goes with --scenes walks'),
+        ('eval tinyworld --frames 4 --out o', 'use it with --scenes walks'),
         ('eval tinyworld --limit 0 --out o', 'limit: 0; wanted at least 1'),
         (
             'eval tinyworld --limit 1 --method none --method tosa --keep 2 --out o',
@@ -99,7 +99,7 @@ def place(tmp_path, monkeypatch):
             "merge_at: 'often'; wanted one of most, few, every",
         ),
         ('compare gone', 'holds no scores.json'),
-        ('compare run', 'nothing is scored there'),
+        ('compare run', 'holds no scores'),
         ('replay gone --questions good.json --offline --out o', 'gone: no such bag'),
         ('replay noise.mcap --questions good.json --offline --out o', 'cannot be read as a bag'),
         (

@@ -366,7 +366,7 @@ def test_compare_names_runs_that_it_cannot_compare(run, write_json, tmp_path):
     run('run', '--method', 'none')
     scores = tmp_path / 'run' / 'scores.json'
     for text, message in (
-        ('{"methods": {"none": {"scores": []}}}', 'nothing is scored there'),
+        ('{"methods": {"none": {"scores": []}}}', 'holds no scores'),
         ('{"methods": 3}', 'not what a run writes'),
         ('[]', 'not what a run writes'),
         ('{', 'not JSON'),

@@ -57,7 +57,7 @@ def test_views_and_walks_are_the_same_every_time_and_as_many_as_wanted():
         ({'split': 'dream'}, "split.*'dream'"),
         ({'limit': 0}, 'limit: 0'),
         ({'scenes': 'films'}, "scenes: 'films'"),
-        ({'frames': 4}, 'it goes with --scenes walks'),
+        ({'frames': 4}, 'use it with --scenes walks'),
     ],
 )
 def test_bad_wishes(wish, match):

@@ -127,7 +127,7 @@ def _methods(path: Path) -> dict[str, dict[str, Any]]:
     results = read_json(path)
     try:
         if not all(method['scores'] for method in results['methods'].values()):
-            raise DataError(f'{path}: nothing is scored there: its questions have no answers')
+            raise DataError(f'{path}: holds no scores: its questions have no answers')
     except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f'{path}: not what a run writes: {error!r}') from error
     return results['methods']

@@ -76,7 +76,7 @@ class AnswerQueue:
             self.refuse(question, f'busy: {self.max_waiting} questions are waiting; ask later')
 
     def clear(self, reason: str = 'cancelled') -> int:
-        """Stops the answer being written and refuses those that wait; how many it ended."""
+        """Stops the current answer and refuses waiting questions; returns how many it ended."""
         with self._wake:
             refused = list(self._waiting)
             self._waiting.clear()
@@ -115,8 +115,8 @@ class AnswerQueue:
                 self._failed(job, error)
 
     def _failed(self, job: _Job, error: BaseException) -> None:
-        """Tells whoever asked and, of what is no fault of theirs, the node. Raises nothing: the
-        next question is answered."""
+        """Reports the error to whoever asked and, unless they caused it, to the node. Raises
+        nothing, so the next question gets its answer."""
         known = isinstance(error, TosaError)
         reason = str(error) if known else printable(f'{type(error).__name__}: {error}')
         try:

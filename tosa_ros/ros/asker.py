@@ -33,7 +33,7 @@ class Asker(Node):
     def ask(
         self, text: str, timeout_s: float, grown: Callable[[str], None] = lambda piece: None
     ) -> dict[str, Any]:
-        """Asks and gives the final reply, as docs/ros.md describes it.
+        """Asks and returns the final reply, as docs/ros.md describes it.
 
         grown: called with each piece that the answer grows by.
 
@@ -74,7 +74,7 @@ class Asker(Node):
         return name
 
     def replies(self, timeout_s: float) -> list[dict[str, Any]]:
-        """What came since the last call, to whoever asked; waits for something to come."""
+        """All replies since the last call, to any question; waits for the first."""
         end = time.monotonic() + timeout_s
         while not self._replies and (left_s := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=min(left_s, 0.1))
@@ -95,7 +95,7 @@ class Asker(Node):
             self._executor.spin_once(timeout_sec=0.1)
 
     def _is_answered(self) -> bool:
-        """Whether qa_node is there: what only listens, as a recorder does, gives no answers."""
+        """Whether qa_node runs: a recorder subscribes too, but gives no answers."""
         answering = self.count_publishers('answer')
         return answering > 0 and self._question.get_subscription_count() > 0
 

@@ -190,7 +190,7 @@ class Processes:
             self._start(node)
 
     def watch(self) -> None:
-        """Starts nodes again that died; to be called now and then.
+        """Restarts nodes that died; call it regularly.
 
         Raises:
             RosError: a node ended because of a parameter, which a restart would not fix.
@@ -210,7 +210,7 @@ class Processes:
                 self._start(node)
 
     def end(self) -> None:
-        """Ends all nodes: asked to first, made to in the end."""
+        """Ends all nodes: by a signal first, by force in the end."""
         for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             alive = [process for process in self._running.values() if process.poll() is None]
             for process in alive:
@@ -234,5 +234,5 @@ class Processes:
 
 
 def quiet_threads() -> dict[str, str]:
-    """Threads that spin while they wait slow the other processes down tenfold."""
+    """Waiting threads that spin slow the other processes down tenfold."""
     return {} if 'OMP_WAIT_POLICY' in os.environ else {'OMP_WAIT_POLICY': 'passive'}

@@ -1,4 +1,4 @@
-"""What the running graph says of itself: states, settings, frames and when they came."""
+"""What the running graph reports: states, settings, frames and their times."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class GraphStatus:
         """The nodes' parameters, on which answers depend.
 
         Raises:
-            RosError: a node does not say.
+            RosError: a node does not report them.
         """
         found = {}
         for node in NODES:

@@ -1,4 +1,4 @@
-"""A node's subscriptions: only while they are wanted, and as reliable as their publishers are."""
+"""A node's subscriptions: only while needed, and as reliable as their publishers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Inputs:
             self._subscriptions[name] = subscription, reliable
 
     def silent(self) -> dict[str, str]:
-        """The topics that have been silent for long, and what is known of the reason."""
+        """The topics without messages for long, with the likely reason."""
         reasons = {}
         for name, received in self._received.items():
             if time.monotonic() - received > SILENCE_S:

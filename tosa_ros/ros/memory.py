@@ -1,4 +1,4 @@
-"""The frames that questions are about: the newest and some before it; ROS-free."""
+"""The frames for questions: the newest and some before it; ROS-free."""
 
 from __future__ import annotations
 

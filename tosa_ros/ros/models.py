@@ -1,4 +1,4 @@
-"""What the parameters that name models, devices and merging methods stand for."""
+"""Loads the models, devices and merging methods that parameters name."""
 
 from __future__ import annotations
 

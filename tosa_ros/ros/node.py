@@ -1,4 +1,4 @@
-"""TosaNode: what the three lifecycle nodes share, so that each has only its own work left.
+"""TosaNode: the base of the three lifecycle nodes, so that each contains only its own work.
 
 Parameters from a table, topics with QoS overrides, transitions that say why they fail,
 subscriptions only while the outputs have subscribers, one worker thread, diagnostics,
@@ -38,7 +38,7 @@ WORKER_STOP_S = 2.0
 
 
 class TosaNode(LifecycleNode):
-    """A lifecycle node of the graph; subclasses give the hooks below their content.
+    """A lifecycle node of the graph; subclasses implement the hooks below.
 
     Hooks: configure() loads and makes publishers; release() undoes it; wanted_inputs() says
     what to subscribe to now; work(item) runs in the worker thread; on_parameters(changed) takes
@@ -48,7 +48,7 @@ class TosaNode(LifecycleNode):
     needed_inputs: tuple[str, ...] = ()  # Whose silence is a fault.
 
     def __init__(self, name: str, **node_options: Any) -> None:
-        """Raises RosError on a parameter value that cannot be; node_options as rclpy's Node."""
+        """Raises RosError for an invalid parameter value; node_options as rclpy's Node."""
         super().__init__(name, **node_options)
         self.meter = Meter()
         self.faults = Faults(self._log_fault)
@@ -78,7 +78,7 @@ class TosaNode(LifecycleNode):
         """Loads what the node works with; raises TosaError with the reason if it cannot."""
 
     def release(self) -> None:
-        """Lets go of what configure loaded."""
+        """Releases what configure loaded."""
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         """Topic to callback: what to subscribe to, asked while the node is active."""
@@ -104,16 +104,16 @@ class TosaNode(LifecycleNode):
     # What subclasses use.
 
     def value(self, name: str) -> Any:
-        """What a parameter's value stands for."""
+        """The meaning of a parameter's value."""
         value = self.get_parameter(name).value
         return self._settings[name].from_ros(value) if name in self._settings else value
 
     def values(self) -> dict[str, Any]:
-        """What all parameters of the table stand for, by name."""
+        """The meanings of all parameters of the table, by name."""
         return {name: self.value(name) for name in self._settings}
 
     def publisher(self, name: str) -> Any:
-        """A lifecycle publisher of a topic in the table; its listeners count as demand."""
+        """A lifecycle publisher of a topic in the table; its subscribers count as demand."""
         topic = self._topics[name]
         self._outputs[name] = self.create_lifecycle_publisher(
             topics.ros_type(topic.type),
@@ -125,7 +125,7 @@ class TosaNode(LifecycleNode):
         return self._outputs[name]
 
     def listeners(self, name: str) -> int:
-        """How many subscribe to one of this node's outputs."""
+        """The number of subscribers to one of this node's outputs."""
         return self._outputs[name].get_subscription_count()
 
     def now(self) -> float:
@@ -133,7 +133,7 @@ class TosaNode(LifecycleNode):
         return time.monotonic()
 
     def fault(self, key: str, message: str, level: int = WARN) -> None:
-        """Something is wrong with `key`: in the log once, in diagnostics while it lasts."""
+        """Reports a fault of `key`: in the log once, in diagnostics while it lasts."""
         self.faults.report(key, message, self.now(), level)
 
     def update_inputs(self) -> None:
@@ -141,7 +141,7 @@ class TosaNode(LifecycleNode):
         self.inputs.want(self.wanted_inputs() if self.active else {})
 
     def close(self) -> bool:
-        """Ends the worker; False if it is in the middle of something that takes longer."""
+        """Ends the worker; False if its current work takes longer."""
         self.active = False
         worker, self.worker = self.worker, None
         return worker is None or worker.stop(WORKER_STOP_S)

@@ -60,7 +60,7 @@ class Pairing:
         return self._complete(now, lambda colour_ns: self._match(colour_ns, stamp_ns))
 
     def trouble(self, now: float) -> str:
-        """Why colour goes without depth, in one line; empty while depth is found or awaited."""
+        """Why colour goes on without depth, in one line; empty while depth is found or awaited."""
         if not self.use_depth or not self._overdue(now):
             return ''
         if self._depth_came is None or not self._fresh(self._depth_came, now):

@@ -44,7 +44,7 @@ def checked(row: Setting, value: Any) -> Any:
 
 
 def values(node: Any, settings: Sequence[Setting]) -> dict[str, Any]:
-    """What the parameters of a node stand for, by name."""
+    """The meanings of a node's parameters, by name."""
     return {row.name: row.from_ros(node.get_parameter(row.name).value) for row in settings}
 
 
@@ -63,7 +63,7 @@ def _guard(node: Any, rows: dict[str, Setting], together: Together | None) -> No
     from rclpy.parameter import Parameter
 
     def coerce(items: list[Any]) -> list[Any]:
-        """`ros2 param set NODE keep 1` would be refused as no double, `alpha 0.5` as no text."""
+        """ROS would refuse `ros2 param set NODE keep 1` as an integer, `alpha 0.5` as a double."""
         return [_coerced(rows[item.name], item) if item.name in rows else item for item in items]
 
     def _coerced(row: Setting, item: Any) -> Any:

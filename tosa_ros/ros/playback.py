@@ -82,7 +82,7 @@ class LiveReplay:
         """Waits until the nodes are active; their models and parameters.
 
         Raises:
-            RosError: they are not, or do not say.
+            RosError: they are not, or do not report them.
         """
         try:
             self._asker.wait_until(self._graph.active, READY_S, '')
@@ -105,7 +105,7 @@ class LiveReplay:
         wait_for: Collection[str] = (),
         timeout_s: float = 60.0,
     ) -> Iterator[Received]:
-        """Plays, and gives each question with its reply, as they are answered.
+        """Plays, and yields each question with its reply as answers arrive.
 
         A question is asked at its time, whether or not earlier ones are answered yet; only where
         MAX_WAITING are not, it waits. Those without a time are asked one after another in the end.
@@ -134,7 +134,7 @@ class LiveReplay:
             player.join()
 
     def close(self) -> None:
-        """Destroys what talks to the graph."""
+        """Destroys its node."""
         self._asker.close()
 
     # Asking, in the caller's thread.
@@ -222,7 +222,7 @@ class LiveReplay:
         self._played.set()
 
     def _pass(self, started: float, first_s: float, until_s: float) -> None:
-        """Lets the recording's time pass, with /clock telling it."""
+        """Lets the recording's time pass, and publishes it on /clock."""
         while not self._stop.is_set():
             passed_s = first_s + (time.monotonic() - started) * self._rate
             self._tell(min(passed_s, until_s))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class QaNode(TosaNode):
     """Loads the language half of a model.
 
-    vision: the vision node of this process, which then hands its tokens over without a message;
+    vision: the vision node of this process, which then passes its tokens without a message;
         else they come on the topic visual_tokens.
     """
 

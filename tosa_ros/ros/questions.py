@@ -23,7 +23,7 @@ class Question:
 
 
 def parse_question(data: str) -> Question:
-    """A question from plain text or JSON {"id", "text"}; without an id it is given one.
+    """A question from plain text or JSON {"id", "text"}; one without an id gets one.
 
     Raises:
         QuestionError: JSON that does not parse or has no text; no words; too many; no UTF-8.

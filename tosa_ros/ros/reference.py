@@ -1,4 +1,4 @@
-"""Writes what is known of topics and settings into docs/ and config/vqa.yaml.
+"""Writes the tables of topics and settings into docs/ and config/vqa.yaml.
 
 `python -m tosa_ros.ros.reference` in the source tree, after a table has changed; a test fails
 as long as that was forgotten.

@@ -1,4 +1,4 @@
-"""Replies as they go out on `answer`, and as they are read there; ROS-free."""
+"""Replies, as qa_node publishes and clients read them; ROS-free."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _KINDS = {'str': (str,), 'int': (int,), 'float': (int, float), 'bool': (bool,)}
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes out on `answer` and `answer/partial`, as JSON.
+    """A message on `answer` and `answer/partial`, as JSON.
 
     text: the answer so far. error: why there is none, or why it ends early; else empty.
-    note: what to know of a good answer. stamp, frame_id: of the newest frame it is about.
-    frames, tokens: how many were looked at. spatial: the least that merging knew of space in
-    them, 'metric', 'levels' or 'none'. latency_ms: since the question came, and so is
-    first_word_ms. done: whether it is the last reply to this question.
+    note: a limitation of a good answer. stamp, frame_id: of the newest frame it is about.
+    frames, tokens: how many the model read. spatial: the least spatial knowledge in any frame's
+    merging, 'metric', 'levels' or 'none'. latency_ms, first_word_ms: since qa_node received the
+    question. done: whether it is the last reply to this question.
     """
 
     id: str
@@ -45,9 +45,9 @@ class Reply:
 
 
 def parse_reply(data: str) -> dict[str, Any] | None:
-    """A reply's fields, each of its kind; None for what is no reply.
+    """A reply's fields, each of its kind; None for anything else.
 
-    Anybody in the domain may publish on the topic, by mistake too.
+    Any node of the domain may publish on the topic.
     """
     if len(data) > MAX_REPLY_CHARACTERS:
         return None

@@ -21,7 +21,7 @@ LOOK_S = 0.2
 
 
 class Shutdown:
-    """Notes the signals from now on: `requested` says whether one came.
+    """Catches the signals from now on: `requested` shows whether one arrived.
 
     interrupt: whether what runs may be interrupted; then the first signal raises
         KeyboardInterrupt in the main thread. Further ones change nothing: a launcher passes on
@@ -34,7 +34,7 @@ class Shutdown:
         _on_signals(self._received)
 
     def spin(self, *nodes: Any, until: Callable[[], object] = lambda: False) -> None:
-        """Runs the nodes' callbacks in this thread until a signal came or `until` gives true.
+        """Runs the nodes' callbacks in this thread until a signal arrives or `until` returns true.
 
         until: asked after every callback, and at least every LOOK_S seconds.
         """

@@ -141,7 +141,7 @@ def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtyp
 def _points(message: Any) -> np.ndarray:
     """The points of a cloud as a structured array in native byte order.
 
-    A message may say anything: sizes are compared with the bytes that there are, and fields with
+    A message may hold anything: sizes are compared with the bytes that there are, and fields with
     the layout of `cloud_from_tokens`, before numpy uses them.
     """
     count, step = message.width * message.height, message.point_step
@@ -216,7 +216,7 @@ def _format(field: Any, big_endian: bool) -> Any:
 
 
 def _before(points: np.ndarray) -> int:
-    """How many tokens there would be without merging, which every point says."""
+    """The number of tokens without merging, which every point holds."""
     before = int(points['before'][0])
     if (points['before'] != before).any():
         raise RosError('visual_tokens: points of frames with different patches; wanted one frame')

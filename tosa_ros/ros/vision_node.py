@@ -21,7 +21,7 @@ from tosa_ros.vlm import VisionEncoder, VisualTokens
 
 
 class TokenSink(Protocol):
-    """Who takes tokens in the same process, without a message."""
+    """A receiver of tokens in the same process, without messages."""
 
     def wants_tokens(self) -> bool: ...
 
@@ -47,7 +47,7 @@ class VisionNode(TosaNode):
         super().__init__('vision_node', **node_options)
 
     def add_sink(self, sink: TokenSink) -> None:
-        """Hands the tokens to someone in this process too."""
+        """Also passes the tokens to a receiver in this process."""
         self._sinks.append(sink)
 
     def configure(self) -> None:

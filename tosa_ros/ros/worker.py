@@ -1,7 +1,7 @@
 """One thread that works on the newest item only; ROS-free.
 
-Callbacks hand items over and return at once, so that a slow model never makes a queue: what
-waits is replaced by what is newer, and counted.
+Callbacks submit items and return at once, so that a slow model never makes a queue: a newer
+item replaces the waiting one, and the dropped one is counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LatestWorker(Generic[T]):
         self._thread.start()
 
     def set_max_rate(self, hertz: float) -> None:
-        """How many items a second are begun at most, on average; 0 is no limit.
+        """The largest number of items to start per second, on average; 0 is no limit.
 
         One item may begin early, so that items which come at just this rate never wait.
         """
@@ -45,19 +45,19 @@ class LatestWorker(Generic[T]):
             self._wake.notify_all()
 
     def submit(self, item: T) -> None:
-        """Makes the item the next one; the one that waited is dropped."""
+        """Makes the item the next one and drops the waiting one."""
         with self._wake:
             self.dropped += self._item is not None
             self._item = item
             self._wake.notify_all()
 
     def clear(self) -> None:
-        """Forgets the item that waits; the one being worked on is finished."""
+        """Forgets the waiting item; the current one is finished."""
         with self._wake:
             self._item = None
 
     def wait_idle(self, timeout_s: float) -> bool:
-        """Waits until nothing waits or runs; False if that took too long."""
+        """Waits until no item waits or runs; False after the timeout."""
         with self._wake:
             return self._wake.wait_for(lambda: self._item is None and not self._busy, timeout_s)
 

@@ -63,7 +63,9 @@ class TinyWorld(Benchmark):
         parser.add_argument(
             '--scenes', choices=SCENES, default='views', help='single views, or walks (views)'
         )
-        parser.add_argument('--frames', type=int, metavar='K', help=f'of a walk ({FRAMES_A_WALK})')
+        parser.add_argument(
+            '--frames', type=int, metavar='K', help=f'frames per walk ({FRAMES_A_WALK})'
+        )
 
     @classmethod
     def load(
@@ -84,7 +86,7 @@ class TinyWorld(Benchmark):
         if scenes not in SCENES:
             raise DataError(f'scenes: {scenes!r}; wanted one of {", ".join(SCENES)}')
         if frames is not None and scenes == 'views':
-            raise DataError(f'--frames {frames}: a view is one frame; it goes with --scenes walks')
+            raise DataError(f'--frames {frames}: a view is one frame; use it with --scenes walks')
         if limit < 1:
             raise DataError(f'limit: {limit}; wanted at least 1')
         found: dict[str, tuple[Sequence[Frame], Sequence[Any]]] = {}
