@@ -89,7 +89,7 @@ def test_frames_of_a_video_are_those_of_the_times(photos):
 
 def test_the_command_takes_times(ask, photos):
     assert ask(photos / 'walk.mp4', 'What?', '--times', '0.5,2')['frames'] == 2
-    assert 'has no 9 s' in ask(photos / 'walk.mp4', 'What?', '--times', '9')
+    assert 'has no frame at 9 s' in ask(photos / 'walk.mp4', 'What?', '--times', '9')
     assert 'wanted seconds' in ask(photos / 'walk.mp4', 'What?', '--times', 'noon')
 
 
