@@ -89,8 +89,8 @@ def ask(pipeline: VqaPipeline, method: MergingMethod, frames: list[Frame]) -> tu
     pipeline.merging = method
     first = pipeline.ask(frames, QUESTIONS[0], max_new_tokens=1)
     second = pipeline.ask(frames, QUESTIONS[1], max_new_tokens=1)
-    told = second.vision_ms + second.prefill_ms
-    return first.vision_ms, first.prefill_ms, told, first.tokens_before, first.tokens_after
+    second_ms = second.vision_ms + second.prefill_ms
+    return first.vision_ms, first.prefill_ms, second_ms, first.tokens_before, first.tokens_after
 
 
 def frame(seed: int, width: int = 640, height: int = 480) -> Frame:

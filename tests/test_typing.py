@@ -80,14 +80,14 @@ def test_mypy_passes_what_is_right_and_catches_what_is_wrong(tmp_path):
 def test_type_checkers_see_every_public_name():
     tree = ast.parse((ROOT / 'tosa_ros' / '__init__.py').read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    told = {
+    seen = {
         alias.asname: one.module
         for one in block.body
         if isinstance(one, ast.ImportFrom)
         for alias in one.names
         if alias.name == alias.asname
     }
-    assert told == tosa_ros._HOMES
+    assert seen == tosa_ros._HOMES
 
 
 def test_the_marker_of_a_typed_package_ships():

@@ -300,8 +300,8 @@ def test_deactivated_in_the_middle_of_work_and_activated_again(graph):
 def test_a_node_that_is_killed_comes_back_into_the_graph(graph, spawn, endless, node):
     graph.processes[node].end(signal.SIGKILL)
     graph.processes[node] = spawn(node, model=endless)
-    start, told = len(graph.received['visual_tokens']), len(graph.received['/diagnostics'])
-    graph.wait(lambda: graph.state(node, told).startswith('active'))
+    start, reports = len(graph.received['visual_tokens']), len(graph.received['/diagnostics'])
+    graph.wait(lambda: graph.state(node, reports).startswith('active'))
     again = iter(f'again{number}' for number in range(1000))
     # Who was killed is believed to listen for a while.
     ask = lambda: graph.ask(json.dumps({'id': next(again), 'text': 'what is there?'}))  # noqa: E731

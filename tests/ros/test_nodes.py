@@ -95,9 +95,9 @@ def test_a_setting_that_the_method_does_not_have_is_refused(bench, vision):
 def test_a_node_does_not_start_with_a_setting_that_its_method_does_not_have(ros):
     from rclpy.parameter import Parameter
 
-    given = {'method': 'pitome', 'energy': 1.0, 'autostart': False}
+    given = {'method': 'pitome', 'ward': 1.0, 'autostart': False}
     overrides = [Parameter(name, value=value) for name, value in given.items()]
-    with pytest.raises(RosError, match='parameter energy: the method pitome has no such setting'):
+    with pytest.raises(RosError, match='parameter ward: the method pitome has no such setting'):
         VisionNode(parameter_overrides=overrides)
 
 
@@ -299,8 +299,8 @@ def test_qos_is_overridden_by_parameters(bench, vision):
     received = qos(bench.node.get_subscriptions_info_by_topic('/image'))
     assert received.reliability == reliability(False)
     bench.wait(lambda: qos(bench.node.get_publishers_info_by_topic('/visual_tokens')))
-    told = qos(bench.node.get_publishers_info_by_topic('/visual_tokens'))
-    assert told.reliability == reliability(False)
+    offered = qos(bench.node.get_publishers_info_by_topic('/visual_tokens'))
+    assert offered.reliability == reliability(False)
     bench.next('merge_image', bench.see)
     # Reliable though all publishers are: it was not followed.
     bench.wait(lambda: bench.state('vision_node') == 'active', bench.see)

@@ -124,7 +124,7 @@ def slow_answers(ros):
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     came, answered, end = [], [], threading.Event()
-    mouth = node.create_publisher(String, 'answer', qos_profile('answer'))
+    publisher = node.create_publisher(String, 'answer', qos_profile('answer'))
     node.create_subscription(String, 'question', lambda m: came.append((_now(), m.data)), 100)
 
     def work():
@@ -134,7 +134,7 @@ def slow_answers(ros):
                 asked = json.loads(came[len(answered)][1])
                 answered.append(_now())
                 reply = Reply(asked['id'], asked['text'], text='so')
-                mouth.publish(String(data=reply.to_json()))
+                publisher.publish(String(data=reply.to_json()))
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -1,7 +1,7 @@
 """Depth from a sensor: 16-bit images and arrays in a stated unit, or float metres, to metres.
 
 REP-118 has the encodings (16-bit millimetres, 0 invalid; float metres), REP-117 the float values
-that are no measurement. Depth Anything and the like are in `depth.monocular`.
+that are not measurements. Depth Anything and the like are in `depth.monocular`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class SensorDepth:
     def from_metric(depth: np.ndarray) -> np.ndarray:
         """Float metres (H, W) as a sensor publishes them -> (H, W) float32, NaN where none.
 
-        0, negative values, NaN and both infinities (REP-117: too near, too far) are no depth.
+        0, negative values, NaN and both infinities (REP-117: too near, too far) are missing depth.
 
         Raises:
             DepthError: an integer type, which is raw, or not a single channel.

@@ -18,7 +18,7 @@ class Journal:
     """Records appended one by one, each flushed to disk before `append` returns.
 
     Opening it drops a last line that was cut off while being written. A damaged line elsewhere
-    is no accident of a crash, and raises DataError. What cannot be written whole is taken back,
+    is not the result of a crash, and raises DataError. What cannot be written whole is taken back,
     and raises DataError. Safe to append to from several threads.
 
     check: raises ValueError for a record that is not what the journal should hold.

@@ -194,7 +194,7 @@ class LocalJudge:
 def _is_url(text: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(text)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return False
     sound = text.isascii() and text.isprintable() and ' ' not in text

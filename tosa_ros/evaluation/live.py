@@ -104,7 +104,7 @@ def evaluate_live(
     with (
         problems_kept(benchmark, folder),
         Journal(folder / LABEL / ANSWERS, check_answer) as answers,
-        Journal(folder / LABEL / PLAYBACKS) as told,
+        Journal(folder / LABEL / PLAYBACKS) as playbacks_so_far,
     ):
         done = {record['question_id'] for record in answers.records}
         questions = []
@@ -128,13 +128,13 @@ def evaluate_live(
                     progress(len(answers.records), len(benchmark.questions))
             playback = replay.playback
             frames_ms = _percentiles(playback.latencies_ms)
-            told.append({**vars(playback), 'latencies_ms': frames_ms})
+            playbacks_so_far.append({**vars(playback), 'latencies_ms': frames_ms})
         for topic, kind in replay.left_out.items():
             benchmark.note(f'{topic} was not played: its type {kind} is not installed here')
         for line in benchmark.bag.notes:
             benchmark.note(line)
         outcome.answers[LABEL] = list(answers.records)
-        playbacks = list(told.records)
+        playbacks = list(playbacks_so_far.records)
     something_of(outcome, benchmark)
     return outcome, summary(outcome.answers[LABEL], playbacks)
 

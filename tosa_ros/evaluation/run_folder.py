@@ -47,7 +47,7 @@ class RunFolder:
     """Opens or makes a run's folder, for one process at a time.
 
     Raises:
-        DataError: the folder was made with other settings (named), is no run's folder, or is in
+        DataError: the folder was made with other settings (named), is not a run's folder, or is in
             use by another process.
     """
 

@@ -20,7 +20,7 @@ def compressed_colour(message: Any) -> np.ndarray:
     """Colour (H, W, 3) uint8 of a sensor_msgs/CompressedImage.
 
     Raises:
-        RosError: data that are no whole picture.
+        RosError: data that are not a complete image.
     """
     picture = _decoded(message.data, f'image: format {quoted(message.format)}')
     if picture.mode.startswith('I'):  # 16-bit grey, which convert() would clip to white.

@@ -17,7 +17,7 @@ from tosa_ros.messages.transports import depth_from_message
 class SensorReader:
     """Reads depth messages; settings may change between them.
 
-    scale: raw units per metre of 16UC1. min_m, max_m: what is nearer or farther is no depth.
+    scale: raw units per metre of 16UC1. min_m, max_m: depth outside this range is missing.
     depth_to_colour: (4, 4), the depth camera's pose in the colour camera's frame, to register
         depth to colour by the two cameras' calibrations; None leaves it where it is.
     rectified: the colour image is, so that P of its calibration holds.

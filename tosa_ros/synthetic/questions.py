@@ -72,7 +72,7 @@ def existence(seen: Seen, rng: np.random.Generator) -> Asked | None:
     thing = seen.objects[chosen]
     if rng.random() < 0.5:
         return Asked('existence', 'yes', (one(thing.name),), (chosen,))
-    # The absent one borrows a present shape or colour, so that seeing half of it is no help.
+    # The absent one borrows a present shape or colour, so that seeing half of it does not help.
     present = {other.name for other in seen.objects}
     if rng.random() < 0.5:
         absent = [f'{c} {thing.shape}' for c in COLOURS]

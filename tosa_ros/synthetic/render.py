@@ -51,7 +51,7 @@ def camera(size: int) -> Intrinsics:
     """The world's square camera, `size` pixels wide.
 
     Raises:
-        DataError: size is no whole number of pixels in SIZES_PX.
+        DataError: size is not a whole number of pixels in SIZES_PX.
     """
     low, high = SIZES_PX
     if not isinstance(size, (int, np.integer)) or not low <= size <= high:

@@ -78,7 +78,7 @@ class DenseHead(nn.Module):
 
     def __init__(self, width: int, classes: tuple[int, ...]) -> None:
         super().__init__()
-        self.classes = tuple(c + 1 for c in classes)  # 0 is no object
+        self.classes = tuple(c + 1 for c in classes)  # 0 means no object
         self.channels = sum(self.classes) + REGRESSION
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, self.channels * CELLS * CELLS)
