@@ -24,7 +24,7 @@ class CameraNode(Node):
 
     Stamps are those of now; frames without depth or intrinsics are published without.
     compressed: JPEG on image/compressed instead of image. patient: wait with the first frame
-    until someone looks.
+    until a node subscribes.
     """
 
     def __init__(
