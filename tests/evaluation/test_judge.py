@@ -176,7 +176,7 @@ def test_a_failed_mark_is_never_a_zero_and_the_others_are_kept(serve, tmp_path):
     server = serve(lambda prompt, _: reply('hm' if 'thing 1?' in prompt else '4'))
     store = tmp_path / 'marks.jsonl'
     said = dict.fromkeys(range(4), 'a cup')
-    with pytest.raises(JudgeError, match=r'1 of 4 answers have no mark; question 1.*run the same command again'):
+    with pytest.raises(JudgeError, match=r'1 of 4 answers have no mark; question 1.*run the same'):
         mark_answers(questions(4), said, judge(server), store)
     assert not (tmp_path / 'marks.json').exists()
     assert len(server.requests) == 3 + 3  # asked again with other seeds
