@@ -11,6 +11,7 @@ from tosa_ros.cli.frames import add_frame_options, frames_from
 from tosa_ros.cli.parsing import refuse
 from tosa_ros.errors import FrameError, MissingDependencyError
 from tosa_ros.files import whole_file
+from tosa_ros.settings.merging import ALL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tosa_ros.frames import Frame
     from tosa_ros.vlm import VisionEncoder, VisualTokens
 
-DEFAULT_METHODS = ('tosa', 'tome', 'tofu', 'pitome')
 TOWERS = ('so400m', 'clip-l-336')
 
 
@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--tower', choices=TOWERS, help='this tower with random weights instead of a model'
     )
-    merging.add_method_options(parser, several=DEFAULT_METHODS)
+    merging.add_method_options(parser, several=ALL)
     parser.add_argument('--out', metavar='OUT.png', help='picture to write (tosa-view.png)')
     parser.add_argument(
         '--cloud',
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = args.method or DEFAULT_METHODS
+    names = args.method or ALL
     methods = merging.methods_from(args, names)
     if args.tower:
         refuse(args, 'changes nothing with --tower', '--model')

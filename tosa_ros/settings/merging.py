@@ -1,7 +1,7 @@
 """The merging methods and every setting that they have: the one place that both stand.
 
 A new method is a dataclass of `merging` and a row in METHODS; a new setting is a field of it and
-a row in SETTINGS. The dataclasses take defaults and checks from here, the command line, the nodes
+a row in MERGING. The dataclasses take defaults and checks from here, the command line, the nodes
 and the launch files their options. Another package adds both by entry points.
 """
 
@@ -15,16 +15,17 @@ from tosa_ros.registry import Registry
 from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.setting import Setting
 
+_OWN = {
+    'tosa': 'tosa_ros.merging.methods:ToSA',
+    'tome': 'tosa_ros.merging.methods:ToMe',
+    'tofu': 'tosa_ros.merging.methods:ToFu',
+    'pitome': 'tosa_ros.merging.methods:PiToMe',
+    'none': 'tosa_ros.merging.methods:NoMerging',
+}
 METHODS: Registry[Any] = Registry(
     'merging method',
     'tosa_ros.methods',
-    {
-        'tosa': 'tosa_ros.merging.methods:ToSA',
-        'tome': 'tosa_ros.merging.methods:ToMe',
-        'tofu': 'tosa_ros.merging.methods:ToFu',
-        'pitome': 'tosa_ros.merging.methods:PiToMe',
-        'none': 'tosa_ros.merging.methods:NoMerging',
-    },
+    _OWN,
     base='tosa_ros.merging.methods:MergingMethod',
     error=MergingError,
 )
@@ -33,7 +34,8 @@ MERGE_AT = ('most', 'few', 'every')
 HEADS = ('each', 'mean')
 TARGETS_AT = ('auto', 'alternate')
 SPATIAL_KINDS = ('auto', 'metric', 'levels')
-ALL = ('tosa', 'tome', 'tofu', 'pitome')
+# This package's methods that merge.
+ALL = tuple(name for name in _OWN if name != 'none')
 
 
 class Inflected(Kind):
