@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+
+from tosa_ros.errors import TosaError
+from tosa_ros.settings import METHOD, SETTINGS, Flag
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,23 @@ class Case:
 
 # Handled once for all commands: test_console.
 EVERYWHERE = {'--help', '--verbose', '--quiet', '--debug'}
-METHOD_SETTINGS = {
-    '--method': Case('--method none'),
-    '--keep': Case('--keep 0.5'),
-    '--r': Case('--r 3'),
-    '--proportional': Case('--no-proportional'),
-    '--merge-at': Case('--merge-at every'),
-    '--alpha': Case('--alpha uniform'),
-    '--spatial': Case('--spatial levels'),
-    '--length-scale-m': Case('--length-scale-m 0.3'),
-    '--heads': Case('--heads mean'),
-    '--ward': Case('--ward 0'),
-    '--targets-at': Case('--targets-at alternate'),
-    '--prune-layers': Case('--prune-layers 1', '--method tofu'),
-    '--margin': Case('--margin 0.5', '--method pitome'),
+
+
+def of_setting(row):
+    """A setting with another value than its default; so a new row needs no case."""
+    also = '' if METHOD.default in row.methods else f'--method {row.methods[0]}'
+    kind = getattr(row.kind, 'of', row.kind)
+    if isinstance(kind, Flag):
+        return Case(row.option.replace('--', '--no-' if row.default else '--', 1), also)
+    for text in (*reversed(getattr(kind, 'choices', ())), '0.5', '0.3', '1', '1,2'):
+        with contextlib.suppress(TosaError):
+            if row.parse(text) != row.default:
+                return Case(f'{row.option} {text}', also)
+    raise AssertionError(f'{row.name}: no other value is known')
+
+
+METHOD_SETTINGS = {METHOD.option: Case('--method none')} | {
+    row.option: of_setting(row) for row in SETTINGS.loaded().values()
 }
 MODEL = {
     '--model': Case('--model /gone'),
