@@ -37,30 +37,30 @@ def shorten_warnings() -> None:
     """Shows warnings in one line each."""
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):  # Not where somebody put another in its place.
+        if hasattr(stream, 'reconfigure'):  # A replaced stream may lack this.
             stream.reconfigure(errors='backslashreplace')
 
 
 def error(prog: str, reason: object) -> None:
     """Why a command failed, in one line."""
-    told(f'{prog}: error: {reason}')
+    print_line(f'{prog}: error: {reason}')
 
 
-def told(line: str) -> None:
-    """One line, whatever it is made of."""
+def print_line(line: str) -> None:
+    """Prints one line on standard error, without terminal commands or line breaks in it."""
     print(printable(line, LONGEST_LINE), file=sys.stderr)
 
 
 def note(line: str) -> None:
     """What the user should know; not with -q."""
     if _level > QUIET:
-        told(f'tosa: {line}')
+        print_line(f'tosa: {line}')
 
 
 def detail(line: str) -> None:
     """What only -v shows."""
     if _level == VERBOSE:
-        told(f'tosa: {line}')
+        print_line(f'tosa: {line}')
 
 
 def progress(items: Iterable | None, total: int | None, what: str = '', **more: Any) -> Any:

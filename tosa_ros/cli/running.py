@@ -236,7 +236,7 @@ def conclude(
         if results['differences']:
             print('\n' + '\n'.join(markdown_table(difference_table(results['differences']))))
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
-        console.told(f'tosa {args.command}: {what}: {why}')
+        console.print_line(f'tosa {args.command}: {what}: {why}')
     console.note(f'report: {out / "report.html"}')
     return 1 if results['judge_errors'] else 0
 

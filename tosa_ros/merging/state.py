@@ -50,8 +50,8 @@ class MergeState:
     ) -> MergeState:
         """State before any merge of tokens x (B, protected + N, D).
 
-        spatial: spatial tokens of the N patches; match: whether to match by them, or only to tell
-        where the merged tokens are.
+        spatial: spatial tokens of the N patches; match: whether to match by them, or only to
+        report where the merged tokens are.
         """
         batch, tokens = x.shape[:2]
         sums = torch.ones(batch, tokens, 1, dtype=torch.float32, device=x.device)

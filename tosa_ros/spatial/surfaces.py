@@ -21,8 +21,8 @@ def patch_normals(
     """(N, 3) unit normals in the camera's optical frame, pointing away from the camera.
 
     depth_m (H, W) metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels; points (N, 3)
-    metres, NaN where unknown. A patch whose pixels do not tell a slant is taken to face the
-    camera: its normal is the direction to its point. NaN where the point is.
+    metres, NaN where unknown. A patch whose pixels show no slant is taken to face the camera:
+    its normal is the direction to its point. NaN where the point is.
     """
     fx, fy, cx, cy = camera.unbind()
     v, u = torch.meshgrid(

@@ -58,15 +58,15 @@ def asker(nyuv2, checkpoint, tmp_path):
 def test_answers_are_the_pipelines(asker, checkpoint, nyuv2, name, method, depth):
     pipeline = VqaPipeline.from_pretrained(checkpoint, merging=method, dtype=torch.float32)
     said = iter(asker.of(Run(METHODS[name], depth)).answers)
-    told = set()
+    given = set()
     for shown in asker.shown:
         frame = nyu.scene(nyuv2, shown.number).frame()
         frame = frame if depth == 'sensor' else frame.without_depth()
         for one in shown.asked:
             wanted = pipeline.ask(frame, one.question, max_new_tokens=16).text
             assert next(said) == wanted
-            told.add(wanted)
-    assert len(told) > 3, 'a model that always says the same compares nothing'
+            given.add(wanted)
+    assert len(given) > 3, 'a model that always says the same compares nothing'
 
 
 @torch.inference_mode()
