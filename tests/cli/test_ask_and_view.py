@@ -209,7 +209,7 @@ MISTAKES = {
     ),
     'no words to answer with': (
         [*ASK, '--max-new-tokens', '0'],
-        '--max-new-tokens: 0; wanted at least 1',
+        'max_new_tokens: 0; wanted a whole number, 1 to 4096',
     ),
 }
 

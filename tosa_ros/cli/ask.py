@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tosa_ros.cli import console, frames, merging, options
 from tosa_ros.errors import QuestionError, plain_text
+from tosa_ros.settings import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     frames.add_frame_options(parser)
     options.add_model_options(parser)
     merging.add_method_options(parser)
-    parser.add_argument(
-        '--max-new-tokens', type=int, default=64, metavar='N', help='longest answer in tokens (64)'
-    )
+    merging.add_setting(parser, MAX_NEW_TOKENS, default=MAX_NEW_TOKENS.default)
     parser.add_argument(
         '--overlay', metavar='OUT.png', help='write a picture of the merged tokens'
     )
@@ -59,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     paths, question = _paths_and_question(args)
     check_question(question)
-    if args.max_new_tokens < 1:
-        raise QuestionError(f'--max-new-tokens: {args.max_new_tokens}; wanted at least 1')
+    MAX_NEW_TOKENS.checked(args.max_new_tokens, QuestionError)
     method = merging.method_from(args)
     seen = frames.frames_from(args, paths, [method])
     pipeline = options.pipeline_from(args, method)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
 from tosa_ros.cli import console, merging, options
 from tosa_ros.cli.parsing import UsageError, need
+from tosa_ros.settings import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.questions import Benchmark, Defaults
@@ -66,13 +67,7 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
         help=f'answer N questions of an episode at once ({batch})',
     )
     words = defaults.max_new_tokens
-    group.add_argument(
-        '--max-new-tokens',
-        type=int,
-        default=words,
-        metavar='N',
-        help=f'longest answer in tokens ({words})',
-    )
+    merging.add_setting(group, replace(MAX_NEW_TOKENS, default=words), default=words)
     group.add_argument(
         '--gflops', action='store_true', help='count the operations of one question, by method'
     )

@@ -17,6 +17,7 @@ from tosa_ros.evaluation.conditions import DEPTHS
 from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
+from tosa_ros.settings import MAX_NEW_TOKENS
 
 SHORT_ANSWER = '{question}\nAnswer the question using a single word or phrase.'
 Predictions = Mapping[QuestionId, str]
@@ -74,7 +75,7 @@ class Defaults:
     """
 
     frames: int | None = 12
-    max_new_tokens: int = 64
+    max_new_tokens: int = MAX_NEW_TOKENS.default
     batch: int = 1
     limit: int | None = None
     methods: tuple[str, ...] = ('tosa',)

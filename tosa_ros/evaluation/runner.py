@@ -20,6 +20,7 @@ from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
+from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.sources import as_source
 from tosa_ros.sources.video import ShorterVideoError
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tosa_ros.pipeline import Answer, VqaPipeline
 
 DEFAULT_FRAMES = 12
-DEFAULT_MAX_NEW_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Asking:
 
     frames: int | None = DEFAULT_FRAMES
     template: str | None = None
-    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    max_new_tokens: int = MAX_NEW_TOKENS.default
     batch: int = 1
     change: Change | None = None
 

@@ -12,6 +12,7 @@ from tosa_ros.errors import QuestionError, TosaError, printable
 from tosa_ros.ros.memory import FrameMemory
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
+from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.vlm import Answerer, VisualTokens
 
 
@@ -43,7 +44,7 @@ class AnswerQueue:
         max_waiting: int = 8,
         max_age_s: float = 10.0,
         wait_s: float = 5.0,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = MAX_NEW_TOKENS.default,
     ) -> None:
         self.answerer, self.memory = answerer, memory
         self.max_waiting, self.max_new_tokens = max_waiting, max_new_tokens

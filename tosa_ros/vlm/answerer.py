@@ -16,13 +16,14 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError, QuestionError
+from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family, Position
 from tosa_ros.vlm.prefix import PrefixCache, PromptRows, shared_rows
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
 
-DEFAULT_MAX_NEW_TOKENS = 64
+DEFAULT_MAX_NEW_TOKENS: int = MAX_NEW_TOKENS.default
 
 
 @dataclass(frozen=True)
