@@ -325,6 +325,25 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
         run('run', '--frames-root', tmp_path)
 
 
+def test_a_report_has_every_method_that_was_asked_in_its_folder(run, tmp_path, capsys):
+    def methods(*more):
+        capsys.readouterr()
+        assert run('run', *more, '--json') == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert list(methods('--method', 'none')['methods']) == ['none']
+    both = methods('--method', 'tome')
+    assert list(both['methods']) == ['tome-0.25', 'none']
+    assert [(d['label'], d['against']) for d in both['differences']] == [('none', 'tome-0.25')]
+    # One that was ended while it was asked is named, and taken in when it is complete.
+    journal = tmp_path / 'run' / 'none' / 'answers.jsonl'
+    journal.write_text(journal.read_text().partition('\n')[2])
+    cut = methods('--method', 'tome')
+    assert list(cut['methods']) == ['tome-0.25']
+    assert 'it lacks 1 answers' in cut['not_evaluated']['method none']
+    assert list(methods('--method', 'none')['methods']) == ['none', 'tome-0.25']
+
+
 def test_a_score_rounded_past_its_interval_is_drawn():
     pytest.importorskip('matplotlib')
     score = {'metric': 'm', 'overall': 100.0, 'interval_95': [88.3, 99.99999999999999]}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -84,6 +85,14 @@ class RunFolder:
             ):
                 journal.extend([r for r in theirs.records if r['question_id'] not in known])
         return journal
+
+    def answers(self, besides: Collection[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """The answers of every method that the folder has, but those labels."""
+        for path in sorted(self.path.glob(f'*/{METHOD}')):
+            label = path.parent.name
+            if label not in besides and not label.startswith(SHARD):
+                with Journal(path.parent / ANSWERS, check_answer) as journal:
+                    yield label, journal.records
 
     def close(self) -> None:
         self._lock.close()

@@ -6,7 +6,7 @@ An episode's frames are decoded once for all methods and encoded once by each.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from tosa_ros.evaluation.conditions import Change, check_spatial
 from tosa_ros.evaluation.flops import flops
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.metrics.score import QuestionId
-from tosa_ros.evaluation.questions import Benchmark
+from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
@@ -86,54 +86,88 @@ def evaluate(
     Raises:
         DataError: not one question could be asked.
     """
-    asking = asking or Asking()
-    outcome = Outcome()
     with contextlib.ExitStack() as stack:
         stack.enter_context(problems_kept(benchmark, folder.path))
         journals = {
             label: stack.enter_context(folder.journal(label, method))
             for label, method in methods.items()
         }
-        done = {
+        run = _Run(benchmark, pipeline, methods, journals, asking or Asking(), progress)
+        for episode, questions in benchmark.by_episode().items():
+            run.ask(episode, questions)
+    outcome = run.outcome
+    outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
+    _add_earlier(outcome, folder)
+    something_of(outcome, benchmark)
+    return outcome
+
+
+class _Run:
+    """One process's part in a run: what it asks with, and what it has answers to."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        pipeline: VqaPipeline,
+        methods: Mapping[str, MergingMethod],
+        journals: Mapping[str, Journal],
+        asking: Asking,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.benchmark, self.pipeline, self.methods = benchmark, pipeline, methods
+        self.journals, self.asking, self.progress = journals, asking, progress
+        self.outcome = Outcome()
+        self.done = {
             label: {record['question_id'] for record in journal.records}
             for label, journal in journals.items()
         }
-        wanted = len(benchmark.questions) * len(methods)
+        self.tick()
 
-        def tick() -> None:
-            if progress:
-                progress(sum(len(journal.records) for journal in journals.values()), wanted)
+    def tick(self) -> None:
+        if self.progress:
+            answered = sum(len(journal.records) for journal in self.journals.values())
+            self.progress(answered, len(self.benchmark.questions) * len(self.methods))
 
-        tick()
-        for episode, questions in benchmark.by_episode().items():
-            left = {
-                label: open_ones
-                for label in methods
-                if (open_ones := [q for q in questions if q.id not in done[label]])
-            }
-            if not left:
-                continue
+    def ask(self, episode: str, questions: Sequence[Question]) -> None:
+        """Asks what is open of an episode; its frames are decoded only if there is something."""
+        left = {
+            label: open_ones
+            for label, done in self.done.items()
+            if (open_ones := [q for q in questions if q.id not in done])
+        }
+        if not left:
+            return
+        try:
+            frames = _frames(self.benchmark, episode, self.asking)
+        except TosaError as error:
+            self.outcome.faults[f'episode {episode}'] = str(error)
+            return
+        for label, open_ones in left.items():
             try:
-                frames = _frames(benchmark, episode, asking)
+                check_spatial(frames, self.methods[label])
             except TosaError as error:
-                outcome.faults[f'episode {episode}'] = str(error)
+                self.outcome.faults[f'episode {episode}, {label}'] = str(error)
                 continue
-            for label, open_ones in left.items():
-                pipeline.merging = methods[label]
-                try:
-                    check_spatial(frames, methods[label])
-                except TosaError as error:
-                    outcome.faults[f'episode {episode}, {label}'] = str(error)
-                    continue
-                for start in range(0, len(open_ones), asking.batch):
-                    some = open_ones[start : start + asking.batch]
-                    prompts = {q.id: benchmark.prompt(q, asking.template) for q in some}
-                    answers = _answers(pipeline, frames, prompts, asking, outcome.faults)
-                    journals[label].extend(_records(answers, len(frames)))
-                    tick()
-        outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
-    something_of(outcome, benchmark)
-    return outcome
+            self.pipeline.merging = self.methods[label]
+            template = self.asking.template
+            prompts = {q.id: self.benchmark.prompt(q, template) for q in open_ones}
+            batches = _answers(self.pipeline, frames, prompts, self.asking, self.outcome.faults)
+            for answers in batches:
+                self.journals[label].extend(_records(answers, len(frames)))
+                self.tick()
+
+
+def _add_earlier(outcome: Outcome, folder: RunFolder) -> None:
+    """Adds the answers of methods that were asked before, as far as they are complete."""
+    asked = {r['question_id'] for records in outcome.answers.values() for r in records}
+    for label, records in folder.answers(besides=outcome.answers):
+        lacking = len(asked - {record['question_id'] for record in records})
+        if lacking:
+            outcome.faults[f'method {label}'] = (
+                f'left out: it lacks {lacking} answers; ask it again to have it in the report'
+            )
+        else:
+            outcome.answers[label] = records
 
 
 @contextlib.contextmanager
@@ -209,6 +243,20 @@ def _answers(
     prompts: Mapping[QuestionId, str],
     asking: Asking,
     faults: dict[str, str],
+) -> Iterator[dict[QuestionId, Answer]]:
+    """The answers to the questions, batch by batch."""
+    names = list(prompts)
+    for start in range(0, len(names), asking.batch):
+        some = {name: prompts[name] for name in names[start : start + asking.batch]}
+        yield _at_once(pipeline, frames, some, asking, faults)
+
+
+def _at_once(
+    pipeline: VqaPipeline,
+    frames: list[Frame],
+    prompts: Mapping[QuestionId, str],
+    asking: Asking,
+    faults: dict[str, str],
 ) -> dict[QuestionId, Answer]:
     """Answers to some questions at once. One that cannot be asked costs no other its answer."""
     try:
@@ -221,7 +269,7 @@ def _answers(
             return {}
     found: dict[QuestionId, Answer] = {}
     for qid, prompt in prompts.items():
-        found |= _answers(pipeline, frames, {qid: prompt}, asking, faults)
+        found |= _at_once(pipeline, frames, {qid: prompt}, asking, faults)
     return found
 
 
