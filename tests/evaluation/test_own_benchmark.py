@@ -13,7 +13,7 @@ from tosa_ros.evaluation.questions import Benchmark, Question
 
 
 class Kitchens(Benchmark):
-    """A benchmark of another package, as docs/evaluation.md has it."""
+    """A benchmark of another package, with an option of its own."""
 
     name = 'kitchens'
 
