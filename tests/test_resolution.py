@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ('ros', 'depth', 'pointcloud', 'eval', 'docs', 'dev')
 NO_INDEX = re.compile(r'dns error|[Cc]ould not connect|error sending request|timed out')
+
+
+def installed_extras() -> list[str]:
+    """The extras that `make` installs."""
+    makefile = (ROOT / 'Makefile').read_text()
+    return re.search(r'^EXTRAS := (.+)$', makefile, flags=re.MULTILINE)[1].split(',')
 
 
 def pinned() -> list[str]:
@@ -24,7 +29,7 @@ def pinned() -> list[str]:
 def test_constraints_resolve(python, tmp_path):
     uv = shutil.which('uv') or Path(sys.executable).with_name('uv')
     command = [str(uv), 'pip', 'compile', '--quiet', '--python-version', python]
-    command += [word for extra in EXTRAS for word in ('--extra', extra)]
+    command += [word for extra in installed_extras() for word in ('--extra', extra)]
     # What is pinned must come as a wheel: nobody builds numpy from source to try a demo.
     command += [word for name in pinned() for word in ('--only-binary', name)]
     command += ['--constraint', 'constraints.txt', '--output-file', str(tmp_path / 'lock.txt')]
