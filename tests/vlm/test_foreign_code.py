@@ -20,7 +20,7 @@ from tosa_ros.pipeline import VqaPipeline
 
 PACKAGE = Path(tosa_ros.__file__).parent
 # Loaders of our own, which hand on to transformers in the modules that are checked.
-OURS = {'VisionEncoder', 'Answerer', 'VqaPipeline', 'MonocularDepth', 'half'}
+OURS = {'VisionEncoder', 'Answerer', 'VqaPipeline', 'MonocularDepth', 'estimator', 'half'}
 CODE = """
 import pathlib
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

@@ -85,4 +85,5 @@ def load_estimator(model: str | Path, *, device: str = 'cpu') -> DepthEstimator:
     name, _, path = str(model).partition(':')
     if name not in ESTIMATORS:
         name, path = 'depth-anything', str(model)
-    return ESTIMATORS[name].from_pretrained(path, device=device)
+    estimator = ESTIMATORS[name]
+    return estimator.from_pretrained(path, device=device)
