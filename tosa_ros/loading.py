@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tosa_ros.errors import TosaError, printable
+from tosa_ros.files import read_json
 
 
 @contextlib.contextmanager
@@ -52,6 +53,8 @@ def loading_fault(error: Exception) -> str:
     text = str(error)
     if 'trust_remote_code' in text or 'contains custom code' in text:
         return 'it brings code of its own (auto_map), which is never run'
+    if 'ignore_mismatched_sizes' in text:
+        return 'its tensors have other shapes than its configuration says'
     if isinstance(error, MemoryError):
         return f'it does not fit in memory ({text})' if text else 'it does not fit in memory'
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -61,6 +64,38 @@ def loading_fault(error: Exception) -> str:
     elif lines[0].endswith(':') and len(lines) > 1:  # a heading; what is wrong comes after it
         lines = [' '.join(lines[:2])]
     return printable(lines[0])
+
+
+def check_shards(path: str, error: type[TosaError]) -> None:
+    """Raises `error` if a folder's index of weights leads out of the folder.
+
+    A hub's cache is allowed its links, from a snapshot to the blobs beside it.
+    """
+    folder = Path(path)
+    for index in sorted(folder.glob('*.safetensors.index.json')) if folder.is_dir() else ():
+        shards = read_json(index)
+        shards = shards.get('weight_map') if isinstance(shards, dict) else None
+        if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
+            raise error(f'{index}: no index of weights; wanted names of files by tensor')
+        for name in {*shards.values()}:
+            place = (folder / name).resolve()
+            homes = (folder.resolve(), folder.resolve().parent.parent / 'blobs')
+            if Path(name).name != name or place.parent not in homes:
+                raise error(f'{index}: names {printable(name)!r}, which is not in its folder')
+
+
+def model_type_of(path: str) -> str | None:
+    """A checkpoint's model_type; None where it brings code of its own for it.
+
+    Read before transformers makes a configuration of it, which says little of unknown types.
+    """
+    from transformers import PreTrainedConfig
+
+    settings, _ = PreTrainedConfig.get_config_dict(path)
+    own = settings.get('auto_map')
+    if isinstance(own, dict) and 'AutoConfig' in own:
+        return None
+    return settings.get('model_type')
 
 
 def is_missing_folder(path: str) -> bool:

@@ -22,7 +22,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from tosa_ros.depth.estimators import DepthEstimate, DepthEstimator
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import DepthError
-from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
+from tosa_ros.loading import check_shards, is_missing_folder, one_line_errors, quiet_loading
 
 SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
 PATCH_PX = 14
@@ -83,6 +83,7 @@ class MonocularDepth(DepthEstimator):
         if is_missing_folder(path):
             raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
         what = f'depth model {path!r}'
+        check_shards(path, DepthError)
         with one_line_errors(f'{what} cannot be loaded', DepthError):
             config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         if config.model_type not in SUPPORTED:

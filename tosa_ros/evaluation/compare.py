@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, printable
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
 from tosa_ros.files import read_json, refuse_links
@@ -71,12 +72,10 @@ def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]
         for label, method in _methods(run / SCORES).items():
             if Path(label).name != label or label in ('', '.', '..'):
                 raise DataError(f'{run / SCORES}: {label!r} is no label of a method')
-            metric = metric or method['scores'][0]['metric']
             shown = label if len(runs) == 1 else f'{name}/{label}'
-            try:
+            with _as_a_run_writes(f'{run}: {label}'):
+                metric = metric or method['scores'][0]['metric']
                 entries.append(_entry(run / label / VALUES, shown, method, metric))
-            except (TypeError, LookupError, AttributeError, ValueError) as error:
-                raise DataError(f'{run}: {label}: not what a run writes: {error!r}') from error
     first = entries[0]
     for entry in entries:
         if entry.values.keys() != first.values.keys():
@@ -122,15 +121,24 @@ def difference(entry: Entry, against: Entry) -> Difference:
     )
 
 
+@contextlib.contextmanager
+def _as_a_run_writes(what: str) -> Iterator[None]:
+    """Whatever reading files of another shape raises, as a DataError."""
+    try:
+        yield
+    except (TypeError, LookupError, AttributeError, ValueError, ArithmeticError) as error:
+        raise DataError(f'{what}: not what a run writes: {printable(repr(error), 100)}') from error
+
+
 def _methods(path: Path) -> dict[str, dict[str, Any]]:
     """The methods of a `scores.json`, each with at least one score."""
     results = read_json(path)
-    try:
+    with _as_a_run_writes(str(path)):
+        if not results['methods']:
+            raise ValueError('no methods')
         if not all(method['scores'] for method in results['methods'].values()):
             raise DataError(f'{path}: holds no scores: its questions have no answers')
-    except (TypeError, KeyError, AttributeError) as error:
-        raise DataError(f'{path}: not what a run writes: {error!r}') from error
-    return results['methods']
+        return dict(results['methods'])
 
 
 def _entry(path: Path, label: str, method: dict[str, Any], metric: str) -> Entry:
@@ -140,12 +148,21 @@ def _entry(path: Path, label: str, method: dict[str, Any], metric: str) -> Entry
         raise DataError(
             f'{label}: has no per-question {metric!r}; it has {", ".join(map(repr, stored))}'
         )
+    low, high = score['interval_95']
+    values, weights = stored[metric]['values'], stored[metric]['weights']
+    numbers = [
+        *(score['overall'], low, high, method['cost']['tokens_after']),
+        *values.values(),
+        *weights.values(),
+    ]
+    if values.keys() != weights.keys() or not np.isfinite(np.array(numbers, np.float64)).all():
+        raise ValueError('numbers that are not finite, or weights of other questions')
     return Entry(
         label,
         metric,
         score['overall'],
-        tuple(score['interval_95']),
+        (low, high),
         method['cost']['tokens_after'],
-        stored[metric]['values'],
-        stored[metric]['weights'],
+        values,
+        weights,
     )

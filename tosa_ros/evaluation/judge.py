@@ -22,7 +22,7 @@ from tosa_ros.evaluation.posting import (
     url_without_secrets,
     without_key,
 )
-from tosa_ros.loading import is_missing_folder, one_line_errors
+from tosa_ros.loading import check_shards, is_missing_folder, one_line_errors
 
 # OpenEQA's settings.
 DEFAULT_JUDGE = 'gpt-4-1106-preview'
@@ -151,6 +151,7 @@ class LocalJudge:
         self.name = Path(text).name
         if is_missing_folder(text):
             raise ModelError(f'judge: {text!r} is not a folder; give a checkpoint or hub id')
+        check_shards(text, ModelError)
         with one_line_errors(f'judge {text}: cannot be loaded', ModelError):
             self._tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
             self._model = AutoModelForCausalLM.from_pretrained(

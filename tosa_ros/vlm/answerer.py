@@ -75,9 +75,10 @@ class Answerer:
         """
         device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
-        prompt = Prompt.of(checkpoint)
-        family = checkpoint.family
-        return cls(family.load_language(device, dtype), prompt, family)
+        with checkpoint.loading_errors():
+            prompt = Prompt.of(checkpoint)
+            family = checkpoint.family
+            return cls(family.load_language(device, dtype), prompt, family)
 
     def embed(self, tokens: Sequence[VisualTokens], question: str) -> Tensor:
         """The prompt as embeddings (T, D): words, and each image's tokens in their place."""

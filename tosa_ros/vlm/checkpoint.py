@@ -19,7 +19,13 @@ from transformers import AutoConfig
 from transformers.utils import cached_file
 
 from tosa_ros.errors import ModelError
-from tosa_ros.loading import is_missing_folder, one_line_errors, quiet_loading
+from tosa_ros.loading import (
+    check_shards,
+    is_missing_folder,
+    model_type_of,
+    one_line_errors,
+    quiet_loading,
+)
 from tosa_ros.vlm.families import family_of
 
 if TYPE_CHECKING:
@@ -45,7 +51,11 @@ class Checkpoint:
             raise ModelError(
                 f'model: {path!r} is not a folder; give a checkpoint folder or hub id'
             )
+        check_shards(path, ModelError)
         with one_line_errors(f'model {path!r} cannot be loaded', ModelError):
+            kind = model_type_of(path)
+            if kind is not None:
+                family_of(kind, path)
             config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         family_of(config.model_type, path)
         return cls(path, config)

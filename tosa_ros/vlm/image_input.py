@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from tosa_ros.errors import ModelError
+from tosa_ros.errors import ModelError, printable
 from tosa_ros.spatial import PatchGrid
 
 if TYPE_CHECKING:
     from tosa_ros.vlm.checkpoint import Checkpoint
 
 Fit = Literal['stretch', 'crop', 'pad', 'processor']
+MAX_INPUT_PX = 4096
 PIXEL_SETTINGS = ('resample', 'image_mean', 'image_std', 'rescale_factor')
 
 
@@ -32,14 +33,16 @@ class ImageInput:
 
     def __init__(self, settings: dict, fit: Fit, image_size: int, patch_size: int) -> None:
         self.fit = _own_fit(settings) if fit == 'processor' else fit
-        self.image_size = image_size
-        self.patch_size = patch_size
+        self.image_size = _pixels(image_size, 'vision_config.image_size')
+        self.patch_size = _pixels(patch_size, 'vision_config.patch_size')
+        if patch_size > image_size:
+            raise ModelError(f'patches of {patch_size} pixels in images of {image_size}')
         pixel = {key: settings[key] for key in PIXEL_SETTINGS if settings.get(key) is not None}
         if self.fit == 'crop':
             size = settings.get('size') or image_size
             # A number, in files of old, is the shortest edge.
             size = {'shortest_edge': size} if isinstance(size, int) else size
-            self._shortest = size.get('shortest_edge', image_size)
+            self._shortest = _pixels(size.get('shortest_edge', image_size), 'shortest_edge')
             size = {'shortest_edge': self._shortest}
         else:
             size = {'height': image_size, 'width': image_size}
@@ -62,7 +65,10 @@ class ImageInput:
                 'to scale images is unknown; copy it from the original checkpoint'
             ) from error
         vision = checkpoint.config.vision_config
-        return cls(settings, fit, vision.image_size, vision.patch_size)
+        with checkpoint.loading_errors():
+            made = cls(settings, fit, vision.image_size, vision.patch_size)
+            made.pixels(np.zeros((2, 2, 3), np.uint8))  # Odd means and the like fail here.
+        return made
 
     @property
     def side(self) -> int:
@@ -103,6 +109,15 @@ class ImageInput:
         sx, sy = width / resized_w, height / resized_h
         right, bottom = left + self.image_size, top + self.image_size
         return left * sx, top * sy, right * sx, bottom * sy
+
+
+def _pixels(value: Any, name: str) -> int:
+    """A number of pixels that an image can have, in memory too."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_INPUT_PX:
+        raise ModelError(
+            f'{name} is {printable(repr(value), 60)}; wanted pixels, 1 to {MAX_INPUT_PX}'
+        )
+    return value
 
 
 def _own_fit(settings: dict) -> str:

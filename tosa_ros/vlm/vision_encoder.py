@@ -59,8 +59,10 @@ class VisionEncoder:
         float16 checkpoints on a CPU). Raises ModelError for what cannot be loaded.
         """
         device = checked_device(device)
-        family = Checkpoint.open(path_or_id).family
-        return cls(family.load_vision(device, dtype), family, merging or ToSA())
+        checkpoint = Checkpoint.open(path_or_id)
+        with checkpoint.loading_errors():
+            family = checkpoint.family
+            return cls(family.load_vision(device, dtype), family, merging or ToSA())
 
     @property
     def merging(self) -> MergingMethod:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tosa_ros.errors import ModelError
+from tosa_ros.errors import ModelError, printable
 from tosa_ros.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ FAMILIES: Registry[type[Family]] = Registry(
 
 def family_of(model_type: str, where: str) -> type[Family]:
     """The family of a checkpoint's model_type. Raises ModelError that lists those supported."""
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = [f'{name} ({family.title})' for name, family in FAMILIES.loaded().items()]
         raise ModelError(
-            f'{where}: its model_type is {model_type!r}, which is not supported; wanted one of '
-            + ', '.join(known)
+            f'{where}: its model_type is {printable(repr(model_type), 60)}, which is not '
+            f"supported; wanted one of {', '.join(known)}. Of a LLaVA in its authors' own layout "
+            'there is a copy whose name ends in -hf'
         )
     return FAMILIES[model_type]
