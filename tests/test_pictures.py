@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hostile import result_or_line
 from PIL import Image
 
 from tosa_ros.depth.sensor import SensorDepth
@@ -71,6 +72,22 @@ def test_a_raw_message_that_is_too_narrow_is_refused():
     )  # fmt: skip
     with pytest.raises(RosError, match='100000x1 pixels; wanted at most'):
         rgb_from_message(message)
+
+
+@pytest.mark.parametrize('step', [2**32 - 1, 2**31])
+def test_a_step_beyond_the_data_of_one_row_allocates_nothing(step):
+    message = SimpleNamespace(
+        encoding='rgb8', width=32, height=1, step=step, is_bigendian=0, data=bytes(range(96))
+    )
+    pixels, _ = result_or_line(lambda: rgb_from_message(message), 1_000_000)
+    assert pixels.tobytes() == bytes(range(96))
+
+
+def test_pixels_with_a_wrong_checksum_are_read_or_one_line():
+    data = bytearray(png(50, 40, 40, bits=16, colour=0, interlaced=1))
+    end = data.index(b'IEND') - 8
+    data[end - 4 : end] = b'\0\0\0\0'
+    result_or_line(lambda: open_picture(bytes(data), 'it', FrameError))
 
 
 BOMB = """

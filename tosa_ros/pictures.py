@@ -6,6 +6,7 @@ it is made square, is refused by its header, before a pixel is decoded.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 import zlib
@@ -91,10 +92,11 @@ def _check_rows(data: Any, what: str, error: type[TosaError]) -> None:
     images = _images(width, height, interlaced=bool(header[12]))
     wanted = sum(rows * (1 + (bits * cols + 7) // 8) for cols, rows in images)
     inflate, count = zlib.decompressobj(), 0
-    for piece in pieces:
-        while len(piece) and count < wanted:
-            count += len(inflate.decompress(piece, _READ_BYTES))
-            piece = inflate.unconsumed_tail
+    with contextlib.suppress(zlib.error):  # Damaged from there on.
+        for piece in pieces:
+            while len(piece) and count < wanted:
+                count += len(inflate.decompress(piece, _READ_BYTES))
+                piece = inflate.unconsumed_tail
     if count < wanted:
         raise error(f'{what}: is cut off: it holds {count} of {wanted} bytes of pixels')
 

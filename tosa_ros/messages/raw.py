@@ -92,9 +92,8 @@ def pixels_from_message(message: Any) -> np.ndarray:
             f'needs {wanted}; the image is cut off'
         )
     check_size(width, height, 'image', RosError)
-    if data.size < step * height:
-        data = np.concatenate([data[:wanted], np.zeros(step * height - wanted, np.uint8)])
-    rows = data[: step * height].reshape(height, step)[:, :row]
+    # The last row need not be padded, so that there may be fewer than step * height bytes.
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
     words = np.ascontiguousarray(rows).view(
         dtype.newbyteorder('>' if message.is_bigendian else '<')
     )
