@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from tosa_ros.errors import TosaError, printable
-from tosa_ros.files import read_json
 
 
 @contextlib.contextmanager
@@ -73,7 +73,8 @@ def check_shards(path: str, error: type[TosaError]) -> None:
     """
     folder = Path(path)
     for index in sorted(folder.glob('*.safetensors.index.json')) if folder.is_dir() else ():
-        shards = read_json(index)
+        with one_line_errors(f'{index}: cannot be read', error):
+            shards = json.loads(index.read_text('utf-8'))
         shards = shards.get('weight_map') if isinstance(shards, dict) else None
         if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
             raise error(f'{index}: no index of weights; wanted names of files by tensor')

@@ -67,7 +67,8 @@ class ImageInput:
         vision = checkpoint.config.vision_config
         with checkpoint.loading_errors():
             made = cls(settings, fit, vision.image_size, vision.patch_size)
-            made.pixels(np.zeros((2, 2, 3), np.uint8))  # Odd means and the like fail here.
+            for shape in ((2, 3, 3), (3, 2, 3)):  # Odd means and the like fail here.
+                made.pixels(np.zeros(shape, np.uint8))
         return made
 
     @property
