@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from samples import SMALL, frame
@@ -167,3 +170,29 @@ LOADERS = {
 def test_an_absent_device_is_reported_before_anything_is_read(loader, device, tmp_path):
     with pytest.raises(ModelError, match=f"device '{device}': not available here"):
         LOADERS[loader](tmp_path / 'nothing', device=device)
+
+
+FREED = """
+import os
+from tosa_ros.devices import release_memory
+
+def resident_mib():
+    return int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') >> 20
+
+blocks = [bytes(100_000) + os.urandom(1) for _ in range(3000)]
+last = blocks.pop()
+full = resident_mib()
+del blocks
+kept = resident_mib()
+release_memory()
+print(full, kept, resident_mib())
+"""
+
+
+def test_freed_memory_is_given_back():
+    said = subprocess.run(
+        [sys.executable, '-c', FREED], check=True, capture_output=True, text=True
+    )
+    full, kept, released = map(int, said.stdout.split())
+    assert full - kept < 150  # What the C library does by itself; else there is nothing to do.
+    assert full - released > 200

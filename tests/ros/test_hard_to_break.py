@@ -95,6 +95,30 @@ def test_a_bad_image_is_reported_once_and_survived(graph, name):
     assert graph.told_once('vision_node', said)
 
 
+@pytest.mark.parametrize(
+    ('field', 'change', 'said'),
+    [
+        ('feature', {'offset': 2**31 - 8, 'count': 8}, '8 of field feature at byte'),
+        ('source', {'count': 2**32 - 1}, '4294967295 of field source at byte'),
+        ('before', {'datatype': 8}, 'is of datatype 8'),
+    ],
+)
+def test_a_hostile_cloud_is_reported_and_survived(graph, field, change, said):
+    def sound(message):  # Late ones of the test before are not.
+        fields = {one.name: one for one in message.fields}
+        inside = all(one.offset < message.point_step for one in fields.values())
+        return inside and fields['source'].count < 100
+
+    cloud = graph.next('visual_tokens', graph.see, sound)
+    for name, value in change.items():
+        setattr(next(f for f in cloud.fields if f.name == field), name, value)
+    graph.wait(
+        lambda: said in graph.health()['qa_node'][1],
+        lambda: graph.publisher('visual_tokens').publish(cloud),
+    )
+    graph.silence('visual_tokens')
+
+
 def test_padded_and_big_endian_pictures_are_seen(graph):
     rows = graph.rgb.reshape(graph.height, -1)
     padded = np.hstack([rows, np.zeros((graph.height, 37), np.uint8)])

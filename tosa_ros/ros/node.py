@@ -22,6 +22,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 
+from tosa_ros.devices import release_memory
 from tosa_ros.errors import RosError, TosaError
 from tosa_ros.ros import parameters, topics
 from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tosa_ros.ros.answer_queue import AnswerQueue
 
 DIAGNOSTICS_PERIOD_S = 1.0
+RELEASE_PERIOD_S = 20.0  # A large image's memory is kept no longer.
 WORKER_STOP_S = 2.0
 
 
@@ -53,6 +55,7 @@ class TosaNode(LifecycleNode):
         self.meter = Meter()
         self.faults = Faults(self._log_fault)
         self.active = self.loading = False
+        self._released = self.now()
         self._topics = {topic.name: topic for topic in topics.TOPICS[name]}
         self._outputs: dict[str, Any] = {}
         self.inputs = Inputs(self, self._topics, self.fault)
@@ -249,6 +252,9 @@ class TosaNode(LifecycleNode):
 
     def _tick(self) -> None:
         self.update_inputs()
+        if self.now() - self._released > RELEASE_PERIOD_S:
+            self._released = self.now()
+            release_memory()
         for name, reason in self.inputs.silent().items():
             if name in self.needed_inputs:
                 self.fault(f'{name} silent', reason)
