@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.errors import DataError, MissingDependencyError
+from tosa_ros.sources.bags.bounded import bound_decompression
 from tosa_ros.sources.bags.salvage import salvage
 from tosa_ros.sources.bags.sealed import sealed
 
@@ -78,6 +79,7 @@ def _reader(sources: Sequence[Any]) -> Any:
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
         raise MissingDependencyError('rosbags', 'eval', 'reading a bag') from error
+    bound_decompression()
     # The store is for bags that carry no definitions of their messages.
     reader = AnyReader(sources, default_typestore=get_typestore(Stores.ROS2_JAZZY))
     with sealed():
