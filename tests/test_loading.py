@@ -24,7 +24,7 @@ def fail(error):
             RuntimeError('size mismatch:\n\tw: 3 not 4'),
             'model x cannot be loaded: size mismatch: w',
         ),
-        (RuntimeError('a' * 999), 'model x cannot be loaded: ' + 'a' * 297 + '...'),
+        (RuntimeError('a' * 999), 'model x cannot be loaded: ' + 'a' * 197 + '...' + 'a' * 100),
     ],
 )
 def test_any_error_is_one_line_of_the_callers_kind(error, line):

@@ -72,7 +72,10 @@ class MissingLibraryError(TosaError, ImportError):
 def printable(text: str, longest: int = LONGEST_REASON) -> str:
     """Foreign text as one line of at most `longest` characters without terminal commands."""
     line = ''.join(c if c.isprintable() else '?' for c in ' '.join(text.split()))
-    return line if len(line) <= longest else f'{line[: longest - 3]}...'
+    if len(line) <= longest:
+        return line
+    end = longest // 3  # Where the reason often stands, after a name that is too long.
+    return f'{line[: longest - 3 - end]}...{line[len(line) - end :]}'
 
 
 def plain_text(text: str) -> str:

@@ -106,3 +106,25 @@ def test_say_waits_for_one_that_answers_not_for_a_recorder(bench, ros):
         others.join()
     finally:
         asker.close()
+
+
+@pytest.mark.parametrize('timeout', ['nan', 'inf', '-1', '0'])
+def test_a_timeout_that_never_ends_is_refused(bench, ros, timeout):
+    from tosa_ros.ros.asker import Asker
+
+    asker = Asker('say_forever')
+    try:
+        with pytest.raises(RosError, match=r'timeout: .* wanted above 0'):
+            asker.ask('what?', float(timeout))
+    finally:
+        asker.close()
+
+
+@pytest.mark.parametrize('namespace', ['\x1b[31m', 'a b', '1a', 'a//b', 'a:=b', 'é'])
+def test_a_namespace_that_is_none_is_one_line(namespace):
+    from tosa_ros.ros.session import ros_arguments
+
+    with pytest.raises(RosError, match=r'namespace .* wanted letters') as refused:
+        ros_arguments(namespace)
+    assert str(refused.value).isprintable()
+    assert ros_arguments('/robot_1/front/')[-1] == '__ns:=/robot_1/front'

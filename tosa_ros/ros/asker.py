@@ -16,6 +16,8 @@ from tosa_ros.errors import RosError
 from tosa_ros.ros.replies import parse_reply
 from tosa_ros.ros.topics import qos_profile
 
+MAX_TIMEOUT_S = 86_400.0
+
 
 class Asker(Node):
     """A node that publishes questions and reads their answers."""
@@ -62,6 +64,8 @@ class Asker(Node):
         Raises:
             RosError: no node receives questions.
         """
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise RosError(f'timeout: {timeout_s:g} s; wanted above 0, at most {MAX_TIMEOUT_S:g}')
         topic = self.resolve_topic_name('question')
         self.wait_until(
             self._is_answered,

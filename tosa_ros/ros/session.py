@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from tosa_ros.errors import RosError, printable
 from tosa_ros.ros import require_rclpy
 from tosa_ros.ros.fastdds import profile_environment
+
+_NAMESPACE = re.compile(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 
 
 def ros_arguments(
@@ -16,11 +20,19 @@ def ros_arguments(
     """ROS arguments of a process; topics: a node's name of a topic -> what it is remapped to.
 
     A topic that is None or empty keeps its name.
+
+    Raises:
+        RosError: no namespace of ROS.
     """
     words = ['--ros-args', *more]
     for name, topic in (topics or {}).items():
         words += ['-r', f'{name}:={topic}'] if topic else []
     space = namespace.strip('/')
+    if space and not _NAMESPACE.fullmatch(space):
+        raise RosError(
+            f'namespace {printable(repr(namespace), 80)}; wanted letters, digits and _, in parts '
+            'separated by /'
+        )
     return words + (['-r', f'__ns:=/{space}'] if space else [])
 
 
