@@ -21,9 +21,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
-# The fuzz tests with new inputs, TOSA_FUZZ_EXAMPLES each; `make test` runs few, always the same.
+# The fuzz tests with new inputs, TOSA_FUZZ_EXAMPLES each, and every write of a run failing once.
 fuzz: $(VENV)/.installed
-	TOSA_FUZZ=long $(BIN)/python -m pytest -q tests/fuzz
+	TOSA_FUZZ=long $(BIN)/python -m pytest -q tests/fuzz tests/evaluation/test_crashes.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
