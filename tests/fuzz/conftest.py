@@ -30,13 +30,10 @@ settings.register_profile(
     suppress_health_check=SUPPRESSED,
     print_blob=True,
 )
+# Before the tests are imported, which take it up.
+settings.load_profile('long' if os.environ.get('TOSA_FUZZ') == 'long' else 'short')
 _INPUTS: Counter[str] = Counter()
 _BEGAN = time.monotonic()
-
-
-@pytest.fixture(autouse=True, scope='session')
-def _profile():
-    settings.load_profile('long' if os.environ.get('TOSA_FUZZ') == 'long' else 'short')
 
 
 @pytest.fixture(scope='session')

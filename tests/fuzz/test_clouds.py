@@ -93,6 +93,7 @@ def test_the_sound_one_is_read():
 @example([], [(FIELD['source'], 'count', 2**31)], [], None, False)
 @example([('width', 2**16), ('height', 2**16)], [], [], None, False)
 @example([('width', 2**32 - 1), ('point_step', 0)], [], [], None, False)
+@example([('width', 1), ('point_step', 65)], [], [], None, False)
 def test_a_cloud_gives_tokens_or_one_line(fed, sizes, fields, spoilt, length, big):
     cloud = copy.deepcopy(SOUND)
     for name, value in sizes:

@@ -98,11 +98,11 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
     points = _points(message)
     name = next(name for name in _FEATURES if name in points.dtype.names)
     dtype, _ = _FEATURES[name]
-    bits = torch.from_numpy(np.ascontiguousarray(points[name]))
+    bits = torch.from_numpy(points[name].copy())
     embeddings = bits if dtype == torch.float32 else bits.view(torch.int16).view(dtype)
     if not bool(torch.isfinite(embeddings).all()):
         raise RosError(f'visual_tokens: {name} holds numbers that are not finite')
-    rgb = np.ascontiguousarray(points['rgb']).view(np.uint32)
+    rgb = points['rgb'].copy().view(np.uint32)
     spatial = int(points['spatial'][0])
     if spatial >= len(SPATIAL_KINDS):
         raise RosError(
