@@ -31,6 +31,7 @@ EXTRAS = {
     'eval': [
         'apsw>=3.46',
         'av>=12',
+        'lz4>=4',
         'matplotlib>=3.7',
         'nltk>=3.9',
         'pyarrow>=14',
