@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from tosa_ros.ros.worker import LatestWorker
 
 
@@ -32,29 +34,13 @@ def test_only_the_newest_waits():
     assert worker.stop(5)
 
 
-def test_an_error_is_handed_on_and_the_thread_lives():
+@pytest.mark.parametrize('kind', [ValueError, SystemExit])
+def test_an_error_is_passed_on_and_the_thread_lives(kind):
     errors, done = [], []
 
     def work(item):
         if item == 'bad':
-            raise ValueError(item)
-        done.append(item)
-
-    worker = LatestWorker(work, errors.append, 'test')
-    for item in ('bad', 'good'):
-        worker.submit(item)
-        assert worker.wait_idle(5)
-    assert done == ['good']
-    assert [str(error) for error in errors] == ['bad']
-    assert worker.stop(5)
-
-
-def test_errors_that_are_not_exceptions_are_passed_on_too():
-    errors, done = [], []
-
-    def work(item):
-        if item == 'bad':
-            raise SystemExit(item)
+            raise kind(item)
         done.append(item)
 
     worker = LatestWorker(work, errors.append, 'test')

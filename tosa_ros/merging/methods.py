@@ -79,11 +79,6 @@ class MergingMethod:
         """
         raise NotImplementedError
 
-    def targets(self, r: int, state: MergeState) -> slice:
-        """The patch tokens that others may go into (see `matching.targets`)."""
-        alternate = self.targets_at == 'alternate'
-        return targets(state.patch_size.shape[1], r, state.protected, alternate)
-
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         """Tokens after the merge: (B, T, D) -> (B, T - r, D).
 
@@ -125,7 +120,7 @@ class ToMe(MergingMethod):
     targets_at: str = default('targets_at')
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to = self.targets(r, state)
+        to = _targets(self, r, state)
         return match_bipartite(cosine(keys.sum(dim=2), to), to, r)
 
 
@@ -197,7 +192,7 @@ class ToSA(MergingMethod):
         return super().removals(tokens, layers)
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to = self.targets(r, state)
+        to = _targets(self, r, state)
         scores = cosine_by_head(keys, to) if self.heads == 'each' else cosine(keys.sum(dim=2), to)
         spatial = state.spatial
         if spatial is not None:
@@ -224,3 +219,9 @@ class PiToMe(MergingMethod):
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
         return match_energy(keys.sum(dim=2), r, self.margin * (1 - layer / layers))
+
+
+def _targets(method: ToMe | ToSA, r: int, state: MergeState) -> slice:
+    """The patch tokens that others may go into (see `matching.targets`)."""
+    alternate = method.targets_at == 'alternate'
+    return targets(state.patch_size.shape[1], r, state.protected, alternate)
