@@ -126,8 +126,11 @@ def by_depth(measured: Measured, keeps: Sequence[float]) -> list[dict[str, Any]]
 def by_merges(measured: Measured, keeps: Sequence[float]) -> list[dict[str, Any]]:
     """Which layers merge: features against time, one picture at a time, in turns."""
     tower, rows = measured.tower, []
-    second = tuple(range(1, tower.layers, 2))
-    schedules = {**SCHEDULES, 'every second': second}
+    lists = {
+        'every second': tuple(range(1, tower.layers, 2)),
+        'equal shares': tuple(range(1, tower.layers)),
+    }
+    schedules = {**SCHEDULES, **lists}
     picture = measured.pictures[0]
     pixels = tower.pixels(picture.frame.rgb)[None]
     for keep in keeps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -305,15 +306,16 @@ def test_few_merges_take_equal_shares_and_meet_keep(keep, layers, merging):
 
 
 @pytest.mark.parametrize('layers', [1, 2, 3, 12, 27])
-def test_most_layers_take_equal_shares(layers):
-    plan = ToMe(keep=0.25, merge_at='most').removals(1000, layers)
+def test_in_most_layers_the_side_of_the_grid_shrinks_by_equal_steps(layers):
+    plan = ToMe(keep=0.25, merge_at='most').removals(10_000, layers)
     assert [at for at, r in enumerate(plan) if r] == list(range(min(1, layers - 1), layers))
-    shares, tokens = [], 1000
+    sides, tokens = [100.0], 10_000
     for r in filter(None, plan):
-        shares.append(r / tokens)
         tokens -= r
-    assert tokens == 250
-    assert max(shares) - min(shares) < 0.01
+        sides.append(tokens**0.5)
+    assert tokens == 2500
+    steps = [a - b for a, b in pairwise(sides)]
+    assert steps == pytest.approx([50 / len(steps)] * len(steps), abs=0.02)
 
 
 def test_every_layer_removes_as_many():

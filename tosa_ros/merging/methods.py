@@ -38,9 +38,9 @@ class MergingMethod:
     keep: fraction of the patch tokens left at the end, in (0, 1], met to within one token
         whatever the encoder's depth. The default is 0.25.
     r: tokens to remove a layer instead (see `schedule.removals`).
-    merge_at: which layers merge: 'most', all but the first, in equal shares; 'few', more tokens
-        at a time, which costs less time; 'every' one, in equal numbers, as in the papers; or a
-        list of layers, 0 the first. As many tokens are left.
+    merge_at: which layers merge: 'most', all but the first, early ones more tokens; 'few', many
+        tokens at a time, which costs less time; 'every' one, in equal numbers, as in the papers;
+        or a list of layers, 0 the first, in equal shares. As many tokens are left.
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
     """

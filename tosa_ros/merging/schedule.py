@@ -17,6 +17,9 @@ RemovalSpec = int | Sequence[int] | tuple[int, float]
 MergeAt = str | Sequence[int]
 Alpha = str | float | Sequence[float]
 
+# Merging in one layer after another: the first that merges, and which power of the tokens falls by
+# equal steps. The keys of the first layer have seen no other patch.
+FALLS = {'every': (0, 1), 'most': (1, 0.5)}
 TAKES = 0.45  # 'few': the most that one merge takes of the tokens, where there are layers enough
 
 
@@ -30,9 +33,10 @@ def removals(
     """Patch tokens to remove in each of `layers` layers.
 
     With `keep`, round(keep * tokens), and at least one, are left. merge_at 'every': each layer
-    removes as many. 'most': every layer but the first. 'few': as few merges as can be of which
-    none takes more than TAKES of the tokens, spread over the layers. A list: the layers that
-    merge. In the last three, every merge takes the same share of the tokens that are left.
+    removes as many. 'most': every layer but the first; the square root of the tokens, the side of
+    their grid, shrinks by equal steps. 'few': as few merges as can be of which none takes more
+    than TAKES of the tokens, spread over the layers. A list: the layers that merge. In the last
+    two, every merge takes the same share of the tokens that are left.
     With `r`: an int, the same in every layer; a list, one a layer; (r, inflect) with a
     float inflect, linear from r (1 - inflect) to r (1 + inflect). With `r` a layer removes at
     most half of what it has, as in the papers.
@@ -44,10 +48,12 @@ def removals(
             tokens -= plan[-1]
         return plan
     target = max(1, round(keep * tokens))
-    if merge_at == 'every':
-        left = [tokens - round((tokens - target) * n / layers) for n in range(layers + 1)]
-        return [a - b for a, b in pairwise(left)]
-    at = merge_at if not isinstance(merge_at, str) else PLACES[merge_at](target / tokens, layers)
+    if merge_at in FALLS:
+        first, power = FALLS[merge_at]
+        first = min(first, layers - 1)
+        left = _falling(tokens, target, layers - first, power)
+        return [0] * first + [a - b for a, b in pairwise(left)]
+    at = merge_at if not isinstance(merge_at, str) else _few(target / tokens, layers)
     if at and at[-1] >= layers:
         raise MergingError(
             f'merge_at: layer {at[-1]} of an encoder whose layers are 0..{layers - 1}'
@@ -69,12 +75,10 @@ def _few(keep: float, layers: int) -> list[int]:
     return [min(max(i + 1, int((i + 0.5) * step)), layers - 1) for i in range(merges)]
 
 
-def _most(keep: float, layers: int) -> list[int]:
-    """Every layer but the first, whose keys have seen no other patch."""
-    return list(range(min(1, layers - 1), layers))
-
-
-PLACES = {'few': _few, 'most': _most}
+def _falling(tokens: int, target: int, steps: int, power: float) -> list[int]:
+    """How many tokens there are, from `tokens` to `target`, their power falling by equal steps."""
+    most, least = tokens**power, target**power
+    return [round((most - (most - least) * n / steps) ** (1 / power)) for n in range(steps + 1)]
 
 
 def _expand(r: RemovalSpec, layers: int) -> list[int]:

@@ -98,7 +98,7 @@ MERGING = (
             (Choice(MERGE_AT), Numbers(Number(0, whole=True), rising=True)),
             f'one of {", ".join(MERGE_AT)}, or a rising list of layers, 0 the first',
         ),
-        'Layers that merge: most (in equal shares), few (more tokens at a time, which is faster), '
+        'Layers that merge: most (all but the first), few (more tokens at a time: faster), '
         'every (in equal numbers), or a list such as 2,6,12.',
         methods=ALL,
     ),
