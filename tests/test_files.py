@@ -113,9 +113,10 @@ def test_reading_names_the_file_and_its_fault(tmp_path):
     path = tmp_path / 'a.json'
     with pytest.raises(FrameError, match=r'a\.json: no such file'):
         read_text(path, FrameError)
-    path.write_bytes(b'\xff\xfe')
-    with pytest.raises(DataError, match=r'a\.json: cannot be read: not a text file in UTF-8'):
-        read_text(path)
+    for data in (b'caf\xe9 ', b'\xff\xfea', b'\x89PNG\r\n'):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r'a\.json: cannot be read: not a text file in UTF-8'):
+            read_text(path)
     with pytest.raises(DataError, match='cannot be read: Is a directory'):
         read_text(tmp_path)
     path.write_text('{"a": }')
@@ -123,6 +124,24 @@ def test_reading_names_the_file_and_its_fault(tmp_path):
         read_json(path)
     with pytest.raises(ValueError, match='not JSON compliant'):
         write_json(path, float('nan'))
+
+
+@pytest.mark.parametrize(
+    'encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'utf-32-le']
+)
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_text_of_any_editor_is_read(tmp_path, encoding, end):
+    lines = ['{"a": "où?"}', '', '{"a": "お"}', '']
+    for name in ('a.jsonl', 'A.JSONL', 'a.ndjson'):
+        (tmp_path / name).write_bytes(end.join(lines).encode(encoding))
+        assert read_text(tmp_path / name) == '\n'.join(lines)
+        assert read_json(tmp_path / name) == [{'a': 'où?'}, {'a': 'お'}]
+
+
+@pytest.mark.parametrize('data', [b'', b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff'])
+def test_a_mark_alone_is_no_text(tmp_path, data):
+    (tmp_path / 'a.txt').write_bytes(data)
+    assert read_text(tmp_path / 'a.txt') == ''
 
 
 def test_json_lines_end_at_line_feeds_alone(tmp_path):

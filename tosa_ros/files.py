@@ -24,29 +24,35 @@ PARTIAL = '.partial-'  # in the names of what is not whole yet, which begin with
 
 
 def read_text(path: Path, error: type[TosaError] = DataError) -> str:
-    """A UTF-8 text file's contents.
+    """A text file's contents, its lines ended by \\n: the one way in which text is read.
+
+    UTF-8, UTF-16 or UTF-32, with or without a byte order mark, as editors and spreadsheets on
+    other systems write them; line ends of any system.
 
     Raises:
-        error: the file is missing, cannot be read, or is not UTF-8 text.
+        error: the file is missing, cannot be read, or is not such text.
     """
     try:
-        return path.read_text('utf-8')
+        data = path.read_bytes()
+        # The mark, or where the first characters have zeros, says which; ASCII comes first.
+        text = data.decode(json.detect_encoding(data))
+        return text.replace('\r\n', '\n').replace('\r', '\n')
     except FileNotFoundError as cause:
         raise error(f'{path}: no such file') from cause
     except UnicodeDecodeError as cause:
-        raise error(f'{path}: cannot be read: not a text file in UTF-8') from cause
+        raise error(f'{path}: cannot be read: not a text file in UTF-8 or UTF-16') from cause
     except OSError as cause:
         raise error(f'{path}: cannot be read: {cause.strerror}') from cause
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file, or of a JSON Lines one (`.jsonl`) as a list.
+    """The contents of a JSON file, or of a JSON Lines one (`.jsonl`, `.ndjson`) as a list.
 
     Raises:
         DataError: the file cannot be read, or is not JSON (where, by line and column).
     """
     text = read_text(path)
-    if path.suffix != '.jsonl':
+    if path.suffix.lower() not in ('.jsonl', '.ndjson'):
         return _decoded(text, str(path))
     lines = enumerate(text.split('\n'), start=1)  # JSON may hold other line breaks
     return [_decoded(line, f'{path}: line {n}') for n, line in lines if line.strip()]

@@ -257,7 +257,7 @@ def test_a_trajectory_that_is_not_a_matrix_is_refused(tmp_path):
         ('00000.txt', b'1 2 3', r'00000\.txt: a matrix of shape \(1, 3\); wanted \(4, 4\)'),
         ('00000.txt', b'1 0\n1', r'00000\.txt: not a matrix'),
         ('00000.txt', b'a b c d\n' * 4, r'00000\.txt: not a matrix'),
-        ('00000.txt', b'\xff\xfe', r'00000\.txt: cannot be read: not a text file'),
+        ('00000.txt', b'caf\xe9 ', r'00000\.txt: cannot be read: not a text file'),
         ('00000.txt', b'', r'00000\.txt: a matrix of shape'),
         ('00000-depth.png', b'no', r'00000-depth\.png: not a PNG image'),
         ('00000-rgb.png', b'no', r'00000-rgb\.png: not a PNG, JPEG, WEBP, BMP or PPM image'),
