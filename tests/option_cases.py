@@ -136,6 +136,11 @@ CASES = {
         '--timeout': Case('--timeout 5', LIVE, OFFLINE),
         '--depth-scale': Case('--depth-scale 500'),
     },
+    'bag info': TOPICS
+    | {
+        '--depth-scale': Case('--depth-scale 500'),
+        '--json': Case('--json'),
+    },
     'bag from-episode': {
         '--out': Case('--out {tmp}/other'),
         '--depth-scale': Case('--depth-scale 500'),
@@ -218,6 +223,7 @@ BASES = {
     'replay': f'{{bag}} --questions {{questions}}/q.json {OFFLINE}',
     'bag from-episode': '{rgbd} --out {tmp}/made',
     'bag to-episode': '{bag} --out {tmp}/made',
+    'bag info': '{bag}',
     'world': '--out {tmp}/made --episodes 1 --frames 2 --size 32',
     'train': '--out {tmp}/state --data {tmp}/shards',
     'camera': '--frames 3 --size 32',

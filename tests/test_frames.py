@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tosa_ros.errors import FrameError, TosaError
-from tosa_ros.frames import DepthScaleWarning, Frame, Intrinsics
+from tosa_ros.frames import (
+    NO_DOUBT,
+    DepthDoubt,
+    DepthScaleWarning,
+    Frame,
+    Intrinsics,
+    doubts_in_words,
+)
 
 NAN, INF = float('nan'), float('inf')
 RGB = np.zeros((3, 4, 3), np.uint8)
@@ -181,3 +188,26 @@ def test_frames_cost_numpy_alone():
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.stdout.strip() == 'free', result.stderr
+
+
+@pytest.mark.parametrize(
+    ('metres', 'doubts'),
+    [(0.2, DepthDoubt.SCALE), (0.3, 0), (2.0, 0), (7.9, 0), (8.1, DepthDoubt.SCALE)],
+)
+def test_a_median_that_is_unusual_in_a_room_is_a_doubt(metres, doubts):
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    frame = Frame(rgb, depth_m=np.full((4, 4), metres, np.float32))
+    assert frame.doubts == doubts
+    again = replace(frame, depth_m=np.full((4, 4), 2, np.float32))
+    assert again.doubts == NO_DOUBT
+
+
+def test_doubts_are_of_the_depth_and_go_with_it():
+    rgb, depth = np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 2, np.float32)
+    doubtful = Frame(rgb, depth_m=depth, doubts=DepthDoubt.ALIGNED | DepthDoubt.PLACE)
+    assert doubtful.without_depth().doubts == NO_DOUBT
+    assert doubts_in_words([doubtful, Frame(rgb)]) == [
+        'depth is taken as aligned to colour, which nothing shows',
+        'depth is registered as if its camera were where the colour camera is',
+    ]
+    assert doubts_in_words([Frame(rgb, depth_m=depth)]) == []

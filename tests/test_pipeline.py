@@ -12,6 +12,7 @@ from samples import frame
 
 from tosa_ros import NoMerging, PiToMe, ToFu, ToMe, ToSA, VqaPipeline
 from tosa_ros.errors import FrameError, ModelError, QuestionError
+from tosa_ros.frames import DOUBTS_IN_WORDS, DepthDoubt
 from tosa_ros.vlm.untrained import write_checkpoint
 
 
@@ -40,6 +41,19 @@ def test_an_answer_says_what_it_took(pipeline):
     assert min(answer.vision_ms, answer.prefill_ms, answer.decode_ms) > 0
     assert answer.to_dict()['question'] == 'How many?'
     assert pipeline.ask([frame(0), frame(1, depth=False)], 'How many?').spatial == 'none'
+
+
+def test_an_answer_says_what_is_doubtful_of_its_depth(pipeline):
+    aligned = replace(frame(1), doubts=DepthDoubt.ALIGNED)
+    assert pipeline.ask([frame(0)], 'How many?').note == ''
+    assert pipeline.ask(aligned, 'How many?').note == DOUBTS_IN_WORDS[DepthDoubt.ALIGNED]
+    far = replace(frame(0), depth_m=np.full((60, 80), 30, np.float32))
+    answer = pipeline.ask([frame(0), aligned, far, frame(2, depth=False)], 'How many?')
+    assert answer.to_dict()['note'].split('; ') == [
+        'no depth in 1 of 4 frames: image tokens were merged by appearance alone',
+        f'{DOUBTS_IN_WORDS[DepthDoubt.ALIGNED]} in 1 of 4 frames',
+        f'{DOUBTS_IN_WORDS[DepthDoubt.SCALE]} in 1 of 4 frames',
+    ]
 
 
 def test_a_second_question_runs_no_vision(pipeline):

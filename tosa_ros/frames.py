@@ -6,8 +6,10 @@ Depth is aligned with the colour image's pixels before it becomes a frame.
 
 from __future__ import annotations
 
+import enum
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +17,39 @@ import numpy as np
 from tosa_ros.errors import FrameError
 
 PLAUSIBLE_MEDIAN_DEPTH_M = (0.05, 100.0)
+# Outside of this depth may be right (outdoors, a camera on a gripper), but its scale is doubted.
+ROOM_MEDIAN_DEPTH_M = (0.25, 8.0)
 
 
 class DepthScaleWarning(UserWarning):
     """The depth's median is so unusual that its scale is probably wrong."""
+
+
+class DepthDoubt(enum.IntFlag):
+    """What is not known for sure of a frame's depth; several may hold at once.
+
+    ALIGNED: depth is taken as aligned to colour, and nothing shows that it is.
+    PLACE: depth is registered as if its camera were where colour's is.
+    ESTIMATED: depth comes from an estimator that looks at colour alone.
+    SCALE: the median is outside of ROOM_MEDIAN_DEPTH_M.
+    """
+
+    ALIGNED = 1
+    PLACE = 2
+    ESTIMATED = 4
+    SCALE = 8
+
+
+NO_DOUBT = DepthDoubt(0)
+ALL_DOUBTS = DepthDoubt(15)
+DOUBTS_IN_WORDS = {
+    DepthDoubt.ALIGNED: 'depth is taken as aligned to colour, which nothing shows',
+    DepthDoubt.PLACE: 'depth is registered as if its camera were where the colour camera is',
+    DepthDoubt.ESTIMATED: 'depth was estimated from colour, not sensed',
+    DepthDoubt.SCALE: (
+        'the median of depth is outside {:g} to {:g} m, unusual in a room: is its scale right?'
+    ).format(*ROOM_MEDIAN_DEPTH_M),
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +112,7 @@ class Frame:
     intrinsics: the colour camera's; metric points need them.
     pose: (4, 4) camera-to-world, metres, optical frame (z forward, x right, y down); or None.
     stamp: seconds.
+    doubts: what is not known for sure of the depth; SCALE is found out here.
     """
 
     rgb: np.ndarray
@@ -89,6 +121,7 @@ class Frame:
     intrinsics: Intrinsics | None = None
     pose: np.ndarray | None = None
     stamp: float = 0.0
+    doubts: DepthDoubt = NO_DOUBT
 
     def __post_init__(self) -> None:
         rgb = np.asarray(self.rgb)
@@ -97,6 +130,9 @@ class Frame:
                 f'rgb: shape {rgb.shape}, dtype {rgb.dtype}; wanted (H, W, 3) uint8, not empty'
             )
         object.__setattr__(self, 'rgb', _read_only(rgb))
+        no_depth = self.depth_m is None and self.relative_depth is None
+        doubts = NO_DOUBT if no_depth else DepthDoubt(self.doubts) & ~DepthDoubt.SCALE
+        object.__setattr__(self, 'doubts', doubts)
         if self.depth_m is not None and self.relative_depth is not None:
             raise FrameError('a frame has depth_m or relative_depth, not both: leave one out')
         if self.depth_m is not None:
@@ -131,6 +167,8 @@ class Frame:
                 'make the frame without depth instead'
             )
         median = float(np.median(depth[valid]))
+        if not ROOM_MEDIAN_DEPTH_M[0] <= median <= ROOM_MEDIAN_DEPTH_M[1]:
+            object.__setattr__(self, 'doubts', self.doubts | DepthDoubt.SCALE)
         low, high = PLAUSIBLE_MEDIAN_DEPTH_M
         if not low <= median <= high:
             warnings.warn(
@@ -188,6 +226,14 @@ class Frame:
                     f'pose: shape {pose.shape}; wanted a finite 4x4 camera-to-world matrix'
                 )
             object.__setattr__(self, 'pose', _read_only(pose))
+
+
+def doubts_in_words(frames: Iterable[Frame]) -> list[str]:
+    """What is not known for sure of the depth of any of these frames, a line each."""
+    doubts = NO_DOUBT
+    for frame in frames:
+        doubts |= frame.doubts
+    return [words for doubt, words in DOUBTS_IN_WORDS.items() if doubts & doubt]
 
 
 def _is_finite(value: object) -> bool:

@@ -16,6 +16,7 @@ from tosa_ros.merging import MergingMethod
 from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
 from tosa_ros.vlm.answerer import DEFAULT_MAX_NEW_TOKENS
 from tosa_ros.vlm.prompt import check_question
+from tosa_ros.vlm.tokens import note_of
 
 Request = tuple['Frame | Sequence[Frame]', str]
 
@@ -27,6 +28,7 @@ class Answer:
     tokens_before, tokens_after: visual tokens of all frames, without and with merging.
     spatial: the least spatial knowledge in any frame's merging: 'metric', 'levels' or 'none'.
     Times are milliseconds; vision_ms is 0 if the frames' tokens were kept from before.
+    note: limits of the answer, such as missing or doubtful depth; empty where there are none.
     """
 
     question: str
@@ -38,6 +40,7 @@ class Answer:
     prefill_ms: float
     decode_ms: float
     new_tokens: int
+    note: str = ''
 
     def to_dict(self) -> dict:
         """As plain values, for JSON."""
@@ -187,4 +190,5 @@ def _answer(
         prefill_ms=generation.prefill_ms,
         decode_ms=generation.decode_ms,
         new_tokens=generation.new_tokens,
+        note=note_of(tokens),
     )

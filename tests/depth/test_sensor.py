@@ -33,6 +33,18 @@ def test_integer_types(dtype):
     np.testing.assert_allclose(depth, [[2, NAN, 0.001]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('dtype', 'largest'), [('uint16', 65535), ('>u2', 65535), ('int16', 32767)]
+)
+def test_the_largest_value_of_16_bits_is_missing(dtype, largest):
+    depth = SensorDepth(scale=1000).from_array(np.array([[largest, largest - 1, 1500]], dtype))
+    np.testing.assert_allclose(depth, [[NAN, (largest - 1) / 1000, 1.5]], rtol=1e-6)
+
+
+def test_more_bits_have_no_value_for_missing_depth():
+    assert SensorDepth(scale=1000).from_array(np.array([[65535]], np.int32))[0, 0] == 65.535
+
+
 def test_negative_raw_values_are_missing():
     assert np.isnan(SensorDepth(scale=1000).from_array(np.array([[-5]], np.int16))).all()
 
@@ -83,9 +95,11 @@ def test_from_metric_leaves_its_input_alone():
 
 
 def test_png_round_trip(tmp_path):
-    raw = np.random.default_rng(0).integers(0, 65536, (7, 9), dtype=np.uint16)
+    raw = np.random.default_rng(0).integers(0, 65535, (7, 9), dtype=np.uint16)
+    raw[0, :2] = 0, 65535
     depth = SensorDepth(scale=1000).read_png(save(tmp_path / 'd.png', raw))
-    np.testing.assert_allclose(depth, np.where(raw == 0, NAN, raw / 1000), rtol=1e-6)
+    missing = (raw == 0) | (raw == 65535)
+    np.testing.assert_allclose(depth, np.where(missing, NAN, raw / 1000), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +171,7 @@ def test_kinds():
 
 def test_metres_become_what_the_sensor_wrote():
     sensor = SensorDepth(scale=1000)
-    raw = np.random.default_rng(2).integers(0, 65536, (7, 9), dtype=np.uint16)
+    raw = np.random.default_rng(2).integers(0, 65535, (7, 9), dtype=np.uint16)
     written = sensor.to_array(sensor.from_array(raw))
     assert written.dtype == np.uint16
     np.testing.assert_array_equal(written, raw)
@@ -167,8 +181,8 @@ def test_metres_become_what_the_sensor_wrote():
 
 
 def test_depth_beyond_16_bits_is_refused_or_dropped():
-    far = np.array([[1.0, 65.535, 65.5356]])
-    with pytest.raises(DepthError, match=r'65\.54 m does not fit into 16 bits at 1000 units'):
+    far = np.array([[1.0, 65.534, 65.535]])
+    with pytest.raises(DepthError, match=r'65\.53 m does not fit into 16 bits at 1000 units'):
         SensorDepth(scale=1000).to_array(far)
     dropped = SensorDepth(scale=1000).to_array(far, drop_far=True)
-    assert dropped.tolist() == [[1000, 65535, 0]]
+    assert dropped.tolist() == [[1000, 65534, 0]]

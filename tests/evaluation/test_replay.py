@@ -176,3 +176,38 @@ def test_replay_reports_what_it_could_not_ask(
         assert wanted in text
     with pytest.raises(UsageError, match='one of the arguments --offline --live is required'):
         command('replay', bag_path, '--questions', data, '--out', out)
+
+
+def test_the_report_says_what_was_taken_as_depth_and_what_is_doubtful(
+    make, frames, recording, write_bag, write_json, checkpoint, command, tmp_path, capsys
+):
+    messages = [m for m in recording(make, frames) if 'depth' not in m[0]]
+    for _, stamp, _ in messages[1:]:
+        far = make.image(np.full((24, 32), 20000, np.uint16), '16UC1', stamp, 'depth_optical')
+        messages.append(('/cam/depth', stamp, far))
+    bag, data = write_bag(messages), write_json('q.json', [{'question': 'What?'}])
+    args = ('replay', bag, '--questions', data, '--model', checkpoint, '--max-new-tokens', 4)
+    args += ('--offline', '--json', '--out')
+    assert command(*args, tmp_path / 'run') == 0
+    out, err = capsys.readouterr()
+    results, text = json.loads(out), (tmp_path / 'run' / 'report.md').read_text()
+    settings = results['settings']
+    assert (settings['depth'], settings['depth_topic']) == ('sensor', '/cam/depth')
+    assert settings['depth_scale'] is None
+    for wanted in (
+        'depth is /cam/depth (16UC1), as its name and encoding say; taken as aligned to colour: '
+        "depth is in the frame 'depth_optical', colour in 'optical', and no tf connects them",
+        'the median of the first depth image is 20 m',
+        'depth is taken as aligned to colour, which nothing shows',
+        'the median of depth is outside 0.25 to 8 m',
+    ):
+        assert any(wanted in problem for problem in results['problems'])
+        assert wanted in text
+    assert 'depth is /cam/depth' in err
+    assert command(*args, tmp_path / 'told', '--depth-scale', 10000) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results['settings']['depth_scale'] == 10000
+    assert not any('median' in problem for problem in results['problems'])
+    live = ('replay', bag, '--questions', data, '--live', '--out', tmp_path / 'live')
+    with pytest.raises(UsageError, match='--depth-scale is for --offline; of the running nodes'):
+        command(*live, '--depth-scale', 10000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.frames import Intrinsics
+from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.messages.frame_builder import FrameBuilder
 from tosa_ros.ros import conversions
 
@@ -41,6 +41,38 @@ def builder(faults):
 COLOUR = image(RGB, 'rgb8')
 
 
+@pytest.mark.parametrize(
+    ('colour', 'depth', 'doubts'),
+    [
+        ('camera', 'camera', 0),
+        ('/camera', 'camera', 0),
+        ('camera', 'depth_camera', DepthDoubt.ALIGNED),
+        ('', '', DepthDoubt.ALIGNED),
+        ('0', '0', DepthDoubt.ALIGNED),
+    ],
+)
+def test_only_one_named_frame_shows_that_depth_is_aligned(builder, faults, colour, depth, doubts):
+    pixels = image(np.full((45, 60), 2.5, np.float32), '32FC1')
+    pixels.header.frame_id = depth
+    picture = image(RGB, 'rgb8')
+    picture.header.frame_id = colour
+    frame = builder.frame(picture, pixels)
+    assert frame.doubts == doubts
+    assert frame.has_metric_points
+    assert ('frames' in faults) == bool(doubts)
+
+
+def test_what_the_depth_node_doubts_is_the_frames(builder):
+    depth = image(np.full((60, 80), 2.5, np.float32), '32FC1')
+    builder.doubts = DepthDoubt.ESTIMATED
+    assert builder.frame(COLOUR, depth).doubts == DepthDoubt.ESTIMATED
+    assert builder.frame(COLOUR, None).doubts == 0
+    builder.doubts = NO_DOUBT
+    assert builder.frame(COLOUR, depth).doubts == 0
+    relative = image(np.full((60, 80), 0.5, np.float32), '32FC1')
+    assert builder.frame(COLOUR, relative, relative=True).doubts == DepthDoubt.ESTIMATED
+
+
 def test_a_whole_frame(builder, faults):
     depth = np.full((60, 80), 2.5, np.float32)
     depth[0, :4] = np.nan, np.inf, -np.inf, 0
@@ -54,8 +86,11 @@ def test_a_whole_frame(builder, faults):
 
 
 def test_millimetres_become_metres_once(builder):
-    frame = builder.frame(COLOUR, image(np.full((60, 80), 2500, np.uint16), '16UC1'))
+    raw = np.full((60, 80), 2500, np.uint16)
+    raw[:30] = 65535
+    frame = builder.frame(COLOUR, image(raw, '16UC1'))
     assert np.nanmax(frame.depth_m) == pytest.approx(2.5)
+    assert np.isnan(frame.depth_m[:30]).all()
 
 
 def test_relative_depth_never_poses_as_metres(builder, faults):

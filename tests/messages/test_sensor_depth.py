@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.frames import Intrinsics
+from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.messages.sensor_depth import SensorReader
 from tosa_ros.ros import conversions
 
@@ -21,11 +21,11 @@ def header(frame_id='depth_camera'):
 
 def test_millimetres_other_units_and_metres():
     raw = np.full((48, 64), 2000, np.uint16)
-    raw[0, 0] = 0
+    raw[0, 0], raw[0, 1] = 0, 65535
     message = conversions.image_message(raw, '16UC1', header())
     depth, frame_id = SensorReader().read(message)
     assert (depth.dtype, frame_id) == (np.float32, 'depth_camera')
-    assert np.isnan(depth[0, 0])
+    assert np.isnan(depth[0, :2]).all()
     assert depth[1, 1] == 2.0
     assert SensorReader(scale=5000).read(message)[0][1, 1] == pytest.approx(0.4)
     metres = conversions.image_message(np.full((48, 64), 2.5, np.float32), '32FC1', header())
@@ -118,3 +118,38 @@ def test_an_uncalibrated_camera_cannot_register():
     message = conversions.image_message(np.full((48, 64), 2.0, np.float32), '32FC1', header())
     with pytest.raises(RosError, match=r'depth_camera_info: .* not calibrated'):
         reader.read(message)
+
+
+@pytest.mark.parametrize(
+    ('own', 'doubts'),
+    [
+        (K, NO_DOUBT),
+        (K.scaled(32, 24), NO_DOUBT),
+        (Intrinsics(80.0, 80.0, 31.5, 23.5, 64, 48), DepthDoubt.ALIGNED),
+        (Intrinsics(100.0, 100.0, 35.5, 23.5, 64, 48), DepthDoubt.ALIGNED),
+        (Intrinsics(100.0, 100.0, 31.5, 17.5, 64, 36), DepthDoubt.ALIGNED),
+    ],
+)
+def test_a_calibration_that_is_not_colours_makes_alignment_doubtful(own, doubts):
+    reader = SensorReader()
+    reader.camera_info('camera_info', conversions.camera_info_message(K, header()))
+    assert (reader.knows_cameras, reader.doubts('camera')) == (False, NO_DOUBT)
+    reader.camera_info('depth_camera_info', conversions.camera_info_message(own, header()))
+    assert (reader.knows_cameras, reader.doubts('camera')) == (True, doubts)
+
+
+@pytest.mark.parametrize(
+    ('shift_m', 'frame', 'doubts'),
+    [
+        (0.0, 'depth_camera', DepthDoubt.PLACE),
+        (0.05, 'depth_camera', NO_DOUBT),
+        (0.0, 'camera', NO_DOUBT),
+    ],
+)
+def test_registered_without_a_distance_between_two_frames_is_doubtful(shift_m, frame, doubts):
+    moved = np.eye(4)
+    moved[0, 3] = shift_m
+    reader = SensorReader(depth_to_colour=moved)
+    for name in ('camera_info', 'depth_camera_info'):
+        reader.camera_info(name, conversions.camera_info_message(K, header('camera')))
+    assert reader.doubts(frame) == doubts

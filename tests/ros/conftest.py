@@ -54,7 +54,7 @@ class Bench:
         from rcl_interfaces.msg import Log
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-        from std_msgs.msg import String
+        from std_msgs.msg import String, UInt8
 
         self.rclpy = rclpy
         self.node = rclpy.create_node('bench')
@@ -66,6 +66,7 @@ class Bench:
             'image': Image,
             'depth': Image,
             'relative_depth': Image,
+            'depth/doubts': UInt8,
             'sensor_depth': Image,
             'camera_info': CameraInfo,
             'depth_camera_info': CameraInfo,

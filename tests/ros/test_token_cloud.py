@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tosa_ros.errors import RosError
+from tosa_ros.frames import NO_DOUBT, DepthDoubt
 from tosa_ros.ros.token_cloud import cloud_from_tokens, points_of, tokens_from_cloud
 from tosa_ros.vlm.tokens import VisualTokens
 
@@ -18,7 +19,7 @@ std_msgs = pytest.importorskip('std_msgs.msg')
 PATCHES, TOKENS, FEATURES = 49, 12, 10
 
 
-def tokens(dtype=torch.float32, spatial='metric'):
+def tokens(dtype=torch.float32, spatial='metric', doubts=NO_DOUBT):
     rng = np.random.default_rng(3)
     source = rng.permutation(np.concatenate([np.arange(TOKENS), rng.integers(-1, TOKENS, 37)]))
     xyz = rng.normal(size=(TOKENS, 3)).astype(np.float32)
@@ -35,6 +36,7 @@ def tokens(dtype=torch.float32, spatial='metric'):
         before=PATCHES,
         spatial=spatial,
         stamp=12.25,
+        doubts=doubts,
     )
 
 
@@ -45,9 +47,17 @@ def cloud(made):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('spatial', ['metric', 'levels', 'none'])
-def test_tokens_survive_bit_for_bit(dtype, spatial):
-    made = tokens(dtype, spatial)
+@pytest.mark.parametrize(
+    ('spatial', 'doubts'),
+    [
+        ('metric', NO_DOUBT),
+        ('metric', DepthDoubt.ALIGNED | DepthDoubt.SCALE),
+        ('levels', DepthDoubt.ESTIMATED),
+        ('none', NO_DOUBT),
+    ],
+)
+def test_tokens_survive_bit_for_bit(dtype, spatial, doubts):
+    made = tokens(dtype, spatial, doubts)
     message = cloud(made)
     back = tokens_from_cloud(message)
     assert message.header.frame_id == 'camera'
@@ -58,6 +68,7 @@ def test_tokens_survive_bit_for_bit(dtype, spatial):
         np.testing.assert_array_equal(getattr(back, name), getattr(made, name), err_msg=name)
         assert getattr(back, name).dtype == getattr(made, name).dtype
     assert (back.before, back.spatial, back.stamp) == (PATCHES, spatial, 12.25)
+    assert back.doubts == doubts
 
 
 def test_a_viewer_reads_place_and_colour_as_the_convention_has_them():
@@ -113,9 +124,9 @@ def overlong(message):
     message.fields[0].offset = 10**6
 
 
-def odd_kind(message):
-    offset = next(field.offset for field in message.fields if field.name == 'spatial')
-    message.data[offset] = 9
+def odd(message, name, value):
+    offset = next(field.offset for field in message.fields if field.name == name)
+    message.data[offset] = value
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,8 @@ def odd_kind(message):
         (lambda m: cut(m, 100), 'cut off'),
         (empty, 'without points'),
         (overlong, 'do not fit'),
-        (odd_kind, 'spatial is 9'),
+        (lambda m: odd(m, 'spatial', 9), 'spatial is 9'),
+        (lambda m: odd(m, 'doubts', 16), 'doubts is 16; wanted 0 to 15'),
     ],
 )
 def test_another_cloud_is_refused_in_one_line(spoil, said):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tosa_ros.depth import register_depth
 from tosa_ros.errors import DepthError, FrameError
-from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.frames import DepthDoubt, Frame, Intrinsics
 from tosa_ros.sources import parse_intrinsics, read_folder, read_frame, write_folder
 
 CAMERA = Intrinsics(50.25, 51, 15.5, 11.125, 32, 24)
@@ -203,6 +203,21 @@ def test_depth_of_another_size_without_both_cameras(tmp_path):
     assert (frame.depth_m == 1).all()
 
 
+def test_depth_of_the_same_size_and_another_view_is_said_to_be_taken_as_aligned(tmp_path):
+    rgb = save(tmp_path / 'x-rgb.png', np.zeros((24, 32, 3), np.uint8))
+    depth = save(tmp_path / 'x-depth.png', np.full((24, 32), 1000, np.uint16))
+    for own, doubts in (((58, 58, 15.5, 11.5), 0), ((50, 50, 15.5, 11.5), DepthDoubt.ALIGNED)):
+        frame = read_frame(
+            rgb,
+            depth,
+            depth_scale=1000,
+            intrinsics='58,58,15.5,11.5',
+            depth_intrinsics=own,
+        )
+        assert frame.doubts == doubts
+        assert (frame.depth_m == 1).all()
+
+
 def test_given_intrinsics_go_before_the_folders(folder):
     frame = read_folder(folder, intrinsics='60,61,16,12')[0]
     assert frame.intrinsics == Intrinsics(60, 61, 16, 12, 32, 24)
@@ -210,8 +225,9 @@ def test_given_intrinsics_go_before_the_folders(folder):
 
 def test_depth_scale(tmp_path):
     save(tmp_path / 'x-rgb.png', np.zeros((2, 2, 3), np.uint8))
-    save(tmp_path / 'x-depth.png', np.full((2, 2), 65535, np.uint16))
-    np.testing.assert_allclose(read_folder(tmp_path, depth_scale=6553.5)[0].depth_m, 10)
+    save(tmp_path / 'x-depth.png', np.array([[13107, 13107], [0, 65535]], np.uint16))
+    depth = read_folder(tmp_path, depth_scale=6553.5)[0].depth_m
+    np.testing.assert_allclose(depth, [[2, 2], [np.nan, np.nan]])
     with pytest.raises(DepthError, match='depth scale: 0'):
         read_folder(tmp_path, depth_scale=0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 
 import numpy as np
@@ -54,7 +53,7 @@ def test_every_source_behaves_alike(request, frames, kind, missing):
     assert isinstance(source, FrameSource)
     assert len(source) == 3
     assert source.missing_depth == missing
-    assert source.notes == Counter()
+    assert [note for note in source.notes if not note.startswith('depth is ')] == []
     for one, other in zip(source, frames, strict=True):
         np.testing.assert_array_equal(one.rgb, other.rgb)
     picked = source.pick([2, 0, 2])

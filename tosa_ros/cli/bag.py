@@ -1,4 +1,4 @@
-"""`tosa bag`: OpenEQA folders to bags and back."""
+"""`tosa bag`: what is in a bag; OpenEQA folders to bags and back."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tosa_ros.cli import console
+from tosa_ros.cli import console, options
 from tosa_ros.cli.parsing import refuse
-from tosa_ros.cli.replay import add_topic_options, check_depth_options, topics_from
+from tosa_ros.cli.replay import (
+    add_depth_scale,
+    add_topic_options,
+    bag_from,
+    refuse_scale_of_metres,
+)
+from tosa_ros.errors import printable
 
 EPILOG = """examples:
+  tosa bag info kitchen_bag
   tosa bag from-episode frames/kitchen --out kitchen_bag
   tosa bag to-episode kitchen_bag --out kitchen --every 5"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
-        'bag', help='convert folders of frames to bags and back', epilog=EPILOG
+        'bag', help='describe bags; convert folders of frames to bags and back', epilog=EPILOG
     )
     below = parser.add_subparsers(dest='direction', required=True, metavar='DIRECTION')
+    info = below.add_parser(
+        'info', help='list topics, and what is read as colour and depth and why', epilog=EPILOG
+    )
+    info.add_argument('source', type=Path, metavar='BAG', help='folder, .mcap, .db3 or .bag')
+    add_topic_options(info)
+    add_depth_scale(info)
+    info.add_argument('--json', action='store_true', help='print one JSON object')
+    info.set_defaults(run=_info)
     one = below.add_parser(
         'from-episode', help='convert a folder of frames to a bag', epilog=EPILOG
     )
-    _add_ends(one, 'FOLDER', 'units of its depth files per metre (1000)')
+    _add_ends(one, 'FOLDER')
+    one.add_argument(
+        '--depth-scale', type=float, metavar='N', help='units of its depth files per metre (1000)'
+    )
     one.add_argument(
         '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='storage of the bag (mcap)'
     )
@@ -45,18 +63,40 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     other = below.add_parser(
         'to-episode', help='convert a bag to a folder of frames', epilog=EPILOG
     )
-    _add_ends(other, 'BAG', "units of the written depth files per metre (the bag's own)")
+    _add_ends(other, 'BAG')
+    add_depth_scale(other, ', or of the files written for depth in metres')
     other.add_argument('--every', type=int, default=1, metavar='N', help='every Nth image (1)')
     add_topic_options(other)
     other.set_defaults(run=_to_episode)
 
 
-def _add_ends(parser: argparse.ArgumentParser, source: str, scale: str) -> None:
+def _add_ends(parser: argparse.ArgumentParser, source: str) -> None:
     parser.add_argument('source', type=Path, metavar=source, help='the folder or bag to convert')
     parser.add_argument(
         '--out', type=Path, required=True, metavar='PATH', help='path to write to; must not exist'
     )
-    parser.add_argument('--depth-scale', type=float, metavar='N', help=scale)
+
+
+def _info(args: argparse.Namespace) -> int:
+    from tosa_ros.sources.bags import bag_info
+
+    frames = bag_from(args, args.source)
+    refuse_scale_of_metres(args, frames)
+    found = bag_info(frames)
+    if args.json:
+        options.print_json(found)
+        return 0
+    print(f'{found["images"]} images in {found["seconds"]:.3f} s')
+    for kind, topic in found['used'].items():
+        print(printable(f'{kind}: {topic}', console.LONGEST_LINE))
+    if found['depth_scale'] is not None:
+        print(f'depth_scale: {found["depth_scale"]:g} units a metre')
+    for topic, row in found['topics'].items():
+        line = f'{topic}: {row["messages"]} {row["type"]}'
+        print(f'  {printable(line, console.LONGEST_LINE)}')
+    for note in found['notes']:
+        print(printable(f'note: {note}', console.LONGEST_LINE))
+    return 0
 
 
 def _from_episode(args: argparse.Namespace) -> int:
@@ -84,10 +124,10 @@ def _from_episode(args: argparse.Namespace) -> int:
 
 
 def _to_episode(args: argparse.Namespace) -> int:
-    from tosa_ros.sources.bags import BagFrames, bag_to_folder
+    from tosa_ros.sources import MILLIMETRES
+    from tosa_ros.sources.bags import bag_to_folder
 
-    frames = BagFrames(args.source, topics_from(args), args.slop)
-    check_depth_options(args, frames)
+    frames = bag_from(args, args.source)
     before = list(frames.notes)
     _print(before)
     with console.counter('frame') as progress:
@@ -95,6 +135,11 @@ def _to_episode(args: argparse.Namespace) -> int:
             frames, args.out, every=args.every, depth_scale=args.depth_scale, progress=progress
         )
     _print(note for note in frames.notes if note not in before)
+    scale = frames.depth_scale if args.depth_scale is None else args.depth_scale
+    if scale != MILLIMETRES:
+        _print(
+            [f'its depth files have {scale:g} units a metre: --depth-scale {scale:g} reads them']
+        )
     print(f'{args.out}: {count} frames')
     return 0
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tosa_ros.cli import console
+from tosa_ros.cli.frames import check_scale
 from tosa_ros.cli.parsing import refuse
 from tosa_ros.errors import DataError
 from tosa_ros.ros.session import ros_arguments, session
@@ -54,7 +56,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--size', type=int, default=128, metavar='PX', help='width of its images (128)'
     )
     parser.add_argument(
-        '--depth-scale', type=float, metavar='N', help="units per metre of a folder's depth files"
+        '--depth-scale',
+        type=float,
+        metavar='N',
+        help="units per metre of a folder's depth files or a bag's 16-bit depth",
     )
     parser.add_argument(
         '--rate', type=float, default=10.0, metavar='HZ', help='frames per second (10)'
@@ -103,8 +108,8 @@ def _check(args: argparse.Namespace) -> None:
         refuse(args, f'is of the tiny world, not of {args.path}', *WORLD_OPTIONS)
     elif args.still:
         refuse(args, 'is of a walk; --still is one view', '--frames')
-    if args.path is None or not args.path.is_dir():
-        refuse(args, 'is for a folder of frames', '--depth-scale')
+    if args.path is None:
+        refuse(args, 'is for a folder of frames or a bag', '--depth-scale')
 
 
 def _frames(args: argparse.Namespace) -> Sequence[Frame]:
@@ -113,7 +118,11 @@ def _frames(args: argparse.Namespace) -> Sequence[Frame]:
 
         if not args.path.exists():
             raise DataError(f'{args.path}: no such folder, bag or video')
-        return open_source(args.path, args.depth_scale)
+        source = open_source(args.path, args.depth_scale)
+        check_scale(args, source, args.path)
+        for line in source.notes:
+            console.note(line)
+        return source
     from tosa_ros.synthetic import episode, single
 
     split, _, number = args.world.partition(':')

@@ -89,6 +89,9 @@ def _print_survey(found: dict[str, Any]) -> None:
     for title in ('missing', 'without_depth'):
         for episode, what in found[title].items():
             print(printable(f'{title.replace("_", " ")}: {episode}: {what}', console.LONGEST_LINE))
+    for episode, lines in found['notes'].items():
+        for line in lines:
+            print(printable(f'note: {episode}: {line}', console.LONGEST_LINE))
     for problem in found['problems']:
         print(printable(f'problem: {problem}', console.LONGEST_LINE))
     if found['missing']:

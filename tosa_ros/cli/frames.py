@@ -15,6 +15,7 @@ from tosa_ros.errors import FrameError
 if TYPE_CHECKING:
     from tosa_ros.frames import Frame
     from tosa_ros.merging import MergingMethod
+    from tosa_ros.sources import FrameSource
 
 FRAMES_OF_VIDEO = 12  # where it is not said how many
 
@@ -29,7 +30,10 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
         help='depth PNG, one for each image, in the same order',
     )
     group.add_argument(
-        '--depth-scale', type=float, metavar='N', help='units of the depth files per metre'
+        '--depth-scale',
+        type=float,
+        metavar='N',
+        help="units per metre of the depth files, or of a bag's 16-bit depth",
     )
     group.add_argument(
         '--intrinsics', metavar='FX,FY,CX,CY', help='of the colour camera, in pixels'
@@ -62,6 +66,7 @@ def frames_from(
         FrameError: nothing is named, or it cannot be read.
     """
     from tosa_ros.evaluation.conditions import check_spatial
+    from tosa_ros.frames import doubts_in_words
 
     images, place = _sorted(args, paths)
     if args.depth_model:
@@ -78,6 +83,8 @@ def frames_from(
         raise UsageError('--intrinsics changes nothing: no frame has depth in metres')
     for method in methods:
         check_spatial(frames, method)
+    for line in doubts_in_words(frames):
+        console.note(line)
     return frames
 
 
@@ -134,8 +141,7 @@ def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
         source = read_folder(place, layout='photos')
     else:
         source = open_source(place, args.depth_scale)
-    if not isinstance(source, FrameFolder) or source.missing_depth == len(source):
-        refuse(args, f'changes nothing: {place} has no depth files', '--depth-scale')
+    check_scale(args, source, place)
     if args.times:
         if not isinstance(source, VideoFrames):
             raise UsageError(f'--times goes with a video, not {place}')
@@ -150,6 +156,18 @@ def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
     for line in source.notes:
         console.note(line)
     return frames
+
+
+def check_scale(args: argparse.Namespace, source: FrameSource, place: Path) -> None:
+    """Refuses --depth-scale where a source has no depth that it would scale."""
+    from tosa_ros.sources import FrameFolder
+    from tosa_ros.sources.bags import BagFrames
+
+    known = isinstance(source, FrameFolder | BagFrames)
+    if not known or source.missing_depth == len(source):
+        refuse(args, f'changes nothing: {place} has no depth files', '--depth-scale')
+    if isinstance(source, BagFrames) and source.depth_is_metric:
+        refuse(args, f'changes nothing: {source.topics.depth} is in metres', '--depth-scale')
 
 
 def _spread(count: int, wanted: int) -> list[int]:

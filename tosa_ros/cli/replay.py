@@ -56,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     live = set(option_strings(parser)) - shared
     running.add_model_and_asking_options(parser, BagQuestions.defaults)
+    add_depth_scale(parser)
     offline = set(option_strings(parser)) - shared - live
     parser.set_defaults(run=run, only_live=live, only_offline=offline)
 
@@ -76,6 +77,15 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_depth_scale(parser: argparse.ArgumentParser, more: str = '') -> None:
+    parser.add_argument(
+        '--depth-scale',
+        type=float,
+        metavar='N',
+        help=f"units per metre of the bag's 16-bit depth (1000, or as recorded){more}",
+    )
+
+
 def topics_from(args: argparse.Namespace):
     """The BagTopics that the options name."""
     from tosa_ros.sources.bags import BagTopics
@@ -89,18 +99,25 @@ def topics_from(args: argparse.Namespace):
     )
 
 
-def check_depth_options(args: argparse.Namespace, bag: BagFrames) -> None:
-    """Refuses what is said of depth where the bag has none."""
+def bag_from(args: argparse.Namespace, path: Path) -> BagFrames:
+    """A bag as the options say it is; what they say of depth is refused where it has none."""
+    from tosa_ros.sources.bags import BagFrames
     from tosa_ros.sources.bags.topics import NONE
 
+    bag = BagFrames(path, topics_from(args), args.slop, args.depth_scale)
     if bag.topics.depth == NONE:
         names = ('--slop', '--depth-camera-info-topic', '--depth-scale')
         refuse(args, 'changes nothing: no depth is read from the bag', *names)
+    return bag
+
+
+def refuse_scale_of_metres(args: argparse.Namespace, bag: BagFrames) -> None:
+    if bag.depth_is_metric:
+        refuse(args, f'changes nothing: {bag.topics.depth} is in metres', '--depth-scale')
 
 
 def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.replay import BagQuestions
-    from tosa_ros.sources.bags import BagFrames
 
     if args.live:
         why = 'is for --offline; of the running nodes it is a parameter'
@@ -108,12 +125,14 @@ def run(args: argparse.Namespace) -> int:
         running.check_out(args)
     else:
         refuse(args, 'is for --live', *args.only_live)
-    bag = BagFrames(args.bag, topics_from(args), args.slop)
-    check_depth_options(args, bag)
+    bag = bag_from(args, args.bag)
+    refuse_scale_of_metres(args, bag)
     benchmark = BagQuestions.load(args.questions, bag)
     for note in bag.notes:
         benchmark.note(note)
-    more = {'bag': args.bag.name, 'slop_s': args.slop, **vars(bag.topics)}
+        console.note(note)
+    more = {'bag': args.bag.name, 'slop_s': args.slop, 'depth_scale': args.depth_scale}
+    more |= {f'{name}_topic': topic for name, topic in vars(bag.topics).items()}
     if args.offline:
         return running.run_benchmark(benchmark, args, more)
     with _ros(args.namespace):

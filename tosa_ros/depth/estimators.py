@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from tosa_ros.errors import DepthError
-from tosa_ros.frames import Frame
+from tosa_ros.frames import DepthDoubt, Frame
 from tosa_ros.registry import Registry
 
 DepthKind = Literal['metric', 'relative']
@@ -63,7 +63,8 @@ class DepthEstimator(ABC):
             raise DepthError(
                 'annotate: the frame has depth already; give frame.without_depth() to replace it'
             )
-        return replace(frame, **vars(self.estimate(frame.rgb)))
+        estimated = vars(self.estimate(frame.rgb))
+        return replace(frame, **estimated, doubts=DepthDoubt.ESTIMATED)
 
 
 ESTIMATORS: Registry[type[DepthEstimator]] = Registry(

@@ -38,7 +38,10 @@ class SensorDepth:
             )
 
     def from_array(self, raw: np.ndarray) -> np.ndarray:
-        """Raw depth (H, W) of an integer type -> (H, W) float32 metres, NaN where raw is <= 0.
+        """Raw depth (H, W) of an integer type -> (H, W) float32 metres, NaN where there is none.
+
+        0 and less is missing depth, and of 16 bits so is the largest value: sensors write it for
+        what is too far, and encoders for what they had to clip.
 
         Raises:
             DepthError: 8-bit, float or boolean values, or not a single channel.
@@ -57,7 +60,10 @@ class SensorDepth:
                 'uint16 as the sensor wrote it (16UC1, a 16-bit PNG)'
             )
         metres = raw.astype(np.float32) / np.float32(self.scale)
-        return np.where(raw > 0, metres, np.float32(np.nan))
+        valid = raw > 0
+        if raw.dtype.itemsize == 2:
+            valid &= raw < np.iinfo(raw.dtype).max
+        return np.where(valid, metres, np.float32(np.nan))
 
     def to_array(self, depth_m: np.ndarray, *, drop_far: bool = False) -> np.ndarray:
         """Metres (H, W) -> uint16 as the sensor writes them, 0 where there is no depth.
@@ -72,7 +78,8 @@ class SensorDepth:
         depth = np.asarray(depth_m, np.float64)
         valid = np.isfinite(depth) & (depth > 0)
         units = np.maximum(np.rint(np.where(valid, depth, 1) * self.scale), 1)
-        far = valid & (units > np.iinfo(np.uint16).max)
+        # The largest value would mean that there is none.
+        far = valid & (units >= np.iinfo(np.uint16).max)
         if far.any() and not drop_far:
             raise DepthError(
                 f'depth of {depth[far].max():.4g} m does not fit into 16 bits at {self.scale:g} '
@@ -92,7 +99,7 @@ class SensorDepth:
                 f'{path}: not metric depth, but a PNG of mode {picture.mode}; wanted 16-bit grey '
                 'as the sensor wrote it (8 bits and colours are pictures of depth)'
             )
-        return self.from_array(np.asarray(picture))
+        return self.from_array(np.asarray(picture).astype(np.uint16))
 
     @staticmethod
     def from_metric(depth: np.ndarray) -> np.ndarray:

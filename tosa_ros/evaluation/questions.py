@@ -42,7 +42,8 @@ FILE_OPTIONS: dict[str, dict[str, Any]] = {
     'depth_scale': {
         'type': float,
         'metavar': 'N',
-        'help': 'units of the depth files per metre (1000, or what the benchmark has)',
+        'help': "units per metre of the depth files, or of bags' 16-bit depth (1000, or what the "
+        'benchmark has)',
     },
 }
 

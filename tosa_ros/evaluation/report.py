@@ -194,7 +194,7 @@ def _parts(results: Mapping[str, Any]) -> list[tuple[str, Table | list[str]]]:
         ('Not evaluated; its questions count as wrong', faults),
         *_live_parts(results['live']),
         ('Not judged', judge),
-        ('Problems in the data', results['problems']),
+        ('Notes on the data', results['problems']),
         ('Settings', settings),
         (f'Answers (the first {len(results["examples"])})', example_table(results)),
     ]

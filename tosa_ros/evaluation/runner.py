@@ -18,7 +18,7 @@ from tosa_ros.evaluation.journal import Journal
 from tosa_ros.evaluation.metrics.score import QuestionId
 from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
-from tosa_ros.frames import Frame
+from tosa_ros.frames import Frame, doubts_in_words
 from tosa_ros.merging import MergingMethod
 from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.sources import as_source
@@ -234,7 +234,11 @@ def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     for line in source.notes:
         if line not in benchmark.problems:
             benchmark.note(f'{episode}: {line}')
-    return frames if asking.change is None else [asking.change(frame) for frame in frames]
+    if asking.change is not None:
+        frames = [asking.change(frame) for frame in frames]
+    for line in doubts_in_words(frames):
+        benchmark.note(f'{episode}: {line}')
+    return frames
 
 
 def _answers(

@@ -15,12 +15,13 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
 
     Returns:
         questions, episodes: how many. categories: questions in each. missing: reason by episode.
-        without_depth: how many frames lack depth, by episode, where files show it.
+        without_depth: how many frames lack depth, by episode, where files show it. notes: what is
+        to know of an episode's frames, in lines, by episode.
         unanswerable: questions whose episode is missing. problems: what the files held that
         cannot be used.
     """
     groups = benchmark.by_episode()
-    missing, no_depth = {}, {}
+    missing, no_depth, notes = {}, {}, {}
     for episode in groups:
         try:
             frames = as_source(benchmark.frames(episode))
@@ -28,6 +29,8 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
                 missing[episode] = 'has no frames'
             elif frames.missing_depth:
                 no_depth[episode] = frames.missing_depth
+            if frames.notes:
+                notes[episode] = list(frames.notes)
         except TosaError as error:
             missing[episode] = str(error)
     return {
@@ -38,5 +41,6 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
         'unanswerable': sum(len(groups[episode]) for episode in missing),
         'missing': missing,
         'without_depth': no_depth,
+        'notes': notes,
         'problems': benchmark.problems,
     }

@@ -13,7 +13,13 @@ import numpy as np
 
 from tosa_ros.depth import SensorDepth
 from tosa_ros.errors import RosError
-from tosa_ros.frames import PLAUSIBLE_MEDIAN_DEPTH_M, Frame, Intrinsics
+from tosa_ros.frames import (
+    NO_DOUBT,
+    PLAUSIBLE_MEDIAN_DEPTH_M,
+    DepthDoubt,
+    Frame,
+    Intrinsics,
+)
 from tosa_ros.messages.cameras import Camera, camera_from_info
 from tosa_ros.messages.stamps import stamp_s
 from tosa_ros.messages.transports import depth_from_message, rgb_from_message
@@ -21,19 +27,21 @@ from tosa_ros.messages.transports import depth_from_message, rgb_from_message
 ASPECT_TOLERANCE = 0.01
 PATIENCE_FRAMES = 5
 # What 16UC1 is by REP-118, for a driver's aligned depth that skips depth_node.
-_MILLIMETRES = SensorDepth(scale=1000)
+MILLIMETRES = SensorDepth(scale=1000)
 
 
 class FrameBuilder:
     """Makes frames of colour, depth and camera_info messages.
 
     report: called with what is at fault ('depth', 'camera_info') and a line about it.
+    doubts: what whoever made the depth does not know for sure of it; may be set at any time.
     """
 
     def __init__(self, report: Callable[[str, str], None], rectified: bool = False) -> None:
         self._report, self._rectified = report, rectified
         self._camera: Camera | None = None
         self._frames_without = 0
+        self.doubts = NO_DOUBT
 
     def camera_info(self, message: Any) -> None:
         """Takes the colour camera's calibration, for the frames from now on."""
@@ -49,11 +57,11 @@ class FrameBuilder:
         """
         rgb = rgb_from_message(colour)
         height, width = rgb.shape[:2]
-        pixels = None
+        pixels, doubts = None, self.doubts
         if depth is not None:
             try:
                 pixels = depth_pixels(depth, width, height, relative)
-                self._check_frames(colour.header.frame_id, depth.header.frame_id)
+                doubts |= self._alignment(colour.header.frame_id, depth.header.frame_id)
             except RosError as error:
                 self._report('depth', f'{error}: image tokens merge by appearance alone')
         return Frame(
@@ -62,16 +70,20 @@ class FrameBuilder:
             relative_depth=pixels if relative else None,
             intrinsics=self._intrinsics(width, height),
             stamp=stamp_s(colour.header.stamp),
+            # No sensor gives depth without a scale.
+            doubts=doubts | DepthDoubt.ESTIMATED if relative else doubts,
         )
 
-    def _check_frames(self, colour: str, depth: str) -> None:
-        if colour != depth:
-            self._report(
-                'frames',
-                f'depth is in the frame {depth!r}, colour in {colour!r}: depth is used as if it '
-                "were aligned to colour; if it is not, use the driver's aligned depth, or "
-                'depth_node with register: true',
-            )
+    def _alignment(self, colour: str, depth: str) -> DepthDoubt:
+        if same_frame(colour, depth):
+            return NO_DOUBT
+        self._report(
+            'frames',
+            f'depth is in the frame {depth!r}, colour in {colour!r}: depth is used as if it '
+            "were aligned to colour; if it is not, use the driver's aligned depth, or "
+            'depth_node with register: true',
+        )
+        return DepthDoubt.ALIGNED
 
     def _intrinsics(self, width: int, height: int) -> Intrinsics | None:
         if self._camera is None:
@@ -98,10 +110,27 @@ class FrameBuilder:
         return camera.scaled(width, height)
 
 
-def depth_pixels(message: Any, width: int, height: int, relative: bool = False) -> np.ndarray:
+def same_frame(colour: str, depth: str) -> bool:
+    """Whether two frame ids say that depth is on colour's pixels.
+
+    A frame without a letter in its name ('', '0') is what a recorder writes that knows of none.
+    """
+    colour, depth = colour.lstrip('/'), depth.lstrip('/')
+    return colour == depth and any(letter.isalpha() for letter in depth)
+
+
+def depth_pixels(
+    message: Any,
+    width: int,
+    height: int,
+    relative: bool = False,
+    sensor: SensorDepth = MILLIMETRES,
+) -> np.ndarray:
     """Depth of a width x height colour image: (height, width) float32, NaN where there is none.
 
     Depth of another size but the same view is enlarged or reduced without blending pixels.
+
+    sensor: what 16-bit depth is in.
 
     Raises:
         RosError: depth that cannot be read, of another view, without one valid pixel, or not
@@ -111,16 +140,8 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
     if raw.dtype == np.uint16:
         if relative:
             raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
-        raw = _MILLIMETRES.from_array(raw)
-    if raw.shape != (height, width):
-        if not same_aspect(raw.shape[1], raw.shape[0], width, height):
-            raise RosError(
-                f'depth: {raw.shape[1]}x{raw.shape[0]} pixels for a {width}x{height} image; use '
-                "the driver's aligned depth, or depth_node with register: true"
-            )
-        rows = (np.arange(height) + 0.5) * raw.shape[0] // height
-        cols = (np.arange(width) + 0.5) * raw.shape[1] // width
-        raw = raw[rows.astype(np.int64)][:, cols.astype(np.int64)]
+        raw = sensor.from_array(raw)
+    raw = fitted(raw, width, height)
     # By REP 117 infinities are too near or too far; a zero from a sensor means no reading.
     valid = np.isfinite(raw) & ((raw >= 0) if relative else (raw > 0))
     if not valid.any():
@@ -135,6 +156,25 @@ def depth_pixels(message: Any, width: int, height: int, relative: bool = False) 
         return depth
     check_units(depth)
     return depth
+
+
+def fitted(depth: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Depth of the same view -> (height, width), without blending pixels.
+
+    Raises:
+        RosError: depth of another view.
+    """
+    rows, cols = depth.shape
+    if (cols, rows) == (width, height):
+        return depth
+    if not same_aspect(cols, rows, width, height):
+        raise RosError(
+            f'depth: {cols}x{rows} pixels for a {width}x{height} image; use '
+            "the driver's aligned depth, or depth_node with register: true"
+        )
+    down = (np.arange(height) + 0.5) * rows // height
+    across = (np.arange(width) + 0.5) * cols // width
+    return depth[down.astype(np.int64)][:, across.astype(np.int64)]
 
 
 def check_units(depth_m: np.ndarray) -> None:

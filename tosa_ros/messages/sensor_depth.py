@@ -8,10 +8,14 @@ import numpy as np
 
 from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.errors import RosError
-from tosa_ros.frames import Intrinsics
+from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.messages.cameras import camera_from_info
-from tosa_ros.messages.frame_builder import check_units, same_aspect
+from tosa_ros.messages.frame_builder import check_units, same_aspect, same_frame
 from tosa_ros.messages.transports import depth_from_message
+
+# How far the calibrations of depth that is aligned may be apart, in fractions and pixels.
+SAME_FOCAL = 0.01
+SAME_CENTRE_PX = 2.0
 
 
 class SensorReader:
@@ -38,6 +42,29 @@ class SensorReader:
     def camera_info(self, name: str, message: Any) -> None:
         """Takes the calibration of 'camera_info' (colour) or 'depth_camera_info'."""
         self._cameras[name] = message
+
+    @property
+    def knows_cameras(self) -> bool:
+        """Whether both calibrations have arrived."""
+        return len(self._cameras) == 2
+
+    def doubts(self, frame_id: str) -> DepthDoubt:
+        """What nothing shows of how the depth of a camera frame comes onto colour's pixels.
+
+        ALIGNED: it is not registered, though its calibration is not colour's. PLACE: it is, with
+        no distance between two frames that have two names.
+        """
+        if not self.knows_cameras:
+            return NO_DOUBT
+        if self._depth_to_colour is not None:
+            apart = not same_frame(self._cameras['camera_info'].header.frame_id, frame_id)
+            unmoved = np.array_equal(self._depth_to_colour, np.eye(4))
+            return DepthDoubt.PLACE if apart and unmoved else NO_DOUBT
+        colour = camera_from_info(self._cameras['camera_info'], self._rectified).intrinsics
+        own = camera_from_info(self._cameras['depth_camera_info']).intrinsics
+        if colour is None or own is None or same_camera(colour, own):
+            return NO_DOUBT
+        return DepthDoubt.ALIGNED
 
     def read(self, message: Any) -> tuple[np.ndarray, str]:
         """Depth (H, W) float32 metres, NaN where there is none, and the camera frame it is in.
@@ -83,3 +110,13 @@ class SensorReader:
         if camera.intrinsics is None:
             raise RosError(f'register: {name}: {camera.note}')
         return camera.intrinsics
+
+
+def same_camera(colour: Intrinsics, depth: Intrinsics) -> bool:
+    """Whether two calibrations are of one view, maybe of another number of pixels."""
+    if not same_aspect(colour.width, colour.height, depth.width, depth.height):
+        return False
+    seen = colour.scaled(depth.width, depth.height)
+    focal = max(abs(seen.fx / depth.fx - 1), abs(seen.fy / depth.fy - 1))
+    centre = max(abs(seen.cx - depth.cx), abs(seen.cy - depth.cy))
+    return focal <= SAME_FOCAL and centre <= SAME_CENTRE_PX

@@ -13,7 +13,8 @@ from tosa_ros.ros.memory import FrameMemory
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.settings import MAX_NEW_TOKENS
-from tosa_ros.vlm import Answerer, VisualTokens
+from tosa_ros.vlm import Answerer
+from tosa_ros.vlm.tokens import note_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ class AnswerQueue:
         reply = Reply(
             question.id,
             question.text[:ECHOED_CHARACTERS],
-            note=_note(tokens),
+            note=note_of(tokens),
             stamp=tokens[-1].stamp,
             frame_id=frames[-1].frame_id,
             frames=len(frames),
@@ -177,11 +178,3 @@ class AnswerQueue:
             f'the newest frame is {age_s:.1f} s old, more than max_age_s ({self.max_age_s:g}): '
             'does the camera still publish?'
         )
-
-
-def _note(tokens: list[VisualTokens]) -> str:
-    blind = sum(one.spatial == 'none' and len(one) < one.before for one in tokens)
-    if not blind:
-        return ''
-    of = '' if len(tokens) == 1 else f' in {blind} of {len(tokens)} frames'
-    return f'no depth{of}: image tokens were merged by appearance alone'

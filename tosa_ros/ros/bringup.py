@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tosa_ros.errors import RosError
+from tosa_ros.messages.topic_names import camera_infos_beside
 from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
 from tosa_ros.ros.session import ros_arguments
@@ -105,6 +106,7 @@ class Graph:
             'image': self.image_topic,
             'sensor_depth': self.depth_topic,
             'camera_info': self.camera_info_topic,
+            'depth_camera_info': self.depth_topic and camera_infos_beside(self.depth_topic)[0],
         }
         return [(name, topic) for name, topic in given.items() if topic]
 

@@ -8,25 +8,30 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose
-from std_msgs.msg import Header
+from std_msgs.msg import Header, UInt8
 
 from tosa_ros.errors import RosError
+from tosa_ros.frames import DepthDoubt
 from tosa_ros.messages import SensorReader, pose_from_message, rgb_from_message
+from tosa_ros.messages.topic_names import says_other_than_depth
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.topics import image_topic, image_topics
 
+_OWN_INFO = 'depth_camera_info'
+
 
 class DepthNode(TosaNode):
     """Publishes depth (metres) or, from an estimator without scale, relative_depth."""
 
-    needed_inputs = (*image_topics('sensor_depth'), *image_topics('image'), 'depth_camera_info')
+    needed_inputs = (*image_topics('sensor_depth'), *image_topics('image'), _OWN_INFO)
 
     def __init__(self, **node_options: Any) -> None:
         self._reader: SensorReader | None = None
         self._estimator: Any = None
+        self._told: DepthDoubt | None = None
         super().__init__('depth_node', **node_options)
 
     def configure(self) -> None:
@@ -41,6 +46,8 @@ class DepthNode(TosaNode):
             self._estimator.estimate(np.zeros((64, 64, 3), np.uint8))
         else:
             moved = self._extrinsic() if self.value('register') else None
+            if moved is None:  # Whether it should be registered is good to know, no more.
+                self.needed_inputs = tuple(n for n in self.needed_inputs if n != _OWN_INFO)
             rectified = self.value('rectified')
             self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
             self.on_parameters({})
@@ -51,7 +58,8 @@ class DepthNode(TosaNode):
                 f'{topic} is both {self._input()}, which depth_node reads, and {output}, which it '
                 "writes; start the nodes in a namespace, or give the camera's topic another name"
             )
-        self._depth = self.publisher(output)
+        self._depth, self._told = self.publisher(output), None
+        self._doubts = self.publisher('depth/doubts')
 
     def release(self) -> None:
         self._reader = self._estimator = None
@@ -60,8 +68,9 @@ class DepthNode(TosaNode):
         if not self.demanded():
             return {}
         inputs: dict[str, Callable[[Any], None]] = {self._input(): self._image_came}
-        if self._reader is not None and self.value('register'):
-            for info in ('camera_info', 'depth_camera_info'):
+        reader = self._reader
+        if reader is not None and (self.value('register') or not reader.knows_cameras):
+            for info in ('camera_info', _OWN_INFO):
                 inputs[info] = partial(self._reader.camera_info, info)
         return inputs
 
@@ -100,14 +109,41 @@ class DepthNode(TosaNode):
         message, came = item
         if self._reader is not None:
             depth, frame_id = self._reader.read(message)
+            doubts = self._reader.doubts(message.header.frame_id)
         else:
             estimate = self._estimator.estimate(rgb_from_message(message))
             metric = estimate.relative_depth is None
             depth = estimate.depth_m if metric else estimate.relative_depth
             frame_id = message.header.frame_id
+            doubts = DepthDoubt.ESTIMATED
+        self._tell(message, depth, doubts)
         header = Header(stamp=message.header.stamp, frame_id=frame_id)
         self._depth.publish(image_message(depth, '32FC1', header))
         self.meter.done(self.now(), self.now() - came)
+
+    def _tell(self, message: Any, depth: np.ndarray, doubts: DepthDoubt) -> None:
+        """Says what depth is made of, once, and what is not known of it, when that changes."""
+        topic = resolved_name(self, self._input())
+        if self._told is None:
+            kind = getattr(message, 'encoding', '') or getattr(message, 'format', '')
+            self.get_logger().info(
+                f'depth is made of {topic}: {kind}, {depth.shape[1]}x{depth.shape[0]} pixels, in '
+                f'the frame {message.header.frame_id!r}'
+            )
+            word = says_other_than_depth(topic)
+            if word and self._reader is not None:
+                self.get_logger().warning(
+                    f'{topic} is taken as depth, as it was named, but its name says {word}'
+                )
+        if doubts & DepthDoubt.ALIGNED:
+            self.fault(
+                'aligned',
+                "depth's calibration is not the colour camera's: depth is used as if it were "
+                "aligned to colour; use the driver's aligned depth, or register: true",
+            )
+        if doubts != self._told:
+            self._told = doubts
+            self._doubts.publish(UInt8(data=int(doubts)))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from tosa_ros.errors import RosError
+from tosa_ros.frames import ALL_DOUBTS, DepthDoubt
 from tosa_ros.messages import stamp_s
 from tosa_ros.ros.conversions import byte_array
 from tosa_ros.vlm.tokens import VisualTokens
@@ -57,6 +58,7 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
     points['rgb'] = (red << 16 | green << 8 | blue).astype('<u4').view('<f4')
     points['size'], points['index'] = tokens.size, np.arange(count)
     points['before'], points['spatial'] = tokens.before, SPATIAL_KINDS.index(tokens.spatial)
+    points['doubts'] = int(tokens.doubts)
     points['image_width'], points['image_height'] = width, height
     source = np.full(shares * count, _NO_TOKEN, np.uint16)
     source[: len(tokens.source)] = np.where(tokens.source < 0, _NO_TOKEN, tokens.source)
@@ -108,6 +110,9 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
         raise RosError(
             f'visual_tokens: spatial is {spatial}; wanted 0 to {len(SPATIAL_KINDS) - 1}'
         )
+    doubts = int(points['doubts'][0])
+    if doubts > ALL_DOUBTS:
+        raise RosError(f'visual_tokens: doubts is {doubts}; wanted 0 to {int(ALL_DOUBTS)}')
     return VisualTokens(
         embeddings=embeddings,
         size=points['size'].astype(np.float32),
@@ -118,6 +123,7 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
         before=_before(points),
         spatial=SPATIAL_KINDS[spatial],
         stamp=stamp_s(message.header.stamp),
+        doubts=DepthDoubt(doubts),
     )
 
 
@@ -133,6 +139,7 @@ def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtyp
             ('image_height', '<u2'),
             ('source', '<u2', (shares,)),
             ('spatial', 'u1'),
+            ('doubts', 'u1'),
         ],
         align=True,
     )

@@ -18,6 +18,7 @@ QOS = {
     # A thousand questions at once are all refused or answered, not lost on the way.
     'text': (True, 1000, 'reliable, depth 1000'),
     'answer': (True, 1000, 'reliable, transient local, depth 1000'),
+    'fact': (True, 1, 'reliable, transient local, depth 1'),
 }
 
 
@@ -70,6 +71,7 @@ _CAMERA_INFO = Topic(
 )
 _DEPTH = ('depth', 'sensor_msgs/msg/Image', 'viewer')
 _RELATIVE = ('relative_depth', 'sensor_msgs/msg/Image', 'viewer')
+_DOUBTS = ('depth/doubts', 'std_msgs/msg/UInt8', 'fact')
 
 DEPTH_TOPICS = (
     *_images(
@@ -82,17 +84,23 @@ DEPTH_TOPICS = (
         'depth_camera_info',
         'sensor_msgs/msg/CameraInfo',
         'sensor',
-        "The depth camera's calibration (register: true).",
+        "The depth camera's calibration, to register depth or to see whether it should be.",
     ),
     Topic(
         'camera_info',
         'sensor_msgs/msg/CameraInfo',
         'sensor',
-        "The colour camera's calibration (register: true).",
+        "The colour camera's calibration, for the same.",
     ),
     *_images('image', 'colour', 'image_transport', 'Colour (source: monocular).'),
     Topic(*_DEPTH, "32FC1, metres along the optical axis in the image's pixels, NaN: none.", True),
     Topic(*_RELATIVE, '32FC1, 0 to 1, 1 nearest, where an estimator has no scale.', True),
+    Topic(
+        *_DOUBTS,
+        'What is not known for sure of depth, a sum: 1 its camera is not the colour camera but it '
+        'is not registered, 4 it is estimated.',
+        True,
+    ),
 )
 
 VISION_TOPICS = (
@@ -100,6 +108,7 @@ VISION_TOPICS = (
     _CAMERA_INFO,
     Topic('depth', 'sensor_msgs/msg/Image', 'sensor', 'Metric depth from depth_node.'),
     Topic('relative_depth', 'sensor_msgs/msg/Image', 'sensor', 'Unscaled depth from depth_node.'),
+    Topic(*_DOUBTS, 'What depth_node does not know for sure of depth.'),
     Topic(
         'visual_tokens',
         'sensor_msgs/msg/PointCloud2',

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tosa_ros.drawing import draw_tokens, token_map
-from tosa_ros.frames import Frame
+from tosa_ros.frames import ALL_DOUBTS, DepthDoubt, Frame
 from tosa_ros.messages import FrameBuilder, stamp_ns
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
@@ -78,6 +78,7 @@ class VisionNode(TosaNode):
         if self.value('use_depth'):
             inputs['depth'] = lambda message: self._depth_came(message, relative=False)
             inputs['relative_depth'] = lambda message: self._depth_came(message, relative=True)
+            inputs['depth/doubts'] = self._doubts_came
         return inputs
 
     def on_parameters(self, changed: dict[str, Any]) -> None:
@@ -118,6 +119,9 @@ class VisionNode(TosaNode):
     def _depth_came(self, message: Any, relative: bool) -> None:
         now, stamp = self.now(), stamp_ns(message.header.stamp)
         self._submit(self._pairing.add_depth(stamp, (message, relative), now), now)
+
+    def _doubts_came(self, message: Any) -> None:
+        self._builder.doubts = DepthDoubt(message.data) & ALL_DOUBTS
 
     def _submit(self, pair: Pair | None, now: float) -> None:
         trouble = self._pairing.trouble(now)

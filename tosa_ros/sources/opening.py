@@ -30,13 +30,19 @@ def find_episode(root: Path, name: str) -> Path:
 def open_source(path: Path, depth_scale: float | None = None) -> FrameSource:
     """The frames of a folder, a video, or a bag.
 
-    depth_scale: a folder's depth units per metre; 1000 if not given.
+    depth_scale: depth units per metre, of a folder's files or a bag's 16-bit images; if not given
+        1000, or what the bag says.
     """
     if path.suffix in VIDEO_SUFFIXES:
         return VideoFrames(path)
-    if is_bag(path):
-        return BagFrames(path)
-    return read_folder(path, depth_scale=MILLIMETRES if depth_scale is None else depth_scale)
+    if not is_bag(path):
+        return read_folder(path, depth_scale=MILLIMETRES if depth_scale is None else depth_scale)
+    bag = BagFrames(path, depth_scale=depth_scale)
+    if depth_scale is not None and bag.depth_is_metric:
+        bag.notes[
+            f'depth scale {depth_scale:g} changes nothing: {bag.topics.depth} is in metres'
+        ] = 1
+    return bag
 
 
 def is_bag(path: Path) -> bool:

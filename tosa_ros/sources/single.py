@@ -11,7 +11,8 @@ import numpy as np
 
 from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.errors import FrameError
-from tosa_ros.frames import Frame, Intrinsics
+from tosa_ros.frames import NO_DOUBT, DepthDoubt, Frame, Intrinsics
+from tosa_ros.messages.sensor_depth import same_camera
 from tosa_ros.sources.images import read_rgb
 from tosa_ros.sources.matrices import read_matrix
 
@@ -35,8 +36,9 @@ def read_frame(
         rgb, depth: image files; depth is a 16-bit grey PNG.
         depth_scale: raw units per metre; must be given with depth.
         intrinsics: the colour camera's: Intrinsics, 'fx,fy,cx,cy' or four numbers.
-        depth_intrinsics: the depth camera's, where depth has another size; it is then registered
-            to the colour camera, both at the same place.
+        depth_intrinsics: the depth camera's. Depth of another size is registered by them to the
+            colour camera, both at the same place; of the same size it is taken as aligned, which
+            the frame's doubts say if they are of another view.
         pose: (4, 4) camera-to-world, or a text file with it.
         upright: turn a photo alone (no depth, intrinsics or pose) as its EXIF orientation says.
 
@@ -59,8 +61,11 @@ def read_frame(
             f'{depth}: its depth scale is missing: raw units per metre, 1000 for millimetres'
         )
     depth_m = SensorDepth(scale=depth_scale).read_png(depth)
-    if depth_m.shape != (height, width):
-        source = _camera(depth_intrinsics, depth_m.shape[1], depth_m.shape[0])
+    source, doubts = _camera(depth_intrinsics, depth_m.shape[1], depth_m.shape[0]), NO_DOUBT
+    if depth_m.shape == (height, width):
+        if camera is not None and source is not None and not same_camera(camera, source):
+            doubts = DepthDoubt.ALIGNED
+    else:
         if camera is None or source is None:
             raise FrameError(
                 f'{depth}: {depth_m.shape[1]}x{depth_m.shape[0]} pixels, but {rgb} has '
@@ -68,7 +73,7 @@ def read_frame(
             )
         depth_m = register_depth(depth_m, source, camera)
     with _naming(depth):
-        return replace(frame, depth_m=depth_m)
+        return replace(frame, depth_m=depth_m, doubts=doubts)
 
 
 def parse_intrinsics(text: str, width: int, height: int) -> Intrinsics:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+
+from tosa_ros.frames import DOUBTS_IN_WORDS, NO_DOUBT, DepthDoubt
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,7 @@ class VisualTokens:
     before: N, tokens there would be without merging.
     spatial: what merging knew of space: 'metric', 'levels' or 'none'.
     stamp: the frame's, seconds.
+    doubts: what is not known for sure of the frame's depth.
     """
 
     embeddings: Tensor
@@ -32,6 +36,7 @@ class VisualTokens:
     before: int
     spatial: str
     stamp: float
+    doubts: DepthDoubt = NO_DOUBT
 
     def __len__(self) -> int:
         return self.embeddings.shape[0]
@@ -48,3 +53,21 @@ class VisualTokens:
             return np.linspace(0, self.before - 1, count).round().astype(int).tolist()
         start = (self.source < 0).sum() + np.cumsum(size) - size
         return patches[start + (size - 1) // 2].tolist()
+
+
+def note_of(tokens: Sequence[VisualTokens]) -> str:
+    """The limits of an answer about these frames, in one line; empty where there are none."""
+    blind = sum(one.spatial == 'none' and len(one) < one.before for one in tokens)
+    parts = []
+    if blind:
+        of = _of(blind, len(tokens))
+        parts.append(f'no depth{of}: image tokens were merged by appearance alone')
+    for doubt, words in DOUBTS_IN_WORDS.items():
+        count = sum(bool(one.doubts & doubt) for one in tokens)
+        if count:
+            parts.append(f'{words}{_of(count, len(tokens))}')
+    return '; '.join(parts)
+
+
+def _of(count: int, total: int) -> str:
+    return '' if total == 1 else f' in {count} of {total} frames'

@@ -181,4 +181,5 @@ def _describe(
         before=grid.patches,
         spatial=kind,
         stamp=frame.stamp,
+        doubts=frame.doubts,
     )

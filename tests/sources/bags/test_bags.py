@@ -38,7 +38,9 @@ def test_episode_to_bag_and_back_loses_nothing(folder, tmp_path, storage, form):
     bag = BagFrames(tmp_path / 'bag')
     for one, other in zip(folder, bag, strict=True):
         same(one, other)
-    assert not bag.notes
+    [note] = bag.notes
+    assert note.startswith('depth is /camera/depth/image_raw')
+    assert note.endswith("aligned to colour: it is in colour's frame 'camera_color_optical_frame'")
     np.testing.assert_array_equal(np.diff(bag.stamps_s), 1.0)
     assert bag_to_folder(bag, tmp_path / 'back') == 3
     back = read_folder(tmp_path / 'back')

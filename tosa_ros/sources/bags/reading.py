@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -10,12 +11,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tosa_ros.errors import DataError, DepthError, RosError
+from tosa_ros.errors import DataError, DepthError, RosError, TosaError
 from tosa_ros.frames import Frame, Intrinsics
-from tosa_ros.messages import FrameBuilder, SensorReader, camera_from_info, header_stamp_ns
+from tosa_ros.messages import FrameBuilder, header_stamp_ns
+from tosa_ros.sources.bags.depth import BagDepth, is_metric
 from tosa_ros.sources.bags.opening import Bag, damage_errors, in_words
 from tosa_ros.sources.bags.poses import CameraPoses
-from tosa_ros.sources.bags.topics import NONE, TF_TYPE, BagTopics, find_topics
+from tosa_ros.sources.bags.topics import (
+    NONE,
+    TF_TYPE,
+    BagTopics,
+    Found,
+    encoding_of,
+    find_topics,
+)
+from tosa_ros.sources.bags.viewer import ViewerSays, viewer_says
+from tosa_ros.sources.folder import MILLIMETRES
 from tosa_ros.sources.source import FrameSource
 
 DEFAULT_SLOP_S = 0.05
@@ -41,9 +52,11 @@ class BagFrames(FrameSource):
     """A bag's frames, in the order of their stamps.
 
     Colour is paired with the depth nearest in stamp, at most `slop_s` away. Depth of another
-    camera is registered to colour by both calibrations and tf.
+    camera is registered to colour by both calibrations and tf; `notes` say which topic depth is,
+    why, and whether it is registered.
 
-    topics: the names in use.
+    topics: the names in use. depth_scale: units of 16-bit depth per metre; by default what
+    RealSense Viewer recorded, else 1000.
     """
 
     def __init__(
@@ -51,6 +64,7 @@ class BagFrames(FrameSource):
         path: str | Path,
         topics: BagTopics | None = None,
         slop_s: float = DEFAULT_SLOP_S,
+        depth_scale: float | None = None,
     ) -> None:
         self.path = Path(path)
         self._bag = Bag(self.path)
@@ -59,7 +73,9 @@ class BagFrames(FrameSource):
         self._infos: dict[str, Any] = {}
         with self._bag.opened() as bag:
             try:
-                self.topics = find_topics(bag, topics or BagTopics(), self.notes)
+                found = find_topics(bag, topics or BagTopics(), self.notes)
+                self.topics = found.topics
+                viewer = viewer_says(bag, self.topics)
                 colours, depths = self._scan(bag)
             except DataError as error:
                 raise DataError(self._with_notes(f'{self.path}: {error}')) from error
@@ -74,8 +90,16 @@ class BagFrames(FrameSource):
         alone = self.missing_depth
         if alone and self.topics.depth != NONE:
             self.notes[f'{alone} of {len(self)} images have no depth within {slop_s:g} s'] = 1
-        self._colour_info = self._infos.get(self.topics.camera_info)
-        self._own_camera = self._depth_has_own_camera()
+        self.depth_scale = self._scale(depth_scale, viewer)
+        self._depth = BagDepth(
+            self.topics,
+            self._infos,
+            self._poses.transforms,
+            self.depth_scale,
+            viewer.moved,
+        )
+        self.depth_is_metric = False  # as far as its first message shows
+        self._tell_depth(found)
 
     @property
     def missing_depth(self) -> int:
@@ -149,9 +173,7 @@ class BagFrames(FrameSource):
     @property
     def depth_camera(self) -> Intrinsics | None:
         """The depth camera, where it is not colour's."""
-        if not self._own_camera:
-            return None
-        return camera_from_info(self._infos[self.topics.depth_camera_info]).intrinsics
+        return self._depth.camera
 
     def _scan(self, bag: Any) -> tuple[list[_Place], list[_Place]]:
         """One pass over the bag: stamps of the images; calibrations, poses and tf as they are."""
@@ -207,13 +229,26 @@ class BagFrames(FrameSource):
             self.notes['several images have the same stamp'] = 1
         return colours, depths
 
-    def _depth_has_own_camera(self) -> bool:
-        """Whether depth comes from a camera with another calibration than colour's."""
-        depth_info = self._infos.get(self.topics.depth_camera_info)
-        if self._colour_info is None or depth_info is None:
-            return False
-        cameras = [camera_from_info(info).intrinsics for info in (self._colour_info, depth_info)]
-        return None not in cameras and cameras[0] != cameras[1]
+    def _scale(self, told: float | None, viewer: ViewerSays) -> float:
+        """Units of 16-bit depth per metre: as told, as recorded, or millimetres."""
+        if told is None and viewer.scale not in (None, MILLIMETRES):
+            self.notes[f'depth has {viewer.scale:g} units a metre, as its recorder wrote'] = 1
+        return next(s for s in (told, viewer.scale, MILLIMETRES) if s is not None)
+
+    def _tell_depth(self, found: Found) -> None:
+        """Notes which topic is depth, why, and how it comes onto colour's pixels."""
+        if found.colour is None or found.depth is None:
+            return
+        colour, depth = found.colour, found.depth
+        topic, stamp = self.topics.depth, self._shots[0].colour.stamp
+        # What cannot be read is noted with its frame, a damaged definition is no message at all.
+        with contextlib.suppress(TosaError, AttributeError):
+            how = self._depth.fit(colour, depth, stamp).words
+            self.notes[f'depth is {topic} ({encoding_of(depth)}), {found.why}; {how}'] = 1
+            self.depth_is_metric = is_metric(depth)
+            doubt = self._depth.scale_note(depth)
+            if doubt:
+                self.notes[doubt] = 1
 
     def _frame(self, bag: Any, shot: _Shot) -> Frame:
         try:
@@ -225,38 +260,19 @@ class BagFrames(FrameSource):
         colour = self._message(bag, self.topics.image, shot.colour)
         depth = None if shot.depth is None else self._message(bag, self.topics.depth, shot.depth)
         builder = FrameBuilder(lambda _, line: self.notes.update([line]))
-        if self._colour_info is not None:
-            builder.camera_info(self._colour_info)
-        registered = None
-        if depth is not None and self._own_camera:
-            registered, depth = self._registered(colour, depth, shot.colour.stamp)
-        frame = builder.frame(colour, depth)
-        pose = self._poses.at(shot.colour.stamp, colour.header.frame_id)
-        stamp = shot.colour.stamp * 1e-9
-        if registered is not None:
-            return replace(frame, depth_m=registered, pose=pose, stamp=stamp)
-        return replace(frame, pose=pose, stamp=stamp)
-
-    def _registered(
-        self, colour: Any, depth: Any, stamp: int
-    ) -> tuple[np.ndarray | None, Any | None]:
-        """Depth at colour's pixels; or the message, where tf does not say where its camera is."""
-        transforms = self._poses.transforms
-        moved = transforms.between(depth.header.frame_id, colour.header.frame_id, stamp)
-        if moved is None:
-            return None, depth
-        reader = SensorReader(depth_to_colour=moved)
-        reader.camera_info('camera_info', self._colour_info)
-        reader.camera_info('depth_camera_info', self._infos[self.topics.depth_camera_info])
+        if self.topics.camera_info in self._infos:
+            builder.camera_info(self._infos[self.topics.camera_info])
+        frame, stamp = builder.frame(colour, None), shot.colour.stamp
+        pose = self._poses.at(stamp, colour.header.frame_id)
+        frame = replace(frame, pose=pose, stamp=stamp * 1e-9)
+        if depth is None:
+            return frame
         try:
-            pixels, _ = reader.read(depth)
+            pixels, doubts = self._depth.pixels(colour, depth, stamp, frame.width, frame.height)
         except (RosError, DepthError) as error:
             self.notes[f'{error}: image tokens merge by appearance alone'] += 1
-            return None, None
-        if not np.isfinite(pixels).any():
-            self.notes['depth has no valid pixel: image tokens merge by appearance alone'] += 1
-            return None, None
-        return pixels, None
+            return frame
+        return replace(frame, depth_m=pixels, doubts=doubts)
 
     def _message(self, bag: Any, topic: str, place: _Place) -> Any:
         connections = [c for c in bag.connections if c.topic == topic]

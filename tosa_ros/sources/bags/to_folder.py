@@ -34,13 +34,14 @@ def bag_to_folder(
 ) -> int:
     """Writes a bag's frames as a folder in OpenEQA's layout; returns how many.
 
-    Depth of type 16UC1 is written in millimetres, 32FC1 in units of 1 / depth_scale metres (by
-    default what the bag was made from, else millimetres). Depth of another camera is registered
-    to colour, but where the folder's reader does that: of another size, at the same place.
+    Depth of 16 bits keeps its units, those of `frames.depth_scale`; 32FC1 is written in units of
+    1 / depth_scale metres (by default what the bag was made from, else millimetres). Depth of
+    another camera is registered to colour, but where the folder's reader does that: of another
+    size, at the same place.
 
     Raises:
-        DataError: `out` already exists, depth does not fit 16 bits at that scale, or a scale is
-            given for depth of type 16UC1.
+        DataError: `out` already exists, depth does not fit 16 bits at that scale, or 16-bit depth
+            has another scale than the one that is given.
         DepthError: a scale that is none.
         RosError: an image cannot be read.
     """
@@ -53,16 +54,10 @@ def bag_to_folder(
         stems = names.get('stems', [])
         if len(stems) != len(frames):
             stems = [f'{i:06d}' for i in range(len(frames))]
-        known = names.get('depth_scale', MILLIMETRES)
-        scale = SensorDepth(scale=known if depth_scale is None else depth_scale).scale
+        scale = _units(frames, names.get('depth_scale', MILLIMETRES), depth_scale)
         colour_camera = depth_camera = None
         for done, index in enumerate(chosen, start=1):
             frame, stem = frames.frame(bag, index), stems[index]
-            if depth_scale is not None and _in_millimetres(frames, bag, index):
-                raise DataError(
-                    f'depth_scale {depth_scale:g}: the bag has depth in millimetres of 16 bits, '
-                    'which is written as it is'
-                )
             raw, own = _raw_depth(frames, bag, index, frame, scale, stem)
             write_frame(place, stem, frame, raw)
             colour_camera, depth_camera = frame.intrinsics, own or depth_camera
@@ -74,9 +69,16 @@ def bag_to_folder(
     return len(chosen)
 
 
-def _in_millimetres(frames: BagFrames, bag: Any, index: int) -> bool:
-    message = frames.depth_message(bag, index)
-    return message is not None and depth_from_message(message).dtype == np.uint16
+def _units(frames: BagFrames, made_from: float, wanted: float | None) -> float:
+    """Units per metre of the written depth files."""
+    if frames.depth_is_metric:
+        return SensorDepth(scale=made_from if wanted is None else wanted).scale
+    if wanted not in (None, frames.depth_scale):
+        raise DataError(
+            f'depth_scale {wanted:g}: the bag has depth of 16 bits, {frames.depth_scale:g} units '
+            'a metre, which is written as it is'
+        )
+    return frames.depth_scale
 
 
 def _raw_depth(
@@ -91,12 +93,12 @@ def _raw_depth(
     if message is None or frame.depth_m is None:
         return None, None
     raw = depth_from_message(message)
-    in_millimetres = raw.dtype == np.uint16
-    metres = SensorDepth(scale=MILLIMETRES).from_array(raw) if in_millimetres else raw
+    sensor = SensorDepth(scale=scale)
+    metres = sensor.from_array(raw) if raw.dtype == np.uint16 else raw
     if not _reads_back(metres, own, frame):
         metres, own = frame.depth_m, None
     try:
-        units = SensorDepth(scale=MILLIMETRES if in_millimetres else scale).to_array(metres)
+        units = sensor.to_array(metres)
     except DepthError as error:
         raise DataError(f'frame {stem}: {error} (--depth-scale)') from error
     return units, own

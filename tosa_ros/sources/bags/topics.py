@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, printable
+from tosa_ros.messages.topic_names import (
+    camera_infos_beside,
+    says_depth,
+    says_other_than_depth,
+)
 from tosa_ros.messages.transports import IMAGE_TYPES, image_topic, is_depth
+from tosa_ros.sources.bags.opening import damage_errors
 
 NONE = 'none'
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
@@ -32,8 +39,20 @@ class BagTopics:
     pose: str | None = None
 
 
-def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> BagTopics:
+class Found(NamedTuple):
+    """The topics in use, their first messages, and why depth is the one that it is."""
+
+    topics: BagTopics
+    colour: Any | None
+    depth: Any | None
+    why: str
+
+
+def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> Found:
     """Fills in the topics that are not named; 'none' where there is no such topic.
+
+    An image is depth by its encoding, but never if its name says something else: thermal
+    pictures and labels have the same encodings. Names that say depth go before others.
 
     Raises:
         DataError: a topic that is not there, no colour, or several candidates (all named).
@@ -42,11 +61,13 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> BagTopics
     for name in vars(wanted).values():
         if name not in (None, NONE) and name not in types:
             raise DataError(f'topic {name}: not in the bag; it has {_listed(sorted(types))}')
-    image, depth = wanted.image, wanted.depth
+    images = _Images(bag, types)
+    image, depth, why = wanted.image, wanted.depth, 'as it was named'
     if image is None or depth is None:
-        colours, depths = _images(bag, types)
+        colours, depths = images.colours_and_depths()
         image = image or _only(colours, 'colour image', '--image-topic', required=True)
-        depth = depth or _only([d for d in depths if d != image], 'depth image', '--depth-topic')
+        if depth is None:
+            depth, why = _depth(images, [topic for topic in depths if topic != image], notes)
     infos = [topic for topic, kind in types.items() if kind == INFO_TYPE]
     found = BagTopics(
         image=image,
@@ -59,7 +80,69 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> BagTopics
         notes['no camera_info: there are no metric points'] = 1
     if found.depth == NONE:
         notes['no depth: image tokens merge by appearance alone'] = 1
-    return replace(found)
+    return Found(found, images.sample(image), images.sample(depth), why)
+
+
+class _Images:
+    """The first messages of a bag's image topics, and by them what a topic holds."""
+
+    def __init__(self, bag: Any, types: Mapping[str, str]) -> None:
+        self._bag, self._types = bag, types
+        self._first: dict[str, Any] = {}
+
+    def first(self, topic: str) -> Any | None:
+        """The first message of a topic; None where there is none."""
+        if topic not in self._first:
+            self._first[topic] = first_message(self._bag, topic)
+        return self._first[topic]
+
+    def colours_and_depths(self) -> tuple[list[str], list[str]]:
+        """Colour and depth topics; a compressed copy of a raw topic does not count."""
+        colours, greys, depths = [], [], []
+        for topic, kind in self._types.items():
+            copy = image_topic(topic) != topic and image_topic(topic) in self._types
+            if kind not in IMAGE_TYPES or copy:
+                continue
+            message = self.first(topic)
+            if message is None:
+                continue
+            if is_depth(message):
+                depths.append(topic)
+            else:
+                grey = getattr(message, 'encoding', '') in _GREY
+                (greys if grey else colours).append(topic)
+        return colours or greys, depths
+
+    def sample(self, topic: str) -> Any | None:
+        """As `first`; None too where that message is damaged, which its frame will say."""
+        with contextlib.suppress(*damage_errors()):
+            return self.first(topic)
+        return None
+
+
+def encoding_of(message: Any) -> str:
+    """What an image message says of its pixels."""
+    return printable(getattr(message, 'encoding', '') or getattr(message, 'format', ''), 40)
+
+
+def _depth(images: _Images, topics: Sequence[str], notes: dict[str, int]) -> tuple[str, str]:
+    """Which of these topics is depth, and why it is that one."""
+    words = {topic: says_other_than_depth(topic) for topic in topics}
+    for topic, word in words.items():
+        if word:
+            encoding = encoding_of(images.first(topic))
+            notes[
+                f'{topic} ({encoding}) is not taken as depth, because its name says {word}; '
+                f'if it is depth, name it: --depth-topic {topic}'
+            ] = 1
+    candidates = [topic for topic, word in words.items() if not word]
+    saying = [topic for topic in candidates if says_depth(topic)]
+    depth = _only(saying or candidates, 'depth image', '--depth-topic')
+    if not saying:
+        return depth, 'by its encoding alone'
+    others = [topic for topic in candidates if topic != depth]
+    unlike = f', unlike {_listed(others)}' if others else ''
+    return depth, f'as its name and encoding say{unlike}'
 
 
 def _modern(kind: str) -> str:
@@ -68,26 +151,11 @@ def _modern(kind: str) -> str:
     return kind if rest.startswith('msg/') else f'{package}/msg/{rest}'
 
 
-def _images(bag: Any, types: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Colour and depth topics; a compressed copy of a raw topic does not count."""
-    colours, greys, depths = [], [], []
-    for topic, kind in types.items():
-        copy = image_topic(topic) != topic and image_topic(topic) in types
-        if kind not in IMAGE_TYPES or copy:
-            continue
-        message = _first(bag, topic)
-        if message is None:
-            continue
-        if is_depth(message):
-            depths.append(topic)
-        else:
-            grey = getattr(message, 'encoding', '') in _GREY
-            (greys if grey else colours).append(topic)
-    return colours or greys, depths
-
-
-def _first(bag: Any, topic: str) -> Any:
+def first_message(bag: Any, topic: str) -> Any | None:
+    """The first message of a topic; None where there is none."""
     connections = [c for c in bag.connections if c.topic == topic]
+    if not connections:
+        return None  # rosbags would take that for all of them.
     for connection, _, data in bag.messages(connections):
         return bag.deserialize(data, connection.msgtype)
     return None
@@ -119,8 +187,7 @@ def _info_of(image: str, infos: Sequence[str], depth: str) -> str:
 def _sibling(topic: str | None, infos: Sequence[str]) -> str | None:
     if topic in (None, NONE):
         return None
-    name = f'{image_topic(topic).rpartition("/")[0]}/camera_info'
-    return name if name in infos else None
+    return next((name for name in camera_infos_beside(topic) if name in infos), None)
 
 
 def _pose(types: dict[str, str], notes: dict[str, int]) -> str:
