@@ -127,7 +127,10 @@ def messages(root: Path) -> Callable[[bytes], None]:
     Image.fromarray(frames(1)[0].rgb).save(png, 'PNG')
     grey = io.BytesIO()
     Image.fromarray(np.full((24, 32), 900, np.uint16)).save(grey, 'PNG')
-    forms = ('rgb8', 'bgra8', 'mono16', '16UC1', '32FC1', 'yuyv', 'uyvy', 'bayer', '', '\x1b')
+    forms = (
+        'rgb8', 'bgra8', 'mono16', '16UC1', '32FC1', 'yuyv', 'uyvy', 'bayer', '', '\x1b',
+        'nv12', 'nv21', 'bayer_rggb8', 'bayer_gbrg16', 'rgba16',
+    )  # fmt: skip
 
     def feed(data: bytes) -> None:
         draws = random.Random(data)
@@ -141,7 +144,19 @@ def messages(root: Path) -> Callable[[bytes], None]:
         )  # fmt: skip
         packed = SimpleNamespace(
             header=header,
-            format=pick(('jpeg', 'png', '16UC1; compressedDepth', '32FC1; compressedDepth png')),
+            format=pick(
+                (
+                    'jpeg',
+                    'png',
+                    '16UC1; compressedDepth',
+                    '32FC1; compressedDepth png',
+                    '16UC1; compressedDepth rvl',
+                    '16UC1; png compressed',
+                    'bayer_rggb8; png compressed',
+                    'zstd',
+                    'h264',
+                )
+            ),
             data=damaged(pick((png, grey)).getvalue(), draws),
         )
         region = SimpleNamespace(

@@ -78,7 +78,7 @@ def picture(graph, encoding='rgb8', **changes):
 
 
 BAD_PICTURES = {
-    'unknown encoding': ({'encoding': 'bayer_rggb8'}, "encoding 'bayer_rggb8' is not supported"),
+    'unknown encoding': ({'encoding': 'bayer_xxxx8'}, "encoding 'bayer_xxxx8' is not supported"),
     'depth as colour': ({'encoding': '16UC1'}, 'encoding 16UC1 is depth'),
     'zero size': ({'width': 0, 'height': 0, 'data': array('B')}, 'size is 0x0'),
     'truncated': ({'data': array('B', bytes(1000))}, 'the image is cut off'),

@@ -90,10 +90,10 @@ def frames_from(
 
 def _sorted(args: argparse.Namespace, paths: Sequence[str]) -> tuple[list[str], Path | None]:
     """Image files, or one folder, video or bag."""
-    from tosa_ros.sources.opening import BAG_SUFFIXES, VIDEO_SUFFIXES
+    from tosa_ros.sources.opening import VIDEO_SUFFIXES, is_bag_file
 
     places = [path for path in paths if Path(path).is_dir() or _kind(path) in VIDEO_SUFFIXES]
-    places += [path for path in paths if _kind(path) in BAG_SUFFIXES and path not in places]
+    places += [path for path in paths if is_bag_file(Path(path)) and path not in places]
     images = [*(args.rgb or []), *(path for path in paths if path not in places)]
     places += [args.folder] if args.folder else []
     if bool(images) == bool(places) or len(places) > 1:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tosa_ros.errors import RosError
 from tosa_ros.frames import Intrinsics
-from tosa_ros.messages.compressed import DEPTH_HEADER
+from tosa_ros.messages.compressed_depth import DEPTH_HEADER
 from tosa_ros.messages.poses import quaternion
 from tosa_ros.messages.raw import ENCODINGS
 from tosa_ros.messages.stamps import split_ns

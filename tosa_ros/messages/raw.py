@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import RosError
+from tosa_ros.messages.colour import BAYER, demosaic, rgb_from_planes, rgb_from_yuv422
 from tosa_ros.pictures import check_size
 
+BAYER_ENCODINGS = {f'bayer_{pattern}{bits}': pattern for bits in (8, 16) for pattern in BAYER}
 # encoding: (dtype, channels); OpenCV's type names hold colour in OpenCV's order, BGR.
 ENCODINGS = {
     'rgb8': (np.uint8, 3),
@@ -19,6 +21,10 @@ ENCODINGS = {
     '8UC4': (np.uint8, 4),
     'rgb16': (np.uint16, 3),
     'bgr16': (np.uint16, 3),
+    '16UC3': (np.uint16, 3),
+    'rgba16': (np.uint16, 4),
+    'bgra16': (np.uint16, 4),
+    '16UC4': (np.uint16, 4),
     'mono8': (np.uint8, 1),
     '8UC1': (np.uint8, 1),
     'mono16': (np.uint16, 1),
@@ -28,9 +34,18 @@ ENCODINGS = {
     'yuv422': (np.uint8, 2),
     'yuyv': (np.uint8, 2),
     'yuv422_yuy2': (np.uint8, 2),
+    **{name: (np.uint16 if name.endswith('16') else np.uint8, 1) for name in BAYER_ENCODINGS},
 }
+# A plane of luma, and below it one of chroma for 2x2 pixels, in the order u, v or v, u.
+PLANAR = ('nv12', 'nv21')
 DEPTH_ENCODINGS = ('16UC1', 'mono16', '32FC1')
-_BGR = {'bgr8', 'bgra8', 'bgr16', '8UC3', '8UC4'}
+_KNOWN = ', '.join(
+    [
+        *(name for name in (*ENCODINGS, *PLANAR) if name not in BAYER_ENCODINGS),
+        f'bayer_ with {", ".join(BAYER)} and 8 or 16',
+    ]
+)
+_BGR = {'bgr8', 'bgra8', 'bgr16', 'bgra16', '8UC3', '8UC4', '16UC3', '16UC4'}
 
 
 def raw_colour(message: Any) -> np.ndarray:
@@ -44,9 +59,11 @@ def raw_colour(message: Any) -> np.ndarray:
         raise RosError(
             f'image: encoding {encoding} is depth, not colour; is a depth topic remapped to image?'
         )
+    if encoding in PLANAR:
+        return _planes(message)
     pixels = pixels_from_message(message)
-    if pixels.shape[-1] == 2 and pixels.ndim == 3:
-        return _rgb_from_yuv422(pixels, luma_first=encoding in ('yuyv', 'yuv422_yuy2'))
+    if pixels.ndim == 3 and pixels.shape[-1] == 2:
+        return rgb_from_yuv422(pixels, luma_first=encoding in ('yuyv', 'yuv422_yuy2'))
     return rgb_from_pixels(pixels, encoding)
 
 
@@ -70,39 +87,58 @@ def pixels_from_message(message: Any) -> np.ndarray:
     Rows may be padded (`step`) and words big-endian; the array shares the message's memory
     where it can.
     """
-    encoding, width, height, step = message.encoding, message.width, message.height, message.step
+    encoding, width, height = message.encoding, message.width, message.height
     if encoding not in ENCODINGS:
         raise RosError(
-            f'image: encoding {quoted(encoding)} is not supported; wanted one of '
-            f'{", ".join(ENCODINGS)} (image_proc turns Bayer into rgb8)'
+            f'image: encoding {quoted(encoding)} is not supported; wanted one of {_KNOWN}'
         )
     dtype, channels = np.dtype(ENCODINGS[encoding][0]), ENCODINGS[encoding][1]
+    rows = _rows(message, height, width * channels * dtype.itemsize)
+    order = '>' if getattr(message, 'is_bigendian', 0) else '<'
+    words = np.ascontiguousarray(rows).view(dtype.newbyteorder(order))
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return words.reshape(shape).astype(dtype, copy=False)
+
+
+def _rows(message: Any, count: int, row: int) -> np.ndarray:
+    """(count, row) bytes of an image's data without the padding of its rows."""
+    encoding, width, height, step = message.encoding, message.width, message.height, message.step
     if width < 1 or height < 1:
         raise RosError(f'image: size is {width}x{height}; wanted at least 1x1 pixel')
-    row = width * channels * dtype.itemsize
     if step < row:
         raise RosError(
             f'image: step is {step} bytes, but a row of {width} {encoding} pixels has {row}'
         )
     data = np.frombuffer(message.data, np.uint8)
-    wanted = step * (height - 1) + row
+    # The last row need not be padded, so that there may be fewer than step * height bytes.
+    wanted = step * (count - 1) + row
     if data.size < wanted:
         raise RosError(
             f'image: {data.size} bytes of data, but {width}x{height} {encoding} with step {step} '
             f'needs {wanted}; the image is cut off'
         )
     check_size(width, height, 'image', RosError)
-    # The last row need not be padded, so that there may be fewer than step * height bytes.
-    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
-    words = np.ascontiguousarray(rows).view(
-        dtype.newbyteorder('>' if message.is_bigendian else '<')
-    )
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    return words.reshape(shape).astype(dtype, copy=False)
+    return np.lib.stride_tricks.as_strided(data, (count, row), (step, 1), writeable=False)
+
+
+def _planes(message: Any) -> np.ndarray:
+    """Colour (H, W, 3) uint8 of an encoding in PLANAR.
+
+    Some publishers give the rows of all planes as the height.
+    """
+    encoding, width, height = message.encoding, message.width, message.height
+    if len(message.data) == message.step * height and height % 3 == 0:
+        height = height * 2 // 3
+    if width % 2 or height % 2:
+        raise RosError(f'image: {encoding} has {width}x{height} pixels; wanted even numbers')
+    rows = _rows(message, height * 3 // 2, width)
+    return rgb_from_planes(rows, v_first=encoding == 'nv21')
 
 
 def rgb_from_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """(H, W) or (H, W, 3 or 4) of an encoding -> colour (H, W, 3) uint8."""
+    if encoding in BAYER_ENCODINGS:
+        pixels, encoding = demosaic(pixels, BAYER_ENCODINGS[encoding]), 'rgb'
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.ndim == 2:
@@ -114,15 +150,3 @@ def rgb_from_pixels(pixels: np.ndarray, encoding: str) -> np.ndarray:
 def quoted(text: str) -> str:
     """Text from a message, quoted and cut to a line's length."""
     return repr(text if len(text) <= 40 else text[:40] + '...')
-
-
-def _rgb_from_yuv422(pixels: np.ndarray, luma_first: bool) -> np.ndarray:
-    """(H, W, 2) of luma and alternating u, v to (H, W, 3) RGB by BT.601 (full range)."""
-    if pixels.shape[1] % 2:
-        raise RosError(f'image: yuv422 is {pixels.shape[1]} pixels wide; wanted an even width')
-    luma, chroma = (0, 1) if luma_first else (1, 0)
-    y = pixels[..., luma].astype(np.float32)
-    u = np.repeat(pixels[:, 0::2, chroma].astype(np.float32) - 128, 2, axis=1)
-    v = np.repeat(pixels[:, 1::2, chroma].astype(np.float32) - 128, 2, axis=1)
-    rgb = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], axis=-1)
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)

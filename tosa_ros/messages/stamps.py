@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 _LITTLE, _BIG = struct.Struct('<iI'), struct.Struct('>iI')
@@ -35,3 +36,10 @@ def header_stamp_ns(data: Any, ros1: bool = False) -> int:
 def split_ns(nanoseconds: int) -> tuple[int, int]:
     """Seconds and nanoseconds, as a Time has them."""
     return divmod(nanoseconds, _SECOND_NS)
+
+
+def header_of(message: Any) -> Any:
+    """A message's header; of one of Foxglove's, an object with the same fields."""
+    if hasattr(message, 'header'):
+        return message.header
+    return SimpleNamespace(stamp=message.timestamp, frame_id=message.frame_id)

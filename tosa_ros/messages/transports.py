@@ -1,7 +1,8 @@
 """Transports: the ways images travel, one row each; nodes and bags read them by this table.
 
 A transport's topic is the image's topic with the transport's name after a slash, as
-image_transport has it. A new transport is a row here, with a function that decodes a message.
+image_transport has it. A new transport is a row here, with a function that decodes a message, or
+with a decoder that keeps state from message to message.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import RosError
-from tosa_ros.messages.compressed import compressed_colour, compressed_depth
+from tosa_ros.messages import zstd
+from tosa_ros.messages.compressed import compressed_colour, holds_depth, picture_depth
+from tosa_ros.messages.compressed_depth import compressed_depth
 from tosa_ros.messages.raw import DEPTH_ENCODINGS, quoted, raw_colour, raw_depth
+from tosa_ros.messages.video import VideoDecoder, codec_named
 
 Decode = Callable[[Any], np.ndarray]
 
@@ -23,9 +27,12 @@ Decode = Callable[[Any], np.ndarray]
 class Transport:
     """One way in which images travel.
 
-    name: image_transport's. type: of its messages. matches: whether a message came this way.
+    name: image_transport's; empty for a layout that has no topic of its own. type: of its
+    messages. matches: whether a message came this way. needs: what to install for it.
     colour: message -> (H, W, 3) uint8; None where it carries no colour.
     depth: message -> (H, W) uint16 or float32 as the sensor wrote it; None where it carries none.
+    is_depth: whether a message holds depth, by what it says of itself.
+    decoder: of a video's messages into raw images; `colour` and `depth` are None then.
     """
 
     name: str
@@ -33,6 +40,9 @@ class Transport:
     matches: Callable[[Any], bool]
     colour: Decode | None = None
     depth: Decode | None = None
+    is_depth: Callable[[Any], bool] = lambda _: False
+    decoder: Callable[[], VideoDecoder] | None = None
+    needs: str = ''
 
     def topic(self, image: str) -> str:
         """The topic on which this transport carries the image of a topic."""
@@ -40,34 +50,84 @@ class Transport:
 
 
 RAW = 'raw'
+_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+_PYAV = 'av (PyAV)'
 
 
 def _format(message: Any) -> str:
     return getattr(message, 'format', '')
 
 
+def _is_packet(message: Any) -> bool:
+    return hasattr(message, 'encoding') and hasattr(message, 'pts')
+
+
+def _is_deep_packet(message: Any) -> bool:
+    return message.encoding.split(';')[-1].strip() in DEPTH_ENCODINGS
+
+
+def _is_video(message: Any) -> bool:
+    # Motion JPEG is pictures that need no decoder.
+    return codec_named(_format(message).split(';')[0]) not in ('', 'mjpeg')
+
+
 TRANSPORTS = (
     Transport(
         RAW,
         'sensor_msgs/msg/Image',
-        lambda message: hasattr(message, 'encoding'),
+        lambda message: hasattr(message, 'encoding') and not _is_packet(message),
         raw_colour,
         raw_depth,
+        is_depth=lambda message: message.encoding in DEPTH_ENCODINGS,
     ),
     Transport(
         'compressedDepth',
-        'sensor_msgs/msg/CompressedImage',
+        _COMPRESSED,
         lambda message: 'compressedDepth' in _format(message),
         depth=compressed_depth,
+        is_depth=lambda _: True,
+    ),
+    Transport(
+        'zstd',
+        _COMPRESSED,
+        lambda message: _format(message) == zstd.FORMAT,
+        lambda message: raw_colour(zstd.image_from_zstd(message)),
+        lambda message: raw_depth(zstd.image_from_zstd(message)),
+        is_depth=lambda message: zstd.stated_encoding(message) in DEPTH_ENCODINGS,
+        needs='backports.zstd, before Python 3.14',
+    ),
+    Transport(
+        'ffmpeg',
+        'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
+        _is_packet,
+        is_depth=_is_deep_packet,
+        decoder=VideoDecoder,
+        needs=_PYAV,
+    ),
+    Transport(
+        'foxglove',
+        'foxglove_msgs/msg/CompressedVideo',
+        _is_video,
+        decoder=VideoDecoder,
+        needs=_PYAV,
     ),
     Transport(
         'compressed',
-        'sensor_msgs/msg/CompressedImage',
+        _COMPRESSED,
         lambda message: hasattr(message, 'format'),
         compressed_colour,
+        picture_depth,
+        is_depth=holds_depth,
     ),
 )
-IMAGE_TYPES = frozenset(transport.type for transport in TRANSPORTS)
+# Foxglove's messages have the same fields by other names; see sources.bags.definitions.
+IMAGE_TYPES = frozenset(
+    [
+        *(one.type for one in TRANSPORTS),
+        'foxglove_msgs/msg/CompressedImage',
+        'foxglove_msgs/msg/RawImage',
+    ]
+)
 
 
 def transport(name: str) -> Transport:
@@ -96,12 +156,14 @@ def image_topic(topic: str) -> str:
 
 
 def rgb_from_message(message: Any) -> np.ndarray:
-    """Colour (H, W, 3) uint8 of an image message of any transport.
+    """Colour (H, W, 3) uint8 of an image message of any transport but a video's.
 
     Raises:
         RosError: it holds no colour, or its data do not fit its header.
     """
     found = transport_of(message)
+    if found.decoder is not None:
+        raise RosError(f'image: {_stated(message)} is a part of a video, not a whole image')
     if found.colour is None:
         raise RosError(f'image: format {quoted(_format(message))} is depth, not colour')
     return found.colour(message)
@@ -119,19 +181,17 @@ def depth_from_message(message: Any) -> np.ndarray:
     """
     found = transport_of(message)
     if found.depth is None:
-        raise RosError(
-            f'depth: format {quoted(_format(message))} is not depth; wanted '
-            "'16UC1; compressedDepth' or '32FC1; ...'"
-        )
+        raise RosError(f'depth: {_stated(message)} is a part of a video, which carries no depth')
     return found.depth(message)
 
 
 def is_depth(message: Any) -> bool:
     """Whether an image message holds depth, by what it says of itself."""
-    found = transport_of(message)
-    if found.name == RAW:
-        return message.encoding in DEPTH_ENCODINGS
-    return found.colour is None
+    return transport_of(message).is_depth(message)
+
+
+def _stated(message: Any) -> str:
+    return quoted(_format(message) or message.encoding)
 
 
 def _listed(transports: tuple[Transport, ...]) -> str:

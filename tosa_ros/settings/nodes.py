@@ -46,9 +46,9 @@ _AUTOSTART = Setting(
 _IMAGE_TRANSPORT = Setting(
     'image_transport',
     'raw',
-    Choice(('raw', 'compressed')),
-    'How colour comes: raw is sensor_msgs/Image on image; compressed is CompressedImage on '
-    'image/compressed.',
+    Choice(('raw', 'zstd', 'compressed')),
+    'How colour comes: raw is sensor_msgs/Image on image; compressed and zstd are '
+    'CompressedImage on image/compressed and image/zstd.',
     read_only=True,
 )
 _MAX_RATE = Setting(
@@ -72,9 +72,10 @@ DEPTH_NODE = (
     Setting(
         'depth_transport',
         'raw',
-        Choice(('raw', 'compressedDepth')),
-        'How sensor depth comes: raw is sensor_msgs/Image on sensor_depth; compressedDepth is '
-        'CompressedImage on sensor_depth/compressedDepth.',
+        Choice(('raw', 'compressedDepth', 'zstd', 'compressed')),
+        'How sensor depth comes: raw is sensor_msgs/Image on sensor_depth; the others are '
+        'CompressedImage on sensor_depth/compressedDepth (PNG or RVL), sensor_depth/zstd, and '
+        'sensor_depth/compressed (PNG).',
         read_only=True,
     ),
     Setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tosa_ros.errors import DataError
-from tosa_ros.sources.bags.opening import BAG_SUFFIXES
+from tosa_ros.sources.bags.opening import BAG_SUFFIXES, is_bag_file
 from tosa_ros.sources.bags.reading import BagFrames
 from tosa_ros.sources.folder import MILLIMETRES, read_folder
 from tosa_ros.sources.source import FrameSource
@@ -48,7 +48,7 @@ def open_source(path: Path, depth_scale: float | None = None) -> FrameSource:
 def is_bag(path: Path) -> bool:
     """Whether a path is a ROS bag, by its name or what is in it."""
     if path.is_file():
-        return path.suffix in BAG_SUFFIXES
+        return is_bag_file(path)
     if (path / 'metadata.yaml').is_file():
         return True
-    return any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
+    return any(map(is_bag_file, path.iterdir()))

@@ -25,6 +25,7 @@ from tosa_ros.sources.bags.topics import (
     encoding_of,
     find_topics,
 )
+from tosa_ros.sources.bags.video_track import VideoTracks
 from tosa_ros.sources.bags.viewer import ViewerSays, viewer_says
 from tosa_ros.sources.folder import MILLIMETRES
 from tosa_ros.sources.source import FrameSource
@@ -70,6 +71,7 @@ class BagFrames(FrameSource):
         self._bag = Bag(self.path)
         self.notes = self._bag.notes
         self._poses = CameraPoses()
+        self._videos = VideoTracks(self.notes)
         self._infos: dict[str, Any] = {}
         with self._bag.opened() as bag:
             try:
@@ -192,7 +194,9 @@ class BagFrames(FrameSource):
             for connection, received, data in bag.messages(wanted):
                 topic = connection.topic
                 if topic in places:
-                    places[topic].append(_Place(header_stamp_ns(data, ros1=not bag.is2), received))
+                    place = _Place(header_stamp_ns(data, ros1=not bag.is2), received)
+                    if self._videos.takes(bag, connection, *place, data):
+                        places[topic].append(place)
                 elif topic in infos:
                     if topic not in self._infos:
                         self._infos[topic] = bag.deserialize(data, connection.msgtype)
@@ -206,6 +210,7 @@ class BagFrames(FrameSource):
                 f'the bag is damaged after {len(places[topics.image])} images, which are used: '
                 f'{in_words(error)}'
             ] = 1
+        self._videos.note_leading()
         return places[topics.image], places.get(topics.depth, [])
 
     def _with_notes(self, fault: str) -> str:
@@ -275,6 +280,9 @@ class BagFrames(FrameSource):
         return replace(frame, depth_m=pixels, doubts=doubts)
 
     def _message(self, bag: Any, topic: str, place: _Place) -> Any:
+        video = self._videos.track(topic)
+        if video is not None:
+            return video.image(bag, *place)
         connections = [c for c in bag.connections if c.topic == topic]
         start, stop = place.received, place.received + 1
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 from pathlib import Path
 from typing import IO, Any
 
+from tosa_ros.sources.bags.pieces import PiecedFile
 from tosa_ros.sources.bags.sealed import TABLES, opened, plain_columns
 
 _MAGIC = b'\x89MCAP0\r\n'
@@ -31,7 +31,7 @@ def salvage(path: Path, workshop: Path) -> Any:
     return _salvage_db3(path, workshop) if path.suffix == '.db3' else path
 
 
-def _salvage_mcap(path: Path) -> Path | SalvagedMcap:
+def _salvage_mcap(path: Path) -> Path | PiecedFile:
     size = path.stat().st_size
     with path.open('rb') as file:
         if file.read(len(_MAGIC)) != _MAGIC:
@@ -45,7 +45,7 @@ def _salvage_mcap(path: Path) -> Path | SalvagedMcap:
         if inside is not None:
             # Records may lie outside of chunks too.
             pieces.append((inside, _end_of_records(file, inside, size)))
-    return SalvagedMcap(path, pieces)
+    return PiecedFile(path, [*pieces, _FOOTER])
 
 
 def _end_of_records(file: IO[bytes], at: int, size: int) -> int:
@@ -104,69 +104,3 @@ def _copy_rows(source: Any, target: Any, table: str, columns: list[str]) -> None
         if row is None:
             return
         target.execute(insert, row)
-
-
-class SalvagedMcap:
-    """A truncated mcap file, shown to the reader as a complete one with fewer records.
-
-    Implements as much of a path as rosbags asks for.
-    """
-
-    suffix = '.mcap'
-
-    def __init__(self, path: Path, pieces: list[tuple[int, int]]) -> None:
-        self.path, self.pieces = path, pieces
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def exists(self) -> bool:
-        return True
-
-    def is_dir(self) -> bool:
-        return False
-
-    def open(self, mode: str = 'rb') -> IO[bytes]:
-        return io.BufferedReader(_Pieces(self.path, self.pieces), 1 << 20)
-
-
-class _Pieces(io.RawIOBase):
-    """Pieces (begin, end) of a file one after another, then a footer."""
-
-    def __init__(self, path: Path, pieces: list[tuple[int, int]]) -> None:
-        self._file = path.open('rb', buffering=0)
-        self._pieces = pieces
-        self._size = sum(end - begin for begin, end in pieces) + len(_FOOTER)
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        # As in a real file's reader, nothing lies behind the end.
-        self._at = min(max(0, base + offset), self._size)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view, start = memoryview(buffer).cast('B'), self._at
-        for begin, end in self._pieces:
-            if start < end - begin:
-                self._file.seek(begin + start)
-                count = self._file.readinto(view[: end - begin - start]) or 0
-                break
-            start -= end - begin
-        else:
-            footer = _FOOTER[start : start + len(view)]
-            count = len(footer)
-            view[:count] = footer
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()

@@ -77,6 +77,24 @@ def opened(path: Path, *, cut_off: bool) -> apsw.Connection:
     return connection
 
 
+def checkpoint(path: Path) -> None:
+    """Writes the write-ahead log beside a file into it, as no statement could.
+
+    Raises:
+        DataError: a file whose schema holds anything but tables.
+        apsw.Error: the file or the log is damaged.
+    """
+    import apsw
+
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(f'file:{quote(str(path))}?mode=rw', flags=flags)
+    try:
+        _seal(connection)  # which reads the file, so that SQLite has found the log
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    finally:
+        connection.close()
+
+
 def plain_columns(connection: apsw.Connection, table: str) -> list[str]:
     """The known columns that a known table of the file has, in the recorders' order."""
     rows = connection.execute(f'PRAGMA table_xinfo("{table}")').fetchall()
