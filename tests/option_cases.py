@@ -61,6 +61,7 @@ FRAMES = {
     '--depth-model': Case('--depth-model {depth_model}'),
     '--json': Case('--json'),
 }
+JUDGE = '--judge-url http://127.0.0.1:9/v1 --judge-model m'
 ASKING = {
     '--frames': Case('--frames 2'),
     '--depth': Case('--depth monocular'),
@@ -71,12 +72,15 @@ ASKING = {
     '--batch': Case('--batch 3'),
     '--max-new-tokens': Case('--max-new-tokens 9'),
     '--gflops': Case('--gflops'),
+    '--gallery': Case('--gallery 2'),
     '--prompt': Case('--prompt A:{{question}}'),
     '--out': Case('--out {questions}/run'),
     '--json': Case('--json'),
-    '--judge-url': Case('--judge-url http://127.0.0.1:9/v1'),
-    '--judge-model': Case('--judge-model m', '--judge-url http://127.0.0.1:9/v1'),
-    '--judge-prompts': Case('--judge-prompts /gone', '--judge-url http://127.0.0.1:9/v1'),
+    '--judge-url': Case(JUDGE),
+    '--judge-model': Case('--judge-model other', JUDGE),
+    '--judge-prompts': Case('--judge-prompts /gone', JUDGE),
+    '--judge-max-tokens': Case('--judge-max-tokens 512', JUDGE),
+    '--judge-timeout': Case('--judge-timeout 0', JUDGE),
     '--judge-key-env': Case('--judge-key-env KEY'),
 }
 BENCHMARK = {

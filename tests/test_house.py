@@ -40,7 +40,8 @@ ARROWS = {
     'training': {'synthetic'},
     'ros': {'assets', 'depth', 'drawing', 'frames', 'merging', 'messages', 'vlm'},
     'evaluation': {
-        'chat_templates', 'frames', 'merging', 'messages', 'pipeline', 'sources', 'synthetic',
+        'chat_templates', 'drawing', 'frames', 'merging', 'messages', 'pipeline', 'sources',
+        'synthetic',
     },
     'cli': {
         'assets', 'depth', 'drawing', 'evaluation', 'frames', 'merging', 'pipeline', 'ros',

@@ -85,6 +85,7 @@ def seen(monkeypatch):
         plan = running.plan(benchmark, args, more, loads=False)
         judge = plan.judging and plan.judging.judge.settings()
         calls.append((plan.settings, plan.methods, judge, args.gflops, args.out, args.json))
+        calls.append(args.gallery)
         return 0
 
     @contextlib.contextmanager

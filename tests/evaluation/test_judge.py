@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from judge_server import reply
 
 from tosa_ros.errors import DataError, ModelError
 from tosa_ros.evaluation.judge import EndpointJudge, JudgeError, LocalJudge
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.marking import llm_match, mark_answers
 from tosa_ros.evaluation.questions import Question
-
-
-def reply(text):
-    return 200, {'choices': [{'message': {'role': 'assistant', 'content': text}}]}
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by a function of the prompt and how often that prompt came; keeps the requests."""
-
-    def __init__(self, answer):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.answer, self.requests, self.lock = answer, [], threading.Lock()
-        self.url = f'http://127.0.0.1:{self.server_port}/v1'
-
-    def prompts(self):
-        return [body['messages'][0]['content'] for _, body, _ in self.requests]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-        prompt = body['messages'][0]['content']
-        with self.server.lock:
-            seen = self.server.prompts().count(prompt)
-            self.server.requests.append((self.path, body, dict(self.headers)))
-        status, value, *headers = self.server.answer(prompt, seen)
-        if status is None:
-            self.wfile.write(value.encode())
-            self.wfile.flush()
-            self.close_connection = True
-            return
-        data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        self.send_response(status)
-        for name, text in headers:
-            self.send_header(name, text)
-        self.send_header('Content-Length', str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def serve():
-    servers = []
-
-    def start(answer):
-        server = Server(answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def questions(n, extra=()):
@@ -126,10 +68,19 @@ def test_a_refusal_is_not_tried_again(serve):
 
 def test_no_server_and_no_url():
     with pytest.raises(JudgeError, match='2 attempts'):
-        EndpointJudge('http://127.0.0.1:9/v1', wait_s=0.001, attempts=2).ask('Mark', 1)
+        EndpointJudge('http://127.0.0.1:9/v1', 'm', wait_s=0.001, attempts=2).ask('Mark', 1)
     for url in ('localhost:8000', 'http://', 'http://127.0.0.1:abc/v1', 'http://a b/v1'):
         with pytest.raises(JudgeError, match='wanted http'):
-            EndpointJudge(url)
+            EndpointJudge(url, 'm')
+
+
+def test_there_is_no_default_judge_that_cannot_work():
+    with pytest.raises(JudgeError, match=r'no model.*gpt-4-1106-preview, is retired.*judge-model'):
+        EndpointJudge('http://127.0.0.1:9/v1')
+    with pytest.raises(JudgeError, match='0 tokens for a reply'):
+        EndpointJudge('http://127.0.0.1:9/v1', 'm', max_tokens=0)
+    with pytest.raises(JudgeError, match='timeout 0 s'):
+        EndpointJudge('http://127.0.0.1:9/v1', 'm', timeout_s=0)
 
 
 def test_a_key_is_stripped_or_refused_and_never_shown(serve):
@@ -275,6 +226,7 @@ def test_the_command_judges_and_resumes_after_a_refusal(
     out = tmp_path / 'run'
     args = ('eval', 'openeqa', '--data', openeqa, '--model', checkpoint, '--frames', 1)
     args += ('--max-new-tokens', 4, '--out', out, '--json', '--judge-url', server.url)
+    args += ('--judge-model', 'judge-1')
     assert command(*args) == 1
     printed = capsys.readouterr()
     method = json.loads(printed.out)['methods']['tosa-0.25']
@@ -285,7 +237,7 @@ def test_the_command_judges_and_resumes_after_a_refusal(
     server.answer = lambda *_: reply('3')
     assert command(*args) == 0
     score = json.loads(capsys.readouterr().out)['methods']['tosa-0.25']['scores'][0]
-    assert score['metric'].startswith('LLM-Match (judge gpt-4-1106-preview')
+    assert score['metric'] == "LLM-Match (judge judge-1, not OpenEQA's prompt)"
     assert score['overall'] == 50
     assert (out / 'tosa-0.25' / 'answers.jsonl').read_bytes() == answers
     marks = json.loads((out / 'tosa-0.25' / 'marks.json').read_text())

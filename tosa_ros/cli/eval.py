@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
         judge = None if plan.judging is None else plan.judging.judge.settings()
         methods = {label: repr(method) for label, method in plan.methods.items()}
         found |= {'settings': plan.settings, 'methods': methods, 'judge': judge}
-        found |= {'out': args.out and str(args.out), 'gflops': args.gflops}
+        found |= {'out': args.out and str(args.out)}
+        found |= {'gflops': args.gflops, 'gallery': args.gallery}
         options.print_json(found)
     else:
         _print_survey(found)

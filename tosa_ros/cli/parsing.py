@@ -20,8 +20,8 @@ class UsageError(TosaError):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are UsageErrors.
 
-    Its namespaces have `given`, the options that stand on the command line, and `parser`, the
-    command's own parser.
+    Its namespaces have `given`, the options that stand on the command line, `argv`, all of that
+    line, and `parser`, the command's own parser.
 
     loose: where words go that stand between or after options, where a command takes any number.
     """
@@ -43,6 +43,7 @@ class Parser(argparse.ArgumentParser):
         elif unknown:
             parsed.parser.error(_unknown(unknown[0], parsed.parser))
         options = words[: words.index('--')] if '--' in words else words
+        parsed.argv = words
         parsed.given = frozenset(w.partition('=')[0] for w in options if w.startswith('-'))
         return parsed
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
 from tosa_ros.cli import console, running
+from tosa_ros.cli.judging import judging_from
 from tosa_ros.cli.parsing import option_strings, refuse
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _ros(namespace: str) -> Iterator[None]:
 def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str, Any]) -> int:
     """Plays the bag to the nodes; 1 when a judge failed."""
     from tosa_ros.evaluation.fingerprints import fingerprint
+    from tosa_ros.evaluation.gallery import pictures
     from tosa_ros.evaluation.live import evaluate_live, played_types, recorded
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
@@ -160,7 +162,7 @@ def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str,
     from tosa_ros.ros.playback import LiveReplay
 
     check_plotting()
-    judging, asking, bag = running.judging_from(args), Asking(template=args.prompt), benchmark.bag
+    judging, asking, bag = judging_from(args), Asking(template=args.prompt), benchmark.bag
     types = played_types(bag)
     with contextlib.closing(
         LiveReplay(types, recorded(bag), rate=args.rate, image=bag.topics.image)
@@ -186,4 +188,8 @@ def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str,
                     timeout_s=args.timeout,
                     progress=progress,
                 )
-            return running.conclude(benchmark, outcome, args, settings, judging, live=live)
+            return running.conclude(
+                *(benchmark, outcome, args, settings, judging),
+                lambda failures: pictures(benchmark, failures, asking),
+                live=live,
+            )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
 from tosa_ros.cli import console, merging, options
-from tosa_ros.cli.parsing import UsageError, need
+from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
+from tosa_ros.cli.parsing import UsageError
 from tosa_ros.settings import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
@@ -83,27 +84,15 @@ def add_report_options(parser: argparse.ArgumentParser, *, judged: bool) -> None
         help='folder for answers and report; resumes a run in it',
     )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
-    if not judged:
-        return
-    group = parser.add_argument_group('judge (LLM-Match)')
-    group.add_argument(
-        '--judge-url', metavar='URL', help='address of an OpenAI-compatible server, up to /v1'
+    parser.add_argument(
+        '--gallery',
+        type=int,
+        default=6,
+        metavar='N',
+        help='show N failures with their frames in the report (6; 0 for none)',
     )
-    group.add_argument(
-        '--judge-model', metavar='M', help='model on that server, or a local checkpoint'
-    )
-    group.add_argument(
-        '--judge-prompts',
-        type=Path,
-        metavar='DIR',
-        help="folder of OpenEQA's prompts, for its exact wording",
-    )
-    group.add_argument(
-        '--judge-key-env',
-        default='OPENAI_API_KEY',
-        metavar='NAME',
-        help='environment variable with the key (OPENAI_API_KEY)',
-    )
+    if judged:
+        add_judge_options(parser)
 
 
 @dataclass(frozen=True)
@@ -171,6 +160,7 @@ def run_benchmark(
     benchmark: Benchmark, args: argparse.Namespace, more: dict[str, Any] | None = None
 ) -> int:
     """Asks, scores and reports as the options say; 1 when a judge failed."""
+    from tosa_ros.evaluation.gallery import pictures
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
     from tosa_ros.evaluation.runner import evaluate, gigaflops
@@ -186,12 +176,20 @@ def run_benchmark(
         counted = None
         if args.gflops:
             counted = gigaflops(benchmark, pipeline, made.methods, made.asking)
-        return conclude(benchmark, outcome, args, made.settings, made.judging, gflops=counted)
+
+        def draw(failures: list) -> dict:
+            return pictures(benchmark, failures, made.asking, pipeline, made.methods)
+
+        return conclude(
+            benchmark, outcome, args, made.settings, made.judging, draw, gflops=counted
+        )
 
 
 def check_out(args: argparse.Namespace) -> None:
     if args.out is None:
         raise UsageError('--out is missing; wanted the folder for answers and report')
+    if args.gallery < 0:
+        raise UsageError(f'--gallery {args.gallery}; wanted a number of failures, 0 for none')
 
 
 def run_path(args: argparse.Namespace) -> Path:
@@ -209,9 +207,14 @@ def conclude(
     args: argparse.Namespace,
     settings: dict[str, Any],
     judging: Judging | None,
+    draw: Callable[[list], dict] = lambda failures: {},
     **more: Any,
 ) -> int:
-    """Scores, writes the report and prints the scores; 1 when a judge failed."""
+    """Scores, writes the report and prints the scores; 1 when a judge failed.
+
+    draw: gives pictures of failures, by question.
+    """
+    from tosa_ros.evaluation.provenance import add_command, made_by
     from tosa_ros.evaluation.report import (
         difference_table,
         markdown_table,
@@ -221,9 +224,11 @@ def conclude(
     from tosa_ros.evaluation.results import score_run
 
     out = run_path(args)
+    add_command(out, command_line(args))
+    more |= {'made': made_by(out), 'shown': args.gallery}
     with console.counter('mark') as progress:
         results = score_run(benchmark, outcome, out, settings, judging, progress=progress, **more)
-    write_report(out, results)
+    write_report(out, results, draw(results['failures']))
     if args.json:
         options.print_json(results)
     else:
@@ -234,30 +239,6 @@ def conclude(
         console.print_line(f'tosa {args.command}: {what}: {why}')
     console.note(f'report: {out / "report.html"}')
     return 1 if results['judge_errors'] else 0
-
-
-def judging_from(args: argparse.Namespace, loads: bool = True) -> Judging | None:
-    """The judge that the options name: an endpoint, a local checkpoint, or none."""
-    from tosa_ros.evaluation.judge import DEFAULT_JUDGE, EndpointJudge, LocalJudge
-    from tosa_ros.evaluation.judge_prompts import JudgePrompts
-    from tosa_ros.evaluation.results import Judging
-
-    if not hasattr(args, 'judge_url'):
-        return None
-    need(args, '--judge-prompts', '--judge-url', '--judge-model')
-    need(args, '--judge-key-env', '--judge-url')
-    if not args.judge_url and not args.judge_model:
-        return None
-    folder = args.judge_prompts
-    prompts = JudgePrompts() if folder is None else JudgePrompts.from_folder(folder)
-    if args.judge_url:
-        name = args.judge_key_env
-        model = args.judge_model or DEFAULT_JUDGE
-        judge = EndpointJudge(
-            args.judge_url, model, api_key=os.environ.get(name), key_source=f'${name}'
-        )
-        return Judging(judge, prompts)
-    return Judging(LocalJudge(args.judge_model, args.device), prompts) if loads else None
 
 
 def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:

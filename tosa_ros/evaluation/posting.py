@@ -11,13 +11,14 @@ import contextlib
 import functools
 import http.client
 import json
+import queue
 import re
 import socket
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tosa_ros.errors import printable
@@ -32,11 +33,25 @@ _HIDDEN = '[key]'
 
 
 class PostError(Exception):
-    """No usable reply. passing: asking again may help, after `retry_after_s`."""
+    """No usable reply. passing: asking again may help, after `retry_after_s`.
 
-    def __init__(self, reason: str, *, passing: bool, retry_after_s: float = 0.0) -> None:
+    status: of an HTTP error, 0 where a reply is there and unusable, None where there is none.
+    said: what a server says beside an HTTP error, JSON or text as {"message": text}. It is not
+    for people, as the key may be in it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        passing: bool,
+        retry_after_s: float = 0.0,
+        status: int | None = 0,
+        said: Any = None,
+    ) -> None:
         super().__init__(reason)
         self.passing, self.retry_after_s = passing, retry_after_s
+        self.status, self.said = status, said
 
 
 def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
@@ -60,12 +75,10 @@ def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
         except urllib.error.HTTPError as error:
             raise _refusal(error, key) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = f'{type(error).__name__}: {error}'
-            if deadline.expired.is_set():
-                reason = f'no whole reply within {timeout_s:g} s'
-            raise PostError(_shown(reason, key), passing=True) from None
+            reason = _late(timeout_s) if deadline.expired.is_set() else _in_words(error)
+            raise PostError(_shown(reason, key), passing=True, status=None) from None
     if deadline.expired.is_set():
-        raise PostError(f'no whole reply within {timeout_s:g} s', passing=True)
+        raise PostError(_late(timeout_s), passing=True, status=None)
     if len(reply) > MAX_REPLY_BYTES:
         raise PostError(f'the reply is longer than {MAX_REPLY_BYTES:,} bytes', passing=False)
     try:
@@ -98,8 +111,9 @@ def url_without_secrets(url: str) -> str:
 class _Deadline:
     """Ends every connection of its opener when time is up, whatever it is at."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.expired = threading.Event()
+        self._seconds = seconds
         self._handles: list[socket.socket] = []
 
     def opener(self) -> urllib.request.OpenerDirector:
@@ -123,12 +137,36 @@ class _Deadline:
             self._handles.pop().close()
 
     def _connected(self, *args: Any, **options: Any) -> socket.socket:
-        made = socket.create_connection(*args, **options)
+        made = self._in_time(functools.partial(socket.create_connection, *args, **options))
         # TLS takes the socket over; a duplicate still ends it.
         self._handles.append(made.dup())
         if self.expired.is_set():
             self.end()
         return made
+
+    def _in_time(self, connect: Callable[[], socket.socket]) -> socket.socket:
+        """A connection; looking its host up can be ended by nothing but leaving it alone."""
+        outcome: queue.SimpleQueue[socket.socket | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                made = connect()
+            except Exception as error:  # It is raised where it is waited for.
+                outcome.put(error)
+                return
+            if self.expired.is_set():
+                made.close()
+            outcome.put(made)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            found = outcome.get(timeout=self._seconds)
+        except queue.Empty:
+            self.expired.set()
+            raise TimeoutError from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -151,7 +189,7 @@ def _handler(deadline: _Deadline, scheme: str) -> urllib.request.BaseHandler:
 
 @contextlib.contextmanager
 def _deadline(seconds: float) -> Iterator[_Deadline]:
-    deadline = _Deadline()
+    deadline = _Deadline(seconds)
     timer = threading.Timer(seconds, deadline.end)
     timer.daemon = True
     timer.start()
@@ -174,9 +212,32 @@ def _refusal(error: urllib.error.HTTPError, key: str) -> PostError:
         detail = error.read(MAX_ERROR_BYTES).decode('utf-8', 'replace')
     except (OSError, http.client.HTTPException, ValueError):
         detail = ''
-    message = _shown(f'HTTP {error.code} {error.reason}: {detail}', key)
-    passing = error.code in (408, 409, 425, 429) or error.code >= 500
-    return PostError(message, passing=passing, retry_after_s=_retry_after_s(error))
+    return PostError(
+        _shown(f'HTTP {error.code} {error.reason}: {detail}', key),
+        passing=error.code in (408, 409, 425, 429) or error.code >= 500,
+        retry_after_s=_retry_after_s(error),
+        status=error.code,
+        said=_said(detail),
+    )
+
+
+def _said(detail: str) -> Any:
+    try:
+        return json.loads(detail)
+    except (ValueError, RecursionError):
+        return {'message': detail}
+
+
+def _late(timeout_s: float) -> str:
+    return f'no whole reply within {timeout_s:.3g} s'
+
+
+def _in_words(error: Exception) -> str:
+    """Why there was no connection, or no reply on it."""
+    reason = getattr(error, 'reason', None)  # what urllib wraps
+    cause = reason if isinstance(reason, Exception) else error
+    words = getattr(cause, 'strerror', None) or str(cause)
+    return f'{type(cause).__name__}: {words}' if words else type(cause).__name__
 
 
 def _shown(text: str, key: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tosa_ros.evaluation.compare import Difference, Entry, difference
+from tosa_ros.evaluation.gallery import FAILURES, failures
 from tosa_ros.evaluation.judge import Judge, JudgeError
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.marking import llm_match, mark_answers
@@ -39,11 +40,15 @@ def score_run(
     live: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     gflops: Mapping[str, float] | None = None,
+    made: Sequence[Mapping[str, Any]] = (),
+    shown: int = FAILURES,
 ) -> dict[str, Any]:
     """Scores every method's answers and writes predictions, values and scores into the folder.
 
     Args:
         gflops: of a question, by method, where they were counted.
+        made: what made the run, as `provenance.made_by` says.
+        shown: how many failures are listed, for the report's gallery.
         live: what `evaluation.live.summary` says, where the answers are the running nodes'.
         progress: called with marks there are and marks wanted, while a judge marks a method.
 
@@ -89,8 +94,11 @@ def score_run(
         'differences': [asdict(one) for one in paired(all_scores, methods)],
         'not_evaluated': outcome.faults,
         'problems': list(benchmark.problems),
+        'judge': judging and judging.judge.settings(),
         'judge_errors': judge_errors,
         'live': live,
+        'made': list(made),
+        'failures': _failures(benchmark, outcome, all_scores, shown),
         'examples': _examples(benchmark, outcome),
     }
     write_json(folder / SCORES, results)
@@ -102,21 +110,27 @@ def paired(scores: Mapping[str, Sequence[Score]], methods: Mapping[str, Any]) ->
 
     Each one against the run's first, and those that leave the same number of tokens in pairs.
     """
-    names = [{s.name for s in of_method if s.values} for of_method in scores.values()]
-    shared = set.intersection(*names) if names else set()
-    metric = next((s.name for s in next(iter(scores.values()), ()) if s.name in shared), None)
-    if metric is None:
-        return []
-    entries = [
-        Entry.of(label, next(s for s in of_method if s.name == metric), methods[label]['cost'])
-        for label, of_method in scores.items()
-    ]
+    by_method = by_shared_metric(scores)
+    entries = [Entry.of(label, s, methods[label]['cost']) for label, s in by_method.items()]
     return [
         difference(entry, other)
         for number, entry in enumerate(entries)
         for other in entries[:number]
         if other is entries[0] or abs(other.tokens - entry.tokens) < SAME_TOKENS * entry.tokens
     ]
+
+
+def by_shared_metric(scores: Mapping[str, Sequence[Score]]) -> dict[str, Score]:
+    """Each method's score by the first metric with values that all have; {} where none is."""
+    names = [{s.name for s in of_method if s.values} for of_method in scores.values()]
+    shared = set.intersection(*names) if names else set()
+    metric = next((s.name for s in next(iter(scores.values()), ()) if s.name in shared), None)
+    if metric is None:
+        return {}
+    return {
+        label: next(s for s in of_method if s.name == metric)
+        for label, of_method in scores.items()
+    }
 
 
 def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -147,6 +161,14 @@ def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         'decode_ms': mean('decode_ms'),
         'spatial': dict(Counter(record['spatial'] for record in records)),
     }
+
+
+def _failures(
+    benchmark: Benchmark, outcome: Outcome, scores: Mapping[str, Sequence[Score]], limit: int
+) -> list[dict[str, Any]]:
+    said = {label: outcome.predictions(label) for label in outcome.answers}
+    by_method = by_shared_metric(scores)
+    return failures(benchmark, by_method, said, limit) if by_method else []
 
 
 def _examples(benchmark: Benchmark, outcome: Outcome) -> list[dict[str, Any]]:

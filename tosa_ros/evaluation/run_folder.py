@@ -1,6 +1,7 @@
 """A run's folder: its settings, and for each method the answers so far.
 
-    settings.json  problems.jsonl  scores.json  report.md  report.html  plot.png
+    settings.json  problems.jsonl  made.jsonl  scores.json
+    report.md  report.html  plot.png  plot.svg  plot.csv  failure-1.jpg ...
     <label>/method.json  answers.jsonl  predictions.json  values.json  marks.jsonl  marks.json
 
 A folder takes up where it was left, with the same settings or not at all. The parts of a run that

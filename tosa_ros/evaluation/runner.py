@@ -138,7 +138,7 @@ class _Run:
         if not left:
             return
         try:
-            frames = _frames(self.benchmark, episode, self.asking)
+            frames = episode_frames(self.benchmark, episode, self.asking)
         except TosaError as error:
             self.outcome.faults[f'episode {episode}'] = str(error)
             return
@@ -206,7 +206,7 @@ def gigaflops(
     By method. Of the frames' vision, the prompt, and the first word of the answer.
     """
     first = benchmark.questions[0]
-    frames = _frames(benchmark, first.episode, asking)
+    frames = episode_frames(benchmark, first.episode, asking)
     prompt = benchmark.prompt(first, asking.template)
     counts = {}
     for label, method in methods.items():
@@ -220,7 +220,8 @@ def gigaflops(
     return counts
 
 
-def _frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
+def episode_frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
+    """The frames of an episode that are looked at, as the model is shown them."""
     source = as_source(benchmark.frames(episode))
 
     def picked() -> list[Frame]:

@@ -1,0 +1,130 @@
+"""The plot of score against tokens, and the numbers in it.
+
+Methods that leave as many tokens would hide each other: each has its own marker and offset.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from tosa_ros.errors import MissingDependencyError
+from tosa_ros.evaluation.report.tables import against_first, main_scores
+
+MARKERS = 'osD^vPX*<>hdp8H'
+LINES = ('-', '--', '-.', ':')
+OFFSET_POINTS = 5.0  # between neighbours, on paper
+SALT = 'tosa'  # of the SVG's ids, so that the same run gives the same file
+
+
+def check_plotting() -> None:
+    """Raises MissingDependencyError where no plot can be drawn: better before a run than after."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError('matplotlib', 'eval', "a report's plot") from error
+
+
+def plot(results: Mapping[str, Any], form: str = 'png') -> bytes:
+    """Each method's main score, with its interval, against its visual tokens a question.
+
+    form: 'png' or 'svg'. Methods of one name that leave different tokens are joined by a line.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = Figure(figsize=(7.5, 4.4), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    kinds = _points(results)
+    for number, (kind, points) in enumerate(kinds.items()):
+        aside = (number - (len(kinds) - 1) / 2) * OFFSET_POINTS / 72
+        tokens, scores, lows, highs = zip(*points, strict=True)
+        axes.errorbar(
+            tokens,
+            scores,
+            [
+                [max(0.0, s - low) for s, low in zip(scores, lows, strict=True)],
+                [max(0.0, high - s) for s, high in zip(scores, highs, strict=True)],
+            ],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=LINES[number // 10 % len(LINES)],  # There are ten colours.
+            color=f'C{number % 10}',
+            capsize=3,
+            label=kind,
+            transform=axes.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
+        )
+    _widen(axes, kinds)
+    (metric,) = {score['metric'] for score in main_scores(results).values()}
+    axes.set(xlabel='visual tokens a question', ylabel=metric)
+    axes.grid(alpha=0.3)
+    figure.legend(loc='outside right upper')
+    stream = io.BytesIO()
+    with matplotlib.rc_context({'svg.hashsalt': SALT}):
+        figure.savefig(stream, format=form, dpi=130, metadata=_undated(form))
+    return stream.getvalue()
+
+
+def plot_csv(results: Mapping[str, Any]) -> str:
+    """The numbers of the plot, and each method's paired difference to the first one."""
+    first, differences = against_first(results)
+    rows = []
+    for label, score in main_scores(results).items():
+        low, high = score['interval_95'] or ('', '')
+        row = {
+            'method': label,
+            'tokens': results['methods'][label]['cost']['tokens_after'],
+            'metric': score['metric'],
+            'score': score['overall'],
+            'low_95': low,
+            'high_95': high,
+            **dict.fromkeys(('against', 'difference', 'difference_low_95'), ''),
+            **dict.fromkeys(('difference_high_95', 'p'), ''),
+        }
+        if gap := differences.get(label):
+            low, high = gap['interval']
+            row |= {'against': first, 'difference': gap['points'], 'p': gap['p']}
+            row |= {'difference_low_95': low, 'difference_high_95': high}
+        rows.append(row)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def can_be_plotted(results: Mapping[str, Any]) -> bool:
+    """Whether there is a score, and a method whose tokens are known."""
+    return bool(results['scored'] and _points(results))
+
+
+def _points(results: Mapping[str, Any]) -> dict[str, list[tuple[float, float, float, float]]]:
+    """Kind of method -> (tokens, score, low, high) where tokens are known, in their order."""
+    kinds: dict[str, list[tuple[float, float, float, float]]] = {}
+    for label, score in main_scores(results).items():
+        overall = score['overall']
+        low, high = score['interval_95'] or (overall, overall)
+        tokens = results['methods'][label]['cost']['tokens_after']
+        if tokens is None:
+            continue
+        kinds.setdefault(label.partition('-')[0], []).append((tokens, overall, low, high))
+    return {kind: sorted(points) for kind, points in kinds.items()}
+
+
+def _widen(axes: Any, kinds: Mapping[str, list[tuple[float, float, float, float]]]) -> None:
+    """Leaves room around the points, which the offset hides from matplotlib's own scaling."""
+    points = [point for of_kind in kinds.values() for point in of_kind]
+    tokens = [point[0] for point in points]
+    ends = [end for _, score, low, high in points for end in (min(low, score), max(high, score))]
+    for values, limit in ((tokens, axes.set_xlim), (ends, axes.set_ylim)):
+        low, high = min(values), max(values)
+        margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+        limit(low - margin, high + margin)
+
+
+def _undated(form: str) -> dict[str, None]:
+    return {'Date': None} if form == 'svg' else {}
