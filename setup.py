@@ -1,4 +1,4 @@
-"""Package metadata: one tree for pip (`pip install .[depth]`) and colcon (ament_python)."""
+"""Package metadata: one tree for pip (`pip install .[eval]`) and colcon (ament_python)."""
 
 from glob import glob
 from pathlib import Path
@@ -23,7 +23,6 @@ EXTRAS = {
         'ros-std-msgs',
         'ros-std-srvs',
     ],
-    'depth': ['opencv-python-headless'],
     'pointcloud': [
         'open3d-cpu; platform_machine == "x86_64"',
         'open3d; platform_machine != "x86_64"',
@@ -44,6 +43,7 @@ EXTRAS = {
         'build>=1',
         'hypothesis>=6',
         'mypy>=1.11',
+        'opencv-python-headless',
         'pytest>=8',
         'ruff>=0.6',
         'uv>=0.5',

@@ -120,7 +120,7 @@ class Asker:
     def _change(self, depth: str, blind: bool) -> Change | None:
         estimate = None
         if depth == 'monocular':
-            estimate = MonocularDepth.from_pretrained(embedded_depth('metric')).annotate
+            estimate = MonocularDepth.from_pretrained(embedded_depth('metric')).replace_depth
         change = shown(depth, blind=blind, estimate=estimate)
         return change and cache(change)
 

@@ -157,9 +157,6 @@ LOADERS = {
     'encoder': VisionEncoder.from_pretrained,
     'answerer': Answerer.from_pretrained,
     'depth': MonocularDepth.from_pretrained,
-    'torch.hub': lambda path, device: MonocularDepth.from_hub(
-        path, 'entry', metric=True, device=device
-    ),
     'judge': LocalJudge,
     'tower': lambda path, device: random_vision_encoder('clip-l-336', device=device),
 }

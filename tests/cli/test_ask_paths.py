@@ -116,7 +116,6 @@ def test_options_that_would_change_nothing_are_refused(ask, photos, rgbd):
         ((photos / 'album', 'x', '--depth-scale', 1000), 'has no depth files'),
         ((photos / 'album', 'x', '--times', 1), '--times goes with a video'),
         ((rgbd, 'x', '--depth', rgbd), '--depth goes with image files'),
-        ((rgbd, 'x', '--depth-model', 'm', '--depth-scale', 9), 'changes nothing with --depth-mo'),
         ((rgbd, photo, 'x'), 'give either --rgb FILE or image files, or one folder'),
         ((photo, 'x', '--quest', 'y'), 'there is no option --quest; did you mean --question?'),
         ((photo,), 'the question is missing'),

@@ -67,7 +67,7 @@ def test_bad_wishes(wish, match):
 
 def test_depths_differ_and_nothing_else():
     (frame,) = TinyWorld.load(limit=1).frames('test-0')
-    estimate = MonocularDepth.from_pretrained(embedded_depth('metric')).annotate
+    estimate = MonocularDepth.from_pretrained(embedded_depth('metric')).replace_depth
     changes = {depth: shown(depth, estimate=estimate) for depth in DEPTHS}
     assert changes.pop('sensor') is None
     noisy, guessed, none = (change(frame) for change in changes.values())

@@ -152,6 +152,32 @@ def test_an_estimate_of_colour_is_relative(bench, depth_node, estimator):
     assert (depth.min(), depth.max()) == (0.0, 1.0)
 
 
+def test_the_authors_weights_of_depth_anything(bench, depth_node, tmp_path):
+    import torch
+    from depth_models import original_depth_anything
+
+    name = 'depth_anything_v2_metric_hypersim_vits.pth'
+    torch.save(original_depth_anything(tmp_path)[0], tmp_path / name)
+    depth_node(source='monocular', depth_model=str(tmp_path / name))
+    picture = conversions.image_message(bench.rgb, 'rgb8', bench.header())
+    message = bench.next('depth', lambda: bench.publisher('image').publish(picture))
+    depth = messages.depth_from_message(message)
+    assert depth.shape == (bench.height, bench.width)
+    assert 0 < np.nanmin(depth) < np.nanmax(depth) < 20
+
+
+def test_a_model_that_needs_a_sensor_is_refused(bench, depth_node, tmp_path):
+    from depth_models import write_prompted
+
+    bench.listen('/rosout')
+    node = depth_node(source='monocular', depth_model=str(write_prompted(tmp_path)))
+    said = "refines a sensor's depth, and depth_node estimates"
+    bench.wait(lambda: said in bench.health().get('depth_node', (0, ''))[1])
+    assert bench.state('depth_node') == 'unconfigured'
+    assert bench.told_once('depth_node', said)
+    assert not node.active
+
+
 def test_the_embedded_estimator_knows_metres(bench, depth_node):
     pytest.importorskip('open3d')
     from tosa_ros.synthetic import single

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.cli import console
+from tosa_ros.cli.options import add_depth_model_option
 from tosa_ros.cli.parsing import UsageError, need, refuse
 from tosa_ros.errors import FrameError
 
@@ -49,9 +50,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
         help=f'N evenly spread frames of a folder (all), video or bag ({FRAMES_OF_VIDEO})',
     )
     either.add_argument('--times', metavar='S,S', help='frames of a video at these seconds')
-    group.add_argument(
-        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
-    )
+    add_depth_model_option(group)
 
 
 def frames_from(
@@ -69,16 +68,18 @@ def frames_from(
     from tosa_ros.frames import doubts_in_words
 
     images, place = _sorted(args, paths)
-    if args.depth_model:
-        refuse(args, 'changes nothing with --depth-model', '--depth', '--depth-scale')
-    frames = _images(args, images) if images else _of_place(args, place)
-    if args.intrinsics and place is not None:
-        frames = [_with_camera(frame, args.intrinsics) for frame in frames]
+    estimator = None
     if args.depth_model:
         from tosa_ros.depth import load_estimator
 
         estimator = load_estimator(args.depth_model, device=args.device)
-        frames = [estimator.annotate(frame.without_depth()) for frame in frames]
+        if not estimator.needs_sensor:
+            refuse(args, 'changes nothing with this --depth-model', '--depth', '--depth-scale')
+    frames = _images(args, images) if images else _of_place(args, place)
+    if args.intrinsics and place is not None:
+        frames = [_with_camera(frame, args.intrinsics) for frame in frames]
+    if estimator is not None:
+        frames = [estimator.replace_depth(frame) for frame in frames]
     if args.intrinsics and not any(frame.has_metric_points for frame in frames):
         raise UsageError('--intrinsics changes nothing: no frame has depth in metres')
     for method in methods:

@@ -28,6 +28,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_setting(group, DTYPE)
 
 
+def add_depth_model_option(group: Any) -> None:
+    group.add_argument(
+        '--depth-model',
+        metavar='P',
+        help='estimate depth with this checkpoint, or .pth file of Depth Anything',
+    )
+
+
 def dtype_from(args: argparse.Namespace) -> Any:
     import torch
 

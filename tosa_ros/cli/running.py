@@ -43,9 +43,7 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
         choices=defaults.depths,
         help=f"depth that merging uses ({depth}); noisy: like a cheap camera's",
     )
-    group.add_argument(
-        '--depth-model', metavar='P', help='estimate depth with this Depth Anything checkpoint'
-    )
+    options.add_depth_model_option(group)
     group.add_argument('--blind', action='store_true', help='replace all images by black ones')
     limit = defaults.limit
     group.add_argument(
@@ -255,7 +253,9 @@ def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | Non
     if depth != 'monocular':
         return depth, None
     if not defaults.embedded_depth:
-        raise UsageError('--depth monocular needs --depth-model, a Depth Anything checkpoint')
+        raise UsageError(
+            '--depth monocular needs --depth-model, a checkpoint that estimates depth'
+        )
     return depth, 'embedded'
 
 
@@ -268,5 +268,5 @@ def _change(depth: str, estimator: str | None, blind: bool, device: str) -> Any:
         from tosa_ros.depth import load_estimator
 
         path = embedded_depth('metric') if estimator == 'embedded' else estimator
-        estimate = load_estimator(path, device=device).annotate
+        estimate = load_estimator(path, device=device).replace_depth
     return conditions.shown(depth, blind=blind, estimate=estimate)

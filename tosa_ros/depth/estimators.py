@@ -35,9 +35,11 @@ class DepthEstimator(ABC):
     """Estimates depth from a colour image.
 
     kind: 'metric' or 'relative', what every estimate of this model holds.
+    needs_sensor: it refines a sensor's depth, so that colour alone is not enough.
     """
 
     kind: DepthKind
+    needs_sensor: bool = False
 
     @classmethod
     @abstractmethod
@@ -53,18 +55,32 @@ class DepthEstimator(ABC):
     def estimate(self, rgb: np.ndarray) -> DepthEstimate:
         """Colour (H, W, 3) uint8 -> DepthEstimate at the same pixels."""
 
+    def estimate_frame(self, frame: Frame) -> DepthEstimate:
+        """As `estimate`, for a model that uses more of a frame than its colour."""
+        return self.estimate(frame.rgb)
+
     def annotate(self, frame: Frame) -> Frame:
         """The frame with its depth estimated.
 
         Raises:
-            DepthError: a frame that has depth; `frame.without_depth()` drops it.
+            DepthError: a frame that has depth, which `replace_depth` replaces; or that has none in
+                metres, for a model that `needs_sensor`.
         """
-        if frame.depth_m is not None or frame.relative_depth is not None:
+        if self.needs_sensor:
+            if frame.depth_m is None:
+                raise DepthError(
+                    "annotate: the model refines a sensor's depth in metres; the frame has none"
+                )
+        elif frame.depth_m is not None or frame.relative_depth is not None:
             raise DepthError(
                 'annotate: the frame has depth already; give frame.without_depth() to replace it'
             )
-        estimated = vars(self.estimate(frame.rgb))
-        return replace(frame, **estimated, doubts=DepthDoubt.ESTIMATED)
+        estimated = vars(self.estimate_frame(frame))
+        return replace(frame.without_depth(), **estimated, doubts=DepthDoubt.ESTIMATED)
+
+    def replace_depth(self, frame: Frame) -> Frame:
+        """As `annotate`, for a frame whose own depth is replaced, or refined if it needs to be."""
+        return self.annotate(frame if self.needs_sensor else frame.without_depth())
 
 
 ESTIMATORS: Registry[type[DepthEstimator]] = Registry(
@@ -77,7 +93,7 @@ ESTIMATORS: Registry[type[DepthEstimator]] = Registry(
 
 
 def load_estimator(model: str | Path, *, device: str = 'cpu') -> DepthEstimator:
-    """The estimator that 'NAME:MODEL' or 'NAME' names in ESTIMATORS; else Depth Anything.
+    """The estimator that 'NAME:MODEL' or 'NAME' names in ESTIMATORS; else a MonocularDepth.
 
     Raises:
         DepthError: what cannot be found, read or used.

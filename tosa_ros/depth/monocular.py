@@ -1,4 +1,4 @@
-"""Depth from colour alone: Depth Anything V1 and V2, by transformers or by torch.hub.
+"""Depth from colour by a trained model: transformers' checkpoints, or Depth Anything's own files.
 
 A model is relative (unscaled disparity: how things order in depth) or metric (metres, for the
 kind of scene it was trained on). The two never mix: relative depth fills a Frame's
@@ -7,55 +7,36 @@ kind of scene it was trained on). The two never mix: relative depth fills a Fram
 
 from __future__ import annotations
 
-import contextlib
-import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForDepthEstimation, DPTImageProcessorPil
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from tosa_ros.depth.estimators import DepthEstimate, DepthEstimator
+from tosa_ros.depth.families import checked_size, load_network
+from tosa_ros.depth.original import PATCH_PX, TRAINED_INPUT_PX, load_original
+from tosa_ros.depth.published import is_weights
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import DepthError
-from tosa_ros.loading import check_shards, is_missing_folder, one_line_errors, quiet_loading
+from tosa_ros.loading import one_line_errors
 
-SUPPORTED = {'depth_anything': 'Depth Anything V1 and V2, relative and metric'}
-PATCH_PX = 14
-# What Depth Anything was trained with: the image's shorter side in the model's input.
-TRAINED_INPUT_PX = 518
-_PINNED = re.compile(r'[\w.-]+/[\w.-]+:[0-9a-f]{40}')
+if TYPE_CHECKING:
+    from tosa_ros.depth.networks import Network
+    from tosa_ros.frames import Frame
 
 
 class MonocularDepth(DepthEstimator):
-    """Depth Anything, or a module of torch.hub that maps the same.
+    """A depth model of `tosa_ros.depth.families`, or one of the files of Depth Anything's authors.
 
     kind: 'metric' or 'relative', what every estimate of this model holds.
+    needs_sensor: it refines a sensor's depth (Prompt Depth Anything).
     """
 
-    def __init__(
-        self,
-        predict: Callable[[torch.Tensor], torch.Tensor],
-        processor: DPTImageProcessorPil,
-        *,
-        kind: Literal['metric', 'relative'],
-        device: str | torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        """Most callers want `from_pretrained` or `from_hub`.
-
-        predict: pixels (1, 3, h, w) -> (1, h', w') or (1, 1, h', w'): metres, or disparity
-            (greater is nearer).
-        """
-        self.kind = kind
-        self.processor = processor
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self._predict = predict
+    def __init__(self, network: Network) -> None:
+        """Most callers want `from_pretrained`."""
+        self.network, self.kind = network, network.kind
+        self.needs_sensor = network.needs_sensor
 
     @classmethod
     def from_pretrained(
@@ -67,12 +48,15 @@ class MonocularDepth(DepthEstimator):
         revision: str | None = None,
         input_size: int | None = None,
     ) -> MonocularDepth:
-        """Loads a transformers checkpoint (safetensors) from a folder or the hub.
+        """Loads a model.
 
+        path_or_id: a transformers checkpoint (safetensors), in a folder or on the hub; or a file
+            of Depth Anything's authors (`depth_anything_v2_vits.pth`), by its path, by a URL that
+            ends with `#sha256=` and its hash, or by its name alone, which downloads it.
         dtype: by default the checkpoint's own.
         revision: a hub commit, tag or branch.
-        input_size: the shorter side of the model's input in pixels, a multiple of 14; by default
-            the checkpoint's (518). 252 is about five times faster and coarser.
+        input_size: the shorter side of the input in pixels, a multiple of 14, for Depth Anything;
+            by default the checkpoint's (518). 252 is about five times faster and coarser.
 
         Raises:
             DepthError: what cannot be found, read or used.
@@ -80,115 +64,37 @@ class MonocularDepth(DepthEstimator):
         """
         device = checked_device(device)
         path = str(path_or_id)
-        if is_missing_folder(path):
-            raise DepthError(f'depth model: {path!r} is not a folder; give one, or a hub id')
-        what = f'depth model {path!r}'
-        check_shards(path, DepthError)
-        with one_line_errors(f'{what} cannot be loaded', DepthError):
-            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-        if config.model_type not in SUPPORTED:
-            known = '; '.join(f'{name} ({text})' for name, text in SUPPORTED.items())
-            raise DepthError(f'{what}: {config.model_type} is not supported; supported: {known}')
-        size = {} if input_size is None else {'size': _checked_size(input_size)}
-        with one_line_errors(f'{what} cannot be loaded', DepthError), quiet_loading():
-            processor = DPTImageProcessorPil.from_pretrained(
-                path, revision=revision, trust_remote_code=False, **size
-            )
-            model, info = AutoModelForDepthEstimation.from_pretrained(
-                path,
-                revision=revision,
-                dtype='auto' if dtype is None else dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-            model = model.to(device).eval()
-        missing = sorted(info['missing_keys'])
-        if missing:
-            raise DepthError(
-                f'{what} lacks {len(missing)} tensors, {missing[0]} first; is it complete?'
-            )
-        return cls(
-            lambda pixels: model(pixel_values=pixels).predicted_depth,
-            processor,
-            kind=config.depth_estimation_type,
-            device=device,
-            dtype=model.dtype,
-        )
+        if is_weights(path):
+            if revision is not None:
+                raise DepthError(f'depth model {path!r}: revision goes with a hub id, not a file')
+            size = checked_size(input_size or TRAINED_INPUT_PX, PATCH_PX)['height']
+            network = load_original(path, dtype=dtype, input_size=size)
+        else:
+            network = load_network(path, dtype=dtype, revision=revision, input_size=input_size)
+        with one_line_errors(f'depth model {path!r} cannot be loaded', DepthError):
+            network.model.to(device)
+        return cls(network)
 
-    @classmethod
-    def from_hub(
-        cls,
-        repo: str | Path,
-        entry: str,
-        *,
-        source: Literal['local', 'github'] = 'local',
-        metric: bool,
-        device: str = 'cpu',
-        input_size: int = TRAINED_INPUT_PX,
-        **entry_kwargs: Any,
-    ) -> MonocularDepth:
-        """Loads a model through torch.hub; this runs the code of that repository.
-
-        The entry's module maps ImageNet-normalised pixels (1, 3, h, w), h and w multiples of 14,
-        to (1, h, w), as the Depth Anything repositories' modules do.
-
-        Args:
-            repo: a folder with a hubconf.py, or 'owner/name:commit' with all 40 digits.
-            entry: a function in hubconf.py; entry_kwargs go to it (encoder=, max_depth=, ...).
-            metric: whether the module gives metres; otherwise disparity, greater is nearer.
-            input_size: as in `from_pretrained`.
-
-        Raises:
-            DepthError: a reference that is not pinned, or what cannot be found or loaded.
-            ModelError: there is no such device.
-        """
-        device = checked_device(device)
-        repo = str(repo)
-        if source == 'github' and not _PINNED.fullmatch(repo):
-            raise DepthError(
-                f'torch.hub {repo!r} is not pinned, so that its code may change; pin it by a '
-                "commit: 'owner/name:' and the 40 digits that `git rev-parse` prints"
-            )
-        if source == 'local' and not (Path(repo) / 'hubconf.py').is_file():
-            raise DepthError(f'torch.hub {repo!r}: not a folder with a hubconf.py')
-        processor = DPTImageProcessorPil(
-            size=_checked_size(input_size),
-            keep_aspect_ratio=True,
-            ensure_multiple_of=PATCH_PX,
-            image_mean=IMAGENET_DEFAULT_MEAN,
-            image_std=IMAGENET_DEFAULT_STD,
-        )
-        # torch.hub announces downloads on standard output, which may be someone's JSON.
-        with (
-            one_line_errors(f'torch.hub {repo!r}, entry {entry!r} cannot be loaded', DepthError),
-            contextlib.redirect_stdout(sys.stderr),
-        ):
-            # A commit names its content, so that asking GitHub which branch has it adds nothing.
-            model = torch.hub.load(
-                repo,
-                entry,
-                source=source,
-                trust_repo=True,
-                skip_validation=True,
-                verbose=False,
-                **entry_kwargs,
-            )
-            model = model.to(device).eval()
-            dtype = next((p.dtype for p in model.parameters()), torch.float32)
-        kind = 'metric' if metric else 'relative'
-        return cls(model, processor, kind=kind, device=device, dtype=dtype)
-
-    @torch.inference_mode()
     def estimate(self, rgb: np.ndarray) -> DepthEstimate:
         """Colour (H, W, 3) uint8 -> DepthEstimate at the same pixels.
 
         Relative depth is the model's disparity, least to greatest scaled to 0..1 in each image; a
-        flat map gives 0. Resizing is bilinear: bicubic would overshoot at depth edges.
+        flat map gives 0.
 
         Raises:
             DepthError: another kind of array, or a model that gave no usable map.
         """
+        return self._estimate(rgb)
+
+    def estimate_frame(self, frame: Frame) -> DepthEstimate:
+        """As `estimate`, with the camera and the sensor's depth for models that use them."""
+        fx = frame.intrinsics.fx if frame.intrinsics else None
+        return self._estimate(frame.rgb, fx, frame.depth_m)
+
+    @torch.inference_mode()
+    def _estimate(
+        self, rgb: np.ndarray, fx: float | None = None, sensor_m: np.ndarray | None = None
+    ) -> DepthEstimate:
         rgb = np.asarray(rgb)
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
             raise DepthError(
@@ -198,38 +104,16 @@ class MonocularDepth(DepthEstimator):
         with one_line_errors(
             f'depth estimate of {rgb.shape[1]}x{rgb.shape[0]} pixels failed', DepthError
         ):
-            batch = self.processor(rgb, input_data_format='channels_last', return_tensors='pt')
-            raw = self._predict(batch['pixel_values'].to(self.device, self.dtype))
-        values = _resized(raw, rgb.shape[:2])
+            values = self.network.maps(rgb, fx=fx, sensor_m=sensor_m).cpu().numpy()
         if not np.isfinite(values).any():
+            dtype = str(self.network.model.dtype).removeprefix('torch.')
             raise DepthError(
-                'depth estimate: the model gave no finite value; does its dtype '
-                f'({str(self.dtype).removeprefix("torch.")}) fit it?'
+                f'depth estimate: the model gave no finite value; does its dtype ({dtype}) fit it?'
             )
         if self.kind == 'metric':
             usable = np.isfinite(values) & (values > 0)
             return DepthEstimate(depth_m=np.where(usable, values, np.float32(np.nan)))
         return DepthEstimate(relative_depth=_scaled_to_one(values))
-
-
-def _checked_size(input_size: int) -> dict[str, int]:
-    if input_size < PATCH_PX or input_size % PATCH_PX:
-        raise DepthError(
-            f'input_size: {input_size}; wanted a multiple of {PATCH_PX}, such as 252 or 518'
-        )
-    return {'height': input_size, 'width': input_size}
-
-
-def _resized(raw: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A model's (1, h, w) or (1, 1, h, w) -> (H, W) float32."""
-    shape = tuple(getattr(raw, 'shape', ()))
-    if len(shape) not in (3, 4) or any(n != 1 for n in shape[:-2]):
-        raise DepthError(
-            f'depth estimate: the model gave {shape or type(raw).__name__}; wanted (1, h, w)'
-        )
-    raw = raw.float().reshape(1, 1, *shape[-2:])
-    resized = torch.nn.functional.interpolate(raw, size, mode='bilinear', align_corners=False)
-    return resized[0, 0].cpu().numpy()
 
 
 def _scaled_to_one(disparity: np.ndarray) -> np.ndarray:

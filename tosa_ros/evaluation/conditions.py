@@ -25,7 +25,7 @@ def shown(depth: str, *, blind: bool = False, estimate: Change | None = None) ->
         depth: 'sensor' (the frame's own), 'noisy' (its own, with a real camera's noise, steps and
             holes), 'monocular' (estimated from colour), or 'none'.
         blind: black pictures without depth, to learn what the questions give away.
-        estimate: gives a frame estimated depth; for 'monocular'.
+        estimate: replaces a frame's depth by an estimate; for 'monocular'.
 
     Raises:
         DataError: no such depth, or none that could be estimated.
@@ -35,7 +35,7 @@ def shown(depth: str, *, blind: bool = False, estimate: Change | None = None) ->
     if depth == 'monocular':
         if estimate is None:
             raise DataError('depth: monocular needs an estimator')
-        return lambda frame: estimate(frame.without_depth())
+        return estimate
     known: dict[str, Change | None] = {
         'sensor': None,
         'noisy': noisy,

@@ -8,6 +8,7 @@ import torch
 
 from tosa_ros import depth
 from tosa_ros.assets import embedded_depth, embedded_model
+from tosa_ros.errors import DepthError
 from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.settings import SETTINGS
 
@@ -38,7 +39,13 @@ def load_estimator(node: Any) -> depth.DepthEstimator:
     if not model:
         _say_embedded(node, 'depth_model')
         model = embedded_depth('metric')
-    return depth.load_estimator(model, device=node.value('device'))
+    estimator = depth.load_estimator(model, device=node.value('device'))
+    if estimator.needs_sensor:
+        raise DepthError(
+            f"depth_model {str(model)!r} refines a sensor's depth, and depth_node estimates from "
+            'colour alone; take another model, or the sensor (source: sensor)'
+        )
+    return estimator
 
 
 def _say_embedded(node: Any, parameter: str) -> None:

@@ -124,8 +124,9 @@ DEPTH_NODE = (
         '',
         Kind(),
         'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
-        'depth-anything/Depth-Anything-V2-Small-hf; NAME:MODEL is of an estimator that another '
-        'package brings. Empty is the embedded one.',
+        'depth-anything/Depth-Anything-V2-Small-hf; a .pth file of the authors of Depth Anything, '
+        'or its URL with #sha256=; NAME:MODEL is of an estimator that another package brings. '
+        'Empty is the embedded one.',
         read_only=True,
     ),
     _IMAGE_TRANSPORT,
