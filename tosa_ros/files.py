@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tosa_ros.errors import DataError, TosaError
+from tosa_ros.errors import DataError, TosaError, printable
 
 PARTIAL = '.partial-'  # in the names of what is not whole yet, which begin with a dot
 
@@ -213,8 +213,17 @@ def _to_disk(path: Path) -> None:
 
 
 def _decoded(text: str, where: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """An object's fields, none of which may be lost to a later one of its name."""
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f'{where}: one object has {printable(repr(twice), 60)} twice')
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise DataError(
             f'{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}'

@@ -1,20 +1,58 @@
-"""Statistics of right and wrong answers: intervals and paired tests."""
+"""Statistics of right and wrong answers: intervals and paired tests.
+
+Questions about one scene are no strangers: what is drawn anew or flipped are whole clusters.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from math import comb, sqrt
 
 import numpy as np
 
 CONFIDENCE_Z = 1.959963984540054  # 95 %, two-sided
 DRAWS = 10_000
+RESAMPLES = 2_000
 _CHUNK = 500
+_CELLS = 4_000_000  # drawn at once
+_NOTHING = 1e-9  # of percentage points: what sums of zero differ from zero
 
 
-def wilson(right: int, total: int) -> tuple[float, float]:
+def groups_of(clusters: Sequence[Hashable]) -> np.ndarray:
+    """The clusters' numbers (N,), from 0 in the order in which they come first."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(one, len(numbers)) for one in clusters], np.int64)
+
+
+def by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sums (G,) of values (N,) by their groups' numbers (N,)."""
+    return np.bincount(groups, weights=values)
+
+
+def effective_size(values: np.ndarray, groups: np.ndarray) -> float:
+    """How many independent right-or-wrong values tell as much as these (N,) of 0 and 1 in groups.
+
+    N over the design effect (Kish 1965), which is 1 or more. Where all are the same, nothing says
+    how much a group's values have in common, and they count as one: `concentration`.
+    """
+    total, mean = len(values), values.mean()
+    if not 0 < mean < 1:
+        return concentration(np.full(total, 1 / total), groups)
+    sums = by_group(values - mean, groups)
+    clustered = len(sums) / (len(sums) - 1) * (sums**2).sum() / total**2
+    alone = mean * (1 - mean) / (total - 1)
+    return total / max(1.0, clustered / alone)
+
+
+def concentration(weights: np.ndarray, groups: np.ndarray) -> float:
+    """How many groups of equal weight would be as good as these, of weights (N,) that sum to 1."""
+    return 1 / float((by_group(weights, groups) ** 2).sum())
+
+
+def wilson(right: float, total: float) -> tuple[float, float]:
     """Wilson's 95 % score interval of the share right / total, in 0..1 (Wilson 1927).
 
-    total: at least 1.
+    total: more than 0; an effective number of answers need not be whole.
     """
     z2 = CONFIDENCE_Z**2
     centre = (right + z2 / 2) / (total + z2)
@@ -34,16 +72,49 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, tail / 2 ** (total - 1))
 
 
+def bootstrap_of_means(
+    sums: np.ndarray, counts: np.ndarray, shares: np.ndarray, draws: np.random.Generator
+) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a weighted mean of means.
+
+    sums, counts: (G, T), of G groups' values in each of T strata. shares: (T,), what a stratum's
+    mean weighs. What is drawn anew are groups; a stratum that none of them has takes no part.
+    """
+    groups, strata = sums.shape
+    chunk = max(1, _CELLS // (groups * strata))
+    means = []
+    for start in range(0, RESAMPLES, chunk):
+        drawn = draws.integers(0, groups, (min(chunk, RESAMPLES - start), groups))
+        total, number = sums[drawn].sum(1), counts[drawn].sum(1)
+        weights = shares * (number > 0)
+        means.append((weights * total / np.maximum(number, 1)).sum(1) / weights.sum(1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def bootstrap_of_sum(values: np.ndarray, draws: np.random.Generator) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the sum of values (N,)."""
     # Drawing values with replacement is drawing how often each size of them occurs.
-    sizes, counts = np.unique(values, return_counts=True)
+    sizes, counts = np.unique(values.round(12), return_counts=True)
     sums = [
         draws.multinomial(len(values), counts / len(values), _CHUNK) @ sizes
         for _ in range(DRAWS // _CHUNK)
     ]
     low, high = np.percentile(np.concatenate(sums), [2.5, 97.5])
     return float(low), float(high)
+
+
+def paired_p(gaps: np.ndarray, groups: np.ndarray, draws: np.random.Generator) -> float:
+    """Two-sided p that paired gaps (N,) are nothing but chance, their groups being the units.
+
+    Where all groups that moved did so equally far, it is the exact binomial test (McNemar's, where
+    each group is one right-or-wrong question); else signs of whole groups are flipped.
+    """
+    sums = by_group(gaps, groups)
+    moved = sums[np.abs(sums) > _NOTHING]
+    if not len(moved) or np.ptp(np.abs(moved)) < _NOTHING:
+        return mcnemar(int((moved > 0).sum()), int((moved < 0).sum()))
+    return sign_flips(moved, draws)
 
 
 def sign_flips(differences: np.ndarray, draws: np.random.Generator) -> float:

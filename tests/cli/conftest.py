@@ -126,6 +126,9 @@ def questions(tmp_path_factory, rgbd):
         'fewer': {'annotations': answers[1:]},
         'q': [{'question': 'What?', 'answer': 'a cup', 'time': 1}, {'question': 'And?'}],
         'r': [{'question': 'Where?'}],
+        'said': {'0': '2', '1': 'chair'},
+        'other': {'0': 'a', '1': '3'},
+        'tiny': {f'test-0-{n}': 'red' for n in range(3)},
     }
     for name, value in files.items():
         (place / f'{name}.json').write_text(json.dumps(value))

@@ -41,7 +41,8 @@ def every_option():
 
 
 def case_of(command, option):
-    known = cases.EVAL if command.startswith('eval ') else cases.CASES[command]
+    group = command.split()[0]
+    known = {'eval': cases.EVAL, 'score': cases.SCORE}.get(group) or cases.CASES[command]
     assert option in known, f'tosa {command}: the option {option} needs a case in option_cases.py'
     return known[option]
 
@@ -49,10 +50,13 @@ def case_of(command, option):
 def base_of(command):
     if command == 'eval tinyworld':
         return '--limit 3 --model {model} --dry-run --json'
-    if command.startswith('eval '):
-        name = command.split()[1]
+    if command == 'score tinyworld':
+        return '--limit 3 --predictions {questions}/tiny.json --json'
+    if command.startswith(('eval ', 'score ')):
+        group, name = command.split()
+        base = cases.EVAL_BASE if group == 'eval' else cases.SCORE_BASE
         more = ' --annotations {questions}/annotations.json' if name in cases.ANNOTATED else ''
-        return cases.EVAL_BASE.replace('NAME', name) + more
+        return base.replace('NAME', name) + more
     return cases.BASES.get(command, '')
 
 
@@ -121,6 +125,8 @@ def seen(monkeypatch):
     monkeypatch.setattr('tosa_ros.training.export.export_vlm', record('export', 'exported'))
     monkeypatch.setattr('tosa_ros.training.shards.write_shards', record('shards'))
     monkeypatch.setattr('torch.set_num_threads', record('threads'))
+    scanqa = 'tosa_ros.evaluation.benchmarks.scanqa.caption_scores'
+    monkeypatch.setattr(scanqa, lambda *texts: [])  # Java starts slowly.
     return calls
 
 
@@ -144,7 +150,7 @@ def observed(seen, tmp_path, capfd, monkeypatch):
         if code == 2:
             (line,) = [one for one in err.splitlines() if ': error: ' in one]
             return 2, line
-        assert code == 0, err
+        assert code in (0, 1), err  # 1: episodes are missing
         files = {
             str(file.relative_to(tmp_path)): hashlib.sha256(file.read_bytes()).hexdigest()
             for file in tmp_path.rglob('*')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tosa_ros.errors import DataError, DepthError, FrameError, MissingDependencyError
+from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks import BENCHMARKS, load_benchmark
 from tosa_ros.evaluation.survey import survey
 from tosa_ros.sources import VideoFrames
@@ -74,18 +74,22 @@ def test_openeqa_samples_by_rounding(openeqa):
 def test_duplicates_and_unknown_episodes_are_named_and_the_rest_is_used(
     openeqa, write_json, openeqa_record
 ):
-    records = [
-        *json.loads(openeqa.read_text()),
-        openeqa_record(1, 'hm3d-v0/000-hm3d-BFRyYbPCCPE', question='Other?'),
-        openeqa_record(9, 'scannet-v0/nowhere'),
-    ]
+    records = json.loads(openeqa.read_text())
+    records += [records[1], openeqa_record(9, 'scannet-v0/nowhere')]
     found = survey(load_benchmark('openeqa', write_json('open-eqa.json', records)))
     assert (found['questions'], found['unanswerable']) == (5, 1)
     assert list(found['missing']) == ['scannet-v0/nowhere']
     assert 'scannet-v0/nowhere' in found['missing']['scannet-v0/nowhere']
     assert found['problems'] == [
-        "question id 'id-1' appears twice, with another question; the first one is used"
+        "1 questions are there twice, word for word: 'id-1'; each is asked once"
     ]
+
+
+def test_a_name_that_an_object_has_twice_is_refused(tmp_path):
+    path = tmp_path / 'testdev_balanced_questions.json'
+    path.write_text('{"1": {"question": "a"}, "1": {"question": "b"}}')
+    with pytest.raises(DataError, match=r"questions\.json: one object has '1' twice"):
+        load_benchmark('gqa', path)
 
 
 def test_frames_without_depth_are_counted(openeqa):
@@ -183,9 +187,14 @@ def test_vsibench(vsibench):
         'Please answer the question using a single word or phrase.'
     )
     assert benchmark.sampled(20, 4) == [0, 6, 12, 19]  # truncated, as its harness does
-    strict, lenient = benchmark.score({0: 'It is B.', 1: '4'})
-    assert (strict.overall, lenient.overall) == (50.0, 100.0)
-    assert strict.name == 'VSI-Bench (strict)'
+    scores = {s.name: s.overall for s in benchmark.score({0: 'It is B.', 1: '4'})}
+    assert scores == {
+        'VSI-Bench (strict)': 50.0,
+        'VSI-Bench-Debiased (strict)': 50.0,
+        'VSI-Bench (lenient)': 100.0,
+        'VSI-Bench (lmms-eval)': 50.0,
+    }
+    assert 'none of its questions is pruned' in benchmark.problems[0]
     assert benchmark.score({})[0].overall == 0
 
 
@@ -330,7 +339,8 @@ def test_gqa(write_json, frames, tmp_path):
     )
     write_image(tmp_path / 'images' / 'n1.jpg', frames[0])
     benchmark = load_benchmark('gqa', data)
-    (score,) = benchmark.score({'1': 'Cat.', '2': 'no'})
+    score, lmms = benchmark.score({'1': 'Cat.', '2': 'no'})
+    assert (score.name, lmms.name) == ('GQA accuracy (exact match)', 'GQA accuracy (lmms-eval)')
     assert score.by_category == {'open': 50.0, 'binary': 0.0}
     assert score.overall == pytest.approx(100 / 3)
     assert benchmark.frames('n1')[0].rgb.shape == frames[0].rgb.shape
@@ -370,7 +380,8 @@ def vqav2(write_json, frames, tmp_path):
 
 def test_vqav2(vqav2):
     benchmark = load_benchmark('vqav2', vqav2)
-    (score,) = benchmark.score({1: 'Three', 2: 'yes'})
+    score, lmms = benchmark.score({1: 'Three', 2: 'yes'})
+    assert (score.name, lmms.name) == ('VQA accuracy', 'VQA accuracy (lmms-eval)')
     assert score.by_category == pytest.approx({'number': 100.0, 'yes/no': 100.0})
     assert benchmark.submission({2: 'yes'}) == [{'question_id': 2, 'answer': 'yes'}]
     assert len(benchmark.frames('42')) == 1
@@ -379,115 +390,10 @@ def test_vqav2(vqav2):
 def test_vqav2_counting_subset(vqav2):
     benchmark = load_benchmark('vqav2-counting', vqav2)
     assert [q.id for q in benchmark.questions] == [1]
-    exact, accuracy = benchmark.score({1: 'two'})
+    exact, accuracy, _ = benchmark.score({1: 'two'})
     assert (exact.overall, accuracy.overall) == (100.0, 100.0)
-    exact, accuracy = benchmark.score({1: '3'})  # what four of ten say is right for VQA alone
+    exact, accuracy, _ = benchmark.score({1: '3'})  # what four of ten say is right for VQA alone
     assert (exact.overall, accuracy.overall) == (0.0, 100.0)
-
-
-@pytest.fixture
-def jsonl(tmp_path, frames):
-    write_image(tmp_path / 'a.png', frames[0])
-    write_image(tmp_path / 'b.png', frames[1])
-    depth = np.nan_to_num(frames[0].depth_m * 5000).round().astype(np.uint16)
-    Image.fromarray(depth).save(tmp_path / 'a-depth.png')
-
-    def write(*records):
-        path = tmp_path / 'q.jsonl'
-        path.write_text('\n'.join(json.dumps(record) for record in records) + '\n')
-        return path
-
-    return write
-
-
-ASKED = {'question': 'What?', 'answer': 'a cup'}
-
-
-def test_jsonl(jsonl, frames):
-    view = {
-        'image': 'a.png',
-        'depth': 'a-depth.png',
-        'depth_scale': 5000,
-        'intrinsics': {'fx': 40, 'fy': 40, 'cx': 15.5, 'cy': 11.5},
-        'pose': np.eye(4).tolist(),
-    }
-    path = jsonl(
-        {**view, **ASKED, 'category': 'things', 'id': 'x'},
-        {**view, 'question': 'Why?', 'answer': ['so', 'thus']},
-        {'images': ['a.png', 'b.png'], **ASKED},
-    )
-    benchmark = load_benchmark('jsonl', path)
-    assert [q.id for q in benchmark.questions] == ['x', 1, 2]
-    assert [q.category for q in benchmark.questions] == ['things', '', '']
-    assert len(benchmark.by_episode()) == 2  # the first two look at the same frame
-    (frame,) = benchmark.frames(benchmark.questions[0].episode)
-    np.testing.assert_allclose(frame.depth_m, frames[0].depth_m, atol=2e-4)
-    assert frame.intrinsics == frames[0].intrinsics
-    np.testing.assert_array_equal(frame.pose, np.eye(4))
-    assert len(benchmark.frames(benchmark.questions[2].episode)) == 2
-    exact, f1 = benchmark.score({'x': 'cup', 1: 'thus', 2: 'red cup'})
-    assert (exact.overall, exact.name) == (pytest.approx(200 / 3), 'Exact match (normalised)')
-    assert f1.values[2] == pytest.approx(200 / 3)
-
-
-def test_jsonl_of_folders(openeqa, frames):
-    path = openeqa.with_name('own.jsonl')
-    episode = 'frames/scannet-v0/002-scannet-scene0709_00'
-    path.write_text(json.dumps({'episode': episode, **ASKED}))
-    benchmark = load_benchmark('jsonl', path)
-    assert len(next(iter(benchmark)).frames) == 3
-
-
-@pytest.mark.parametrize(
-    ('record', 'message'),
-    [
-        ({**ASKED}, "record 0: field 'image' is missing"),
-        ({'image': 'a.png', 'question': 'Q'}, "record 0: field 'answer' is missing"),
-        ({'image': 'a.png', 'imgae': 1, **ASKED}, "record 0: unknown field 'imgae'"),
-        ({'images': ['a.png', 'b.png'], 'depth': 'd.png', **ASKED}, "'depth' has 1 entries for 2"),
-        ({'image': 'a.png', 'intrinsics': [1, 2], **ASKED}, r"'intrinsics' is \[1, 2\]"),
-        ({'image': 'a.png', 'pose': [[1]], **ASKED}, "'pose' is not a 4x4"),
-    ],
-)
-def test_jsonl_malformed(jsonl, record, message):
-    with pytest.raises(DataError, match=message):
-        load_benchmark('jsonl', jsonl(record))
-
-
-@pytest.mark.parametrize('scale', [0, -1])
-def test_a_depth_scale_that_is_none_is_refused(jsonl, openeqa, scale):
-    record = {'image': 'a.png', 'depth': 'a-depth.png', **ASKED}
-    benchmarks = [
-        load_benchmark('jsonl', jsonl({**record, 'depth_scale': scale})),
-        load_benchmark(
-            'jsonl',
-            jsonl(
-                {'episode': 'frames/hm3d-v0/000-hm3d-BFRyYbPCCPE', **ASKED, 'depth_scale': scale}
-            ),
-        ),
-        load_benchmark('openeqa', openeqa, depth_scale=scale),
-    ]
-    for benchmark in benchmarks:
-        for episode in benchmark.by_episode():
-            with pytest.raises(DepthError, match='depth scale'):
-                benchmark.frames(episode)[0]
-
-
-def test_json_lines_end_at_line_feeds_alone(jsonl):
-    text = 'one\u2028two\x85three'
-    path = jsonl()
-    record = {'image': 'a.png', 'question': text, 'answer': 'a'}
-    path.write_text(f'{json.dumps(record, ensure_ascii=False)}\n', encoding='utf-8')
-    assert load_benchmark('jsonl', path).questions[0].text == text
-
-
-def test_jsonl_missing_image_is_named(jsonl):
-    benchmark = load_benchmark('jsonl', jsonl({'image': 'none.png', **ASKED}))
-    (fault,) = survey(benchmark)['missing'].values()
-    assert 'record 0: no such file' in fault
-    assert 'none.png' in fault
-    with pytest.raises(FrameError, match=r'none\.png'):
-        next(iter(benchmark))
 
 
 def test_every_benchmark_counts_missing_predictions_as_wrong(openeqa, vsibench, vqav2):

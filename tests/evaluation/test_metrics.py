@@ -75,6 +75,8 @@ def test_mean_relative_accuracy_is_bounded_and_blind_to_units(predicted, target,
         ('object_counting', 'nan', '4', 0, 0),
         ('object_counting', 'inf', '4', 0, 0),
         ('object_abs_distance', '2.1m', '2.1', 0, 1),
+        ('route_planning', 'A or B', 'B', 0, 0),
+        ('route_planning', 'turn right or turn left', 'B', 0, 0),
     ],
 )
 def test_vsibench_parsing(task, prediction, truth, strict, lenient):
@@ -91,6 +93,25 @@ def test_lenient_never_scores_below_strict(task, prediction):
     truth = '3' if task in vsibench.NUMERIC_TASKS else 'A'
     strict = vsibench.score_strict(task, prediction, truth)
     assert vsibench.score_lenient(task, prediction, truth) >= strict
+
+
+@pytest.mark.parametrize(
+    ('prediction', 'truth', 'wanted'),
+    [
+        ('There are 3 boxes', '3', 1),
+        ('three hundred and twenty-one', '321', 1),
+        ('two thousand', '2000', 1),
+        ('one apple, room 2', '1', 1),
+        ('2 rooms, one apple', '2', 1),
+        ('1,000', '1000', 0),  # it reads 1
+        ('none that I see', '1', 0),
+        ('', '1', 0),
+    ],
+)
+def test_vsibench_as_lmms_eval_reads_numbers(prediction, truth, wanted):
+    assert vsibench.score_lmms('object_counting', prediction, truth) == wanted
+    assert vsibench.score_lmms('route_planning', 'B. left', 'B') == 1
+    assert vsibench.score_lmms('route_planning', 'It is B', 'B') == 0
 
 
 def test_vsibench_overall_averages_directions_first():
@@ -146,6 +167,13 @@ def test_vqa_accuracy_ignores_the_order_of_answers(prediction, answers, random):
     random.shuffle(shuffled)
     assert vqa.accuracy(prediction, shuffled) == pytest.approx(before)
     assert 0 <= before <= 1
+
+
+def test_vqa_accuracy_as_lmms_eval_always_processes():
+    assert vqa.accuracy_lmms('Yes', ['yes'] * 10) == 1
+    assert vqa.accuracy_lmms('two', ['2'] * 10) == 1
+    answers = ['yes'] * 9 + ['no']
+    assert vqa.accuracy_lmms('Yes', answers) == vqa.accuracy('Yes', answers)
 
 
 def test_counting_subset():
@@ -242,6 +270,8 @@ def test_scanqa_without_java_says_so(monkeypatch):
 def test_gqa_exact_match():
     assert gqa.exact_match('Yes.', 'yes') == 1
     assert gqa.exact_match('yes it is', 'yes') == 0
+    assert (gqa.exact_match('t-shirt', 'tshirt'), gqa.exact_match('yes!', 'yes')) == (0, 0)
+    assert gqa.exact_match_lmms('T-shirt!', 'tshirt') == gqa.exact_match_lmms('yes!', 'Yes') == 1
     assert (gqa.kind('query'), gqa.kind('verify'), gqa.kind('choose')) == (
         'open',
         'binary',
@@ -288,6 +318,69 @@ def test_marks_are_clipped(mark, value):
 
 
 # Plain text
+
+
+@pytest.mark.parametrize(
+    ('prediction', 'answer', 'right'),
+    [
+        ('', 'A', 0),  # once an article, and nothing left of it
+        ('the', 'A', 0),
+        ('a.', 'A', 1),
+        ('', '!', 0),
+        ('', '...', 0),
+        ('!', '!', 1),
+        ('', '', 0),
+        ('plan', 'plan A', 0),
+        ('plan a', 'Plan A', 1),
+        ('The Cat!', 'cat', 1),
+        ('a cup', 'the cup', 1),
+        ('25', '2.5', 0),
+        ('2.5.', '2.5', 1),
+        ('It is 2.5', 'It is 2.5', 1),
+        ('5', '.5', 0),
+        ('0.5', '.5', 1),
+        ('35', '-3.5', 0),
+        ('3.5', '-3.5', 0),
+        ('\u22123.5', '-3.5', 1),
+        ('(-3.5)', '-3.5', 1),
+        ('-0.5', '-.5', 1),
+        ('1000', '1,000', 1),
+        ('1,234,567.5', '1234567.5', 1),
+        ('1,000, I think', '1000 I think', 1),
+        ('34', '3,4', 0),
+        ('34', '3-4', 0),
+        ('3 4', '3-4', 1),
+        ('1030', '10:30', 0),
+        ('12', '1/2', 0),
+        ('20240501', '2024-05-01', 0),
+        ('13', '1e-3', 0),
+        ('50', '50%', 0),
+        ('50 %.', '50%', 1),
+        ('>5', '<5', 0),
+        ('3', 'A-3', 0),
+        ('3.10', '3.1', 0),
+        ('192.168.0.1', '19216801', 0),
+        ('it\u2019s a t-shirt', "it's a t-shirt", 1),
+        ('\u201cmug\u201d', 'mug', 1),
+    ],
+)
+def test_exact_match_keeps_numbers_whole_and_matches_nothing_by_emptiness(
+    prediction, answer, right
+):
+    assert text.exact_match(prediction, [answer]) == right
+    assert (text.token_f1(prediction, [answer]) == 1) == right
+
+
+@given(st.floats(-1e6, 1e6).map(lambda x: format(x, '.3f')), st.floats(-1e6, 1e6))
+def test_two_numbers_match_only_where_they_are_the_same(one, number):
+    other = format(number, '.3f')
+    assert text.exact_match(one, [other]) == (one == other)
+    assert text.exact_match(f'({one}).', [one]) == 1
+
+
+@given(st.text(max_size=8))
+def test_an_empty_reply_matches_nothing(answer):
+    assert text.exact_match('', [answer]) == text.token_f1('', [answer]) == 0
 
 
 def test_exact_match_and_f1():

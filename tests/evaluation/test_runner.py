@@ -326,9 +326,9 @@ def test_the_command_writes_everything(run, tmp_path, capsys):
 
 
 def test_a_report_has_every_method_that_was_asked_in_its_folder(run, tmp_path, capsys):
-    def methods(*more):
+    def methods(*more, code=0):
         capsys.readouterr()
-        assert run('run', *more, '--json') == 0
+        assert run('run', *more, '--json') == code
         return json.loads(capsys.readouterr().out)
 
     assert list(methods('--method', 'none')['methods']) == ['none']
@@ -338,7 +338,7 @@ def test_a_report_has_every_method_that_was_asked_in_its_folder(run, tmp_path, c
     # One that was ended while it was asked is named, and taken in when it is complete.
     journal = tmp_path / 'run' / 'none' / 'answers.jsonl'
     journal.write_text(journal.read_text().partition('\n')[2])
-    cut = methods('--method', 'tome')
+    cut = methods('--method', 'tome', code=1)
     assert list(cut['methods']) == ['tome-0.25']
     assert 'it lacks 1 answers' in cut['not_evaluated']['method none']
     assert list(methods('--method', 'none')['methods']) == ['none', 'tome-0.25']
@@ -349,6 +349,17 @@ def test_a_score_rounded_past_its_interval_is_drawn():
     score = {'metric': 'm', 'overall': 100.0, 'interval_95': [88.3, 99.99999999999999]}
     results = {'methods': {'tosa': {'cost': {'tokens_after': 5}, 'scores': [score]}}}
     assert plot(results).startswith(b'\x89PNG')
+
+
+def test_a_run_that_lacks_an_episode_does_not_end_well(
+    run, openeqa, openeqa_record, write_json, command, capsys
+):
+    records = [*json.loads(openeqa.read_text()), openeqa_record(9, 'scannet-v0/gone')]
+    write_json(openeqa.name, records)
+    assert run('run', '--method', 'none') == 1
+    assert 'episode scannet-v0/gone: ' in capsys.readouterr().err
+    assert command('eval', 'openeqa', '--data', openeqa, '--dry-run') == 1
+    assert 'missing: scannet-v0/gone: ' in capsys.readouterr().out
 
 
 def test_compare_puts_runs_side_by_side(run, command, tmp_path, capsys):
@@ -398,7 +409,8 @@ def test_compare_names_runs_that_it_cannot_compare(run, write_json, tmp_path):
 def entry(label, values):
     weights = {key: 1 / len(values) for key in map(str, range(len(values)))}
     scores = dict(zip(weights, map(float, values), strict=True))
-    return Entry(label, 'm', sum(values) / len(values), (0, 0), 1.0, scores, weights)
+    episodes = {key: int(key) for key in weights}
+    return Entry(label, 'm', sum(values) / len(values), (0, 0), 1.0, scores, weights, episodes)
 
 
 def test_paired_significance():
@@ -410,7 +422,9 @@ def test_paired_significance():
     assert gap.points == pytest.approx(10)
     assert 3 < gap.interval[0] < gap.points < gap.interval[1] < 17
     same = difference(worse, worse)
-    assert (same.points, same.p, same.interval) == (0, 1.0, (0, 0))
+    assert (same.points, same.p) == (0, 1.0)
+    # None of 100 questions differs: at most 3.7 % of all do (Wilson).
+    assert same.interval == pytest.approx((-3.7, 3.7), abs=0.01)
 
 
 def test_dry_run_needs_no_model(openeqa):

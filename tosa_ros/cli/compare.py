@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tosa_ros.cli import options
 
+PER_QUESTION = ('values', 'weights', 'episodes')
 EPILOG = """example:
   tosa compare runs/kitchen runs/live --metric 'Token F1'"""
 
@@ -26,13 +27,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.compare import differences, load_entries
+    from tosa_ros.evaluation.metrics.score import units
     from tosa_ros.evaluation.report import markdown_table
 
     entries = load_entries(args.runs, args.metric)
     against = {one.label: one for one in differences(entries)}
     if args.json:
         shown = [
-            {k: v for k, v in asdict(entry).items() if k not in ('values', 'weights')}
+            {k: v for k, v in asdict(entry).items() if k not in PER_QUESTION}
+            | {'over': units(entry.episodes)}
             for entry in entries
         ]
         gaps = [asdict(one) for one in against.values()]
@@ -40,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = []
     for entry in entries:
-        row = [entry.label, f'{entry.tokens:.0f}', f'{entry.overall:.1f}', _range(entry.interval)]
+        tokens = '-' if entry.tokens is None else f'{entry.tokens:.0f}'
+        row = [entry.label, tokens, f'{entry.overall:.1f}', _range(entry.interval)]
         gap = against.get(entry.label)
         row += (
             [f'{gap.points:+.1f}', _range(gap.interval), f'{gap.p:.4f}'] if gap else ['', '', '']
@@ -48,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         rows.append(row)
     head = ['method', 'tokens', entries[0].metric, '95 %', 'difference', '95 %', 'p']
     print('\n'.join(markdown_table((head, rows))))
+    print(f'\nintervals and p over {units(entries[0].episodes)}')
     return 0
 
 

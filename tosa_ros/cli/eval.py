@@ -50,6 +50,7 @@ def add_benchmark(
 
 
 def run(args: argparse.Namespace) -> int:
+    """0, or 1 when an episode is missing or a judge failed."""
     from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         options.print_json(found)
     else:
         _print_survey(found)
-    return 0
+    return int(bool(found['missing']))
 
 
 # Files that are known by what is in them, wherever they are.
@@ -85,6 +86,8 @@ def _setting(value: Any) -> Any:
 
 def _print_survey(found: dict[str, Any]) -> None:
     print(f'{found["benchmark"]}: {found["questions"]} questions, {found["episodes"]} episodes')
+    if found['scored'] < found['questions']:
+        print(f'{found["scored"]} questions have an answer; the others are asked, and not scored')
     for category, count in found['categories'].items():
         print(f'  {count:6}  {printable(category) or "(no category)"}')
     for title in ('missing', 'without_depth'):

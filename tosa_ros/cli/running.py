@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # The embedded model was taught bare questions; a sentence about short answers confuses it.
 EMBEDDED_PROMPT = '{question}'
+PROBLEMS_SHOWN = 3  # The report has all.
 
 
 def add_model_and_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> None:
@@ -157,7 +158,7 @@ def plan(
 def run_benchmark(
     benchmark: Benchmark, args: argparse.Namespace, more: dict[str, Any] | None = None
 ) -> int:
-    """Asks, scores and reports as the options say; 1 when a judge failed."""
+    """Asks, scores and reports as the options say; the exit code, as `conclude` has it."""
     from tosa_ros.evaluation.gallery import pictures
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
@@ -208,17 +209,15 @@ def conclude(
     draw: Callable[[list], dict] = lambda failures: {},
     **more: Any,
 ) -> int:
-    """Scores, writes the report and prints the scores; 1 when a judge failed.
+    """Scores, writes the report and prints the scores.
 
     draw: gives pictures of failures, by question.
+
+    Returns:
+        1 when something is missing: an episode, an answer, a method's answers, a judge's marks.
     """
     from tosa_ros.evaluation.provenance import add_command, made_by
-    from tosa_ros.evaluation.report import (
-        difference_table,
-        markdown_table,
-        score_table,
-        write_report,
-    )
+    from tosa_ros.evaluation.report import write_report
     from tosa_ros.evaluation.results import score_run
 
     out = run_path(args)
@@ -227,16 +226,31 @@ def conclude(
     with console.counter('mark') as progress:
         results = score_run(benchmark, outcome, out, settings, judging, progress=progress, **more)
     write_report(out, results, draw(results['failures']))
+    code = print_results(results, args)
+    console.note(f'report: {out / "report.html"}')
+    return code
+
+
+def print_results(results: dict[str, Any], args: argparse.Namespace) -> int:
+    """Prints what `score_run` found; 1 when something is missing, as `conclude` says."""
+    from tosa_ros.evaluation.report import difference_table, markdown_table, score_table
+
     if args.json:
         options.print_json(results)
     else:
         print('\n'.join(markdown_table(score_table(results))))
         if results['differences']:
             print('\n' + '\n'.join(markdown_table(difference_table(results['differences']))))
+        scores = [score for one in results['methods'].values() for score in one['scores'][:1]]
+        for over in dict.fromkeys(score['interval_over'] for score in scores):
+            print(f'\nintervals and p over {over}')
+    if not results['scored']:
+        console.note('no answers to compare with, so no scores: see <method>/predictions.json')
+    for problem in results['problems'][:PROBLEMS_SHOWN]:
+        console.note(problem)
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
         console.print_line(f'tosa {args.command}: {what}: {why}')
-    console.note(f'report: {out / "report.html"}')
-    return 1 if results['judge_errors'] else 0
+    return int(bool(results['not_evaluated'] or results['judge_errors']))
 
 
 def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:

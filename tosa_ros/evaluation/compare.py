@@ -11,39 +11,53 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.errors import DataError, printable
-from tosa_ros.evaluation.metrics.score import QuestionId, Score
+from tosa_ros.evaluation.metrics.score import QuestionId, Score, units
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
 from tosa_ros.files import read_json, refuse_links
-from tosa_ros.stats import bootstrap_of_sum, mcnemar, sign_flips
+from tosa_ros.stats import (
+    bootstrap_of_sum,
+    by_group,
+    concentration,
+    groups_of,
+    paired_p,
+    wilson,
+)
 
 SEED = 0
+SAME = 1e-9  # percentage points: what equal sums differ by
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method of one run, by one metric. values, weights: by question."""
+    """One method of one run, by one metric.
+
+    tokens: visual ones a question; None where they are not known. values, weights, episodes: by
+    question, as `Score` has them.
+    """
 
     label: str
     metric: str
     overall: float
     interval: tuple[float, float]
-    tokens: float
+    tokens: float | None
     values: Mapping[QuestionId, float]
     weights: Mapping[QuestionId, float]
+    episodes: Mapping[QuestionId, int]
 
     @classmethod
     def of(cls, label: str, score: Score, cost: Mapping[str, Any]) -> Entry:
         """A method's score and its mean cost, as `results` has them."""
         tokens = cost['tokens_after']
         spread = score.interval or (score.overall, score.overall)
-        return cls(label, score.name, score.overall, spread, tokens, score.values, score.weights)
+        by_question = (score.values, score.weights, score.episodes)
+        return cls(label, score.name, score.overall, spread, tokens, *by_question)
 
 
 @dataclass(frozen=True)
 class Difference:
     """A method against another, in percentage points over the same questions.
 
-    better, worse: on how many questions.
+    better, worse: on how many questions. over: what the interval and p take for independent.
     """
 
     label: str
@@ -53,6 +67,7 @@ class Difference:
     p: float
     better: int
     worse: int
+    over: str
 
 
 def load_entries(runs: Sequence[Path], metric: str | None = None) -> list[Entry]:
@@ -93,32 +108,45 @@ def differences(entries: Sequence[Entry]) -> list[Difference]:
 
 
 def difference(entry: Entry, against: Entry) -> Difference:
-    """The paired difference of two entries.
+    """The paired difference of two entries, episodes being the units.
 
-    The interval is a paired bootstrap's over questions. p is two-sided and not corrected for many
-    comparisons: McNemar's exact test, or for values that are not right-or-wrong a sign-flip
-    permutation test.
+    The interval is a paired bootstrap's over episodes. p is two-sided and not corrected for many
+    comparisons (`stats.paired_p`). One episode alone has its questions for units.
     """
-    gaps = np.array(
-        [
-            (entry.values[qid] - against.values[qid]) * weight
-            for qid, weight in against.weights.items()
-        ]
-    )
-    draws = np.random.default_rng(SEED)
-    spread = bootstrap_of_sum(gaps, draws)
-    better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
-    moved = gaps[gaps != 0]
-    alike = not len(moved) or bool(np.ptp(np.abs(moved)) < 1e-9)
+    ids, weights = list(against.weights), np.array(list(against.weights.values()))
+    gaps = np.array([entry.values[qid] - against.values[qid] for qid in ids]) * weights
+    groups = groups_of([against.episodes[qid] for qid in ids])
+    if not groups.any():
+        groups = np.arange(len(ids))
+    draws, points = np.random.default_rng(SEED), float(gaps.sum())
     return Difference(
         entry.label,
         against.label,
-        float(gaps.sum()),
-        spread,
-        mcnemar(better, worse) if alike else sign_flips(moved, draws),
-        better,
-        worse,
+        points,
+        _spread(gaps, weights, groups, draws),
+        paired_p(gaps, groups, draws),
+        int((gaps > 0).sum()),
+        int((gaps < 0).sum()),
+        units(against.episodes),
     )
+
+
+def _spread(
+    gaps: np.ndarray, weights: np.ndarray, groups: np.ndarray, draws: np.random.Generator
+) -> tuple[float, float]:
+    """The 95 % interval of the sum of weighted gaps, by groups drawn anew.
+
+    Where all groups say the same (two methods answer alike), it goes as far to both sides as
+    something that was seen in none of so many groups may be frequent.
+    """
+    points = float(gaps.sum())
+    # A mean's sums around itself: an episode with many questions moves it no further for that.
+    sums = by_group(gaps - weights * points, groups)
+    if np.ptp(sums) > SAME:
+        low, high = bootstrap_of_sum(sums, draws)
+        return points + low, points + high
+    unseen = 100 * wilson(0, concentration(weights, groups))[1]
+    return max(-100.0, points - unseen), min(100.0, points + unseen)
 
 
 @contextlib.contextmanager
@@ -150,19 +178,16 @@ def _entry(path: Path, label: str, method: dict[str, Any], metric: str) -> Entry
         )
     low, high = score['interval_95']
     values, weights = stored[metric]['values'], stored[metric]['weights']
-    numbers = [
-        *(score['overall'], low, high, method['cost']['tokens_after']),
-        *values.values(),
-        *weights.values(),
-    ]
-    if values.keys() != weights.keys() or not np.isfinite(np.array(numbers, np.float64)).all():
+    if 'episodes' not in stored[metric]:
+        raise DataError(
+            f'{path}: does not say which questions share an episode: an older version wrote it; '
+            'run the same command again (no question is asked again)'
+        )
+    episodes, tokens = stored[metric]['episodes'], method['cost']['tokens_after']
+    numbers = [score['overall'], low, high, 0 if tokens is None else tokens]
+    numbers += [*values.values(), *weights.values(), *episodes.values()]
+    keys = {frozenset(one) for one in (values, weights, episodes)}
+    if len(keys) > 1 or not np.isfinite(np.array(numbers, np.float64)).all():
         raise ValueError('numbers that are not finite, or weights of other questions')
-    return Entry(
-        label,
-        metric,
-        score['overall'],
-        (low, high),
-        method['cost']['tokens_after'],
-        values,
-        weights,
-    )
+    spread = (low, high)
+    return Entry(label, metric, score['overall'], spread, tokens, values, weights, episodes)

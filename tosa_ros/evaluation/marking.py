@@ -97,6 +97,7 @@ def llm_match(
         metric_name(judge, prompts or JudgePrompts()),
         {q.id: mark_value(marks[q.id]) for q in questions},
         [q.category for q in questions],
+        episodes=[q.episode for q in questions],
     )
 
 

@@ -12,15 +12,24 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tosa_ros.errors import DataError
+from tosa_ros.errors import DataError, printable
 from tosa_ros.evaluation.conditions import DEPTHS
-from tosa_ros.evaluation.metrics.score import QuestionId, Score, make_score
+from tosa_ros.evaluation.metrics.score import (
+    Aggregate,
+    QuestionId,
+    Score,
+    make_score,
+    mean_over_questions,
+)
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
 from tosa_ros.settings import MAX_NEW_TOKENS
 
 SHORT_ANSWER = '{question}\nAnswer the question using a single word or phrase.'
+FOR_CHOICES = "Answer with the option's letter from the given choices directly."
+EXACT, F1 = 'Exact match (normalised)', 'Token F1'
 Predictions = Mapping[QuestionId, str]
+TWICE_SHOWN, LONGEST_QUOTE = 3, 60
 # Options of benchmarks that are files, by the parameter of `load` that takes their value.
 FILE_OPTIONS: dict[str, dict[str, Any]] = {
     'data': {
@@ -52,8 +61,9 @@ FILE_OPTIONS: dict[str, dict[str, Any]] = {
 class Question:
     """One question of a benchmark.
 
-    id: as in the benchmark's file. answers: what counts as right, the main one first.
-    episode: names the frames it is about. details: what only this benchmark has.
+    id: as in the benchmark's file. answers: what counts as right, the main one first; none where
+    the file keeps them back, and then the question is asked and not scored. episode: names the
+    frames it is about. details: what only this benchmark has.
     """
 
     id: QuestionId
@@ -150,11 +160,20 @@ class Benchmark(ABC):
                 parser.add_argument(f'--{name.replace("_", "-")}', **FILE_OPTIONS[name])
 
     def select(self, limit: int | None = None, shard: Shard | None = None) -> None:
-        """Leaves the first `limit` questions, and of those the ones of a shard's episodes."""
+        """Leaves the first `limit` questions, and of those the ones of a shard's episodes.
+
+        Raises:
+            DataError: a limit below 1, or a shard that no episode is left for.
+        """
         if limit is not None:
+            if limit < 1:
+                raise DataError(f'limit: {limit}; wanted at least 1')
             self.questions = self.questions[:limit]
         if shard is not None:
-            episodes = set(list(self.by_episode())[shard.number - 1 :: shard.count])
+            known = list(self.by_episode())
+            episodes = set(known[shard.number - 1 :: shard.count])
+            if not episodes:
+                raise DataError(f'--shard {shard}: there are only {len(known)} episodes to share')
             self.questions = [q for q in self.questions if q.episode in episodes]
 
     def guessing(self) -> dict[str, float]:
@@ -206,21 +225,40 @@ class Benchmark(ABC):
         return [q for q in self.questions if q.answers]
 
     def score(self, predictions: Predictions) -> list[Score]:
-        """The benchmark's metrics, the main one first. A missing prediction is wrong."""
-        if not self.scored:
-            return []
+        """The benchmark's metrics of `scored`, the main one first. A missing prediction is wrong.
+
+        Called only where there is something to score.
+        """
         return [
-            self.score_by('Exact match (normalised)', predictions, exact_match),
-            self.score_by('Token F1', predictions, token_f1),
+            self.score_by(EXACT, predictions, exact_match),
+            self.score_by(F1, predictions, token_f1),
         ]
 
-    def score_by(self, name: str, predictions: Predictions, metric: Any) -> Score:
+    def score_by(
+        self,
+        name: str,
+        predictions: Predictions,
+        metric: Callable[[str, Sequence[str]], float],
+        questions: Sequence[Question] | None = None,
+    ) -> Score:
         """A metric of (prediction, answers) for each question, averaged."""
-        values = {
-            q.id: metric(predictions[q.id], q.answers) if q.id in predictions else 0.0
-            for q in self.scored
-        }
-        return make_score(name, values, [q.category for q in self.scored])
+        return self.score_each(
+            name, predictions, lambda said, q: metric(said, q.answers), questions
+        )
+
+    def score_each(
+        self,
+        name: str,
+        predictions: Predictions,
+        metric: Callable[[str, Question], float],
+        questions: Sequence[Question] | None = None,
+        aggregate: Aggregate = mean_over_questions,
+    ) -> Score:
+        """A metric of (prediction, question), over the questions that have an answer or some."""
+        over = self.scored if questions is None else questions
+        values = {q.id: metric(predictions[q.id], q) if q.id in predictions else 0.0 for q in over}
+        categories, episodes = [q.category for q in over], [q.episode for q in over]
+        return make_score(name, values, categories, aggregate, episodes)
 
     def submission(self, predictions: Predictions) -> Any:
         """The predictions in the benchmark's own format, ready for JSON."""
@@ -232,15 +270,30 @@ class Benchmark(ABC):
 
 
 def _without_duplicates(questions: Sequence[Question]) -> tuple[list[Question], list[str]]:
+    """The questions, each once; and what was there twice, in words.
+
+    Raises:
+        DataError: there are none, or two that one id stands for. Files of predictions, values and
+            marks name questions in text, so that 1 and "1" are one id.
+    """
     if not questions:
         raise DataError('there are no questions')
-    kept: dict[QuestionId, Question] = {}
-    problems = []
+    kept: dict[str, Question] = {}
+    again = []
     for question in questions:
-        first = kept.setdefault(question.id, question)
-        if first is not question:
-            same = 'the same question' if first == question else 'another question'
-            problems.append(
-                f'question id {question.id!r} appears twice, with {same}; the first one is used'
+        first = kept.setdefault(str(question.id), question)
+        if first is question:
+            continue
+        if first != question:
+            ids = [repr(first.id)] + [repr(question.id)] * (first.id != question.id)
+            raise DataError(
+                f'question id {" and ".join(ids)} stands for two questions, '
+                f'{printable(first.text, LONGEST_QUOTE)!r} and '
+                f'{printable(question.text, LONGEST_QUOTE)!r}; give each its own id'
             )
-    return list(kept.values()), problems
+        again.append(repr(question.id))
+    shown = ', '.join(again[:TWICE_SHOWN]) + ' ...' * (len(again) > TWICE_SHOWN)
+    problems = [
+        f'{len(again)} questions are there twice, word for word: {shown}; each is asked once'
+    ]
+    return list(kept.values()), problems if again else []

@@ -11,7 +11,7 @@ import numpy as np
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
-from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.evaluation.records import answers_of, field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 from tosa_ros.sources import FrameSource
@@ -122,11 +122,7 @@ class _Beginning(FrameSource):
 
 def _question(record: dict[str, Any], index: int, where: str) -> Question:
     name = next((key for key in ('id', 'question_id') if key in record), None)
-    answers: tuple[str, ...] = ()
-    if record.get('answers') is not None:
-        answers = texts(record, 'answers', where)
-    elif record.get('answer') is not None:
-        answers = (field(record, 'answer', str, where),)
+    answers = answers_of(record, where)
     if record.get('extra_answers'):
         answers += texts(record, 'extra_answers', where)
     time_s = record.get('time')

@@ -17,7 +17,7 @@ from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.questions import Benchmark
 from tosa_ros.evaluation.run_folder import MARKS, PREDICTIONS, SCORES, VALUES
 from tosa_ros.evaluation.runner import Outcome
-from tosa_ros.files import write_json
+from tosa_ros.files import make_folder, write_json
 
 EXAMPLES = 100
 SAME_TOKENS = 0.02  # methods that leave as many tokens, but for rounding
@@ -59,7 +59,8 @@ def score_run(
     methods, judge_errors, all_scores = {}, {}, {}
     for label, records in outcome.answers.items():
         predictions = outcome.predictions(label)
-        scores = benchmark.score(predictions)
+        make_folder(folder / label)
+        scores = benchmark.score(predictions) if benchmark.scored else []
         if judging is not None and benchmark.scored:
             try:
                 marks = mark_answers(
@@ -116,8 +117,14 @@ def paired(scores: Mapping[str, Sequence[Score]], methods: Mapping[str, Any]) ->
         difference(entry, other)
         for number, entry in enumerate(entries)
         for other in entries[:number]
-        if other is entries[0] or abs(other.tokens - entry.tokens) < SAME_TOKENS * entry.tokens
+        if other is entries[0] or _as_many_tokens(entry, other)
     ]
+
+
+def _as_many_tokens(one: Entry, other: Entry) -> bool:
+    if one.tokens is None or other.tokens is None:
+        return False
+    return abs(other.tokens - one.tokens) < SAME_TOKENS * one.tokens
 
 
 def by_shared_metric(scores: Mapping[str, Sequence[Score]]) -> dict[str, Score]:
@@ -136,7 +143,8 @@ def by_shared_metric(scores: Mapping[str, Sequence[Score]]) -> dict[str, Score]:
 def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over answers: visual tokens, milliseconds; and how often vision ran.
 
-    What the answers do not show is None: running nodes encode all the time and answer meanwhile.
+    What the answers do not show is None: others' predictions have no tokens, running nodes
+    encode all the time and answer meanwhile.
     A question about frames that were encoded for an earlier one costs no vision time, so that
     `vision_ms` is spread over an episode's questions; `vision_ms_per_frame` is not.
     """
@@ -159,7 +167,7 @@ def cost(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         'vision_ms': mean('vision_ms'),
         'prefill_ms': mean('prefill_ms'),
         'decode_ms': mean('decode_ms'),
-        'spatial': dict(Counter(record['spatial'] for record in records)),
+        'spatial': dict(Counter(record['spatial'] for record in records if 'spatial' in record)),
     }
 
 
@@ -192,6 +200,7 @@ def _values(scores: Sequence[Score]) -> list[dict[str, Any]]:
             'metric': score.name,
             'values': {str(qid): value for qid, value in score.values.items()},
             'weights': {str(qid): weight for qid, weight in score.weights.items()},
+            'episodes': {str(qid): number for qid, number in score.episodes.items()},
         }
         for score in scores
         if score.values

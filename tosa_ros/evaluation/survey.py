@@ -14,11 +14,11 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
     """Counts, and what is missing, as plain values.
 
     Returns:
-        questions, episodes: how many. categories: questions in each. missing: reason by episode.
-        without_depth: how many frames lack depth, by episode, where files show it. notes: what is
-        to know of an episode's frames, in lines, by episode.
-        unanswerable: questions whose episode is missing. problems: what the files held that
-        cannot be used.
+        questions, episodes: how many. scored: questions that have an answer. categories:
+        questions in each. missing: reason by episode. without_depth: how many frames lack depth,
+        by episode, where files show it. notes: what is to know of an episode's frames, in lines,
+        by episode. unanswerable: questions whose episode is missing. problems: what the files
+        held that cannot be used.
     """
     groups = benchmark.by_episode()
     missing, no_depth, notes = {}, {}, {}
@@ -36,6 +36,7 @@ def survey(benchmark: Benchmark) -> dict[str, Any]:
     return {
         'benchmark': benchmark.name,
         'questions': len(benchmark.questions),
+        'scored': len(benchmark.scored),
         'episodes': len(groups),
         'categories': dict(Counter(q.category for q in benchmark.questions).most_common()),
         'unanswerable': sum(len(groups[episode]) for episode in missing),

@@ -21,12 +21,17 @@ def read_rgb(path: Path, upright: bool = False) -> np.ndarray:
     Raises:
         FrameError: a file that cannot be read, or that holds depth.
     """
-    picture = open_picture(path, str(path), FrameError)
+    return decoded(path, str(path), upright)
+
+
+def decoded(source: Path | bytes, what: str, upright: bool = False) -> np.ndarray:
+    """As `read_rgb`, of a file or a file's bytes, which a message calls `what`."""
+    picture = open_picture(source, what, FrameError)
     if upright:
         with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing.
             picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(('I', 'F')):
-        raise FrameError(f'{path}: mode {picture.mode} is depth, not a colour image')
+        raise FrameError(f'{what}: mode {picture.mode} is depth, not a colour image')
     return np.array(picture.convert('RGB'))
 
 

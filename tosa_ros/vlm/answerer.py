@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family, Position
+from tosa_ros.vlm.finite import first_not_finite, is_finite, not_finite
 from tosa_ros.vlm.prefix import PrefixCache, PromptRows, shared_rows
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
@@ -234,6 +236,9 @@ class Answerer:
             yield from self._decode_rest(prompts, cache, known, max_new_tokens)
         except _StoppedError:
             whole = False  # Some layers have read on, and some have not.
+        except Exception:
+            whole = False
+            raise
         finally:
             if whole and len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
                 self._prefix.give(prompts[0].keys, cache)
@@ -271,6 +276,7 @@ class Answerer:
         padded = not bool(mask.all())
         ended = [False] * len(prompts)
         inputs = {'inputs_embeds': embeds}
+        read: list[Tensor] = []
         for _ in range(max_new_tokens):
             logits = self.family.read(
                 self.model,
@@ -281,6 +287,9 @@ class Answerer:
             )
             token = logits[:, -1].argmax(dim=-1)
             ids = token.tolist()
+            if not is_finite(logits[:, -1].gather(1, token[:, None])):
+                raise self._not_finite(prompts, read)
+            read.append(token)
             ended = [end or i in self._stop_ids for end, i in zip(ended, ids, strict=True)]
             if all(ended):
                 return
@@ -288,6 +297,32 @@ class Answerer:
             inputs = {'input_ids': token[:, None]}
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
+
+    def _not_finite(self, prompts: list[PromptRows], read: list[Tensor]) -> ModelError:
+        """Why logits are not finite, by the prompts and the words that were read."""
+        for number, prompt in enumerate(prompts):
+            rows = zip(prompt.keys, prompt.embeds.isfinite().all(dim=-1).tolist(), strict=True)
+            if any(isinstance(key, VisualTokens) and not good for (key, _), good in rows):
+                return ModelError(
+                    'visual tokens that are not finite came to the language model: the vision '
+                    'half overflows its type; try --dtype float32 there'
+                )
+            words = [ids[number : number + 1] for ids in read]
+            again = partial(self._read_anew, prompt, words)
+            if first_not_finite(self.model, again) is not None:
+                break
+        return not_finite('the language model', self.model, again)
+
+    def _read_anew(self, prompt: PromptRows, words: list[Tensor]) -> None:
+        """Reads a prompt and the words behind it, all at once."""
+        last = prompt.positions[-1:]
+        positions = [prompt.positions, *(last + n for n in range(1, len(words) + 1))]
+        self.family.read(
+            self.model,
+            torch.cat(positions)[None],
+            inputs_embeds=torch.cat([prompt.embeds, *map(self._embed, words)])[None],
+            past_key_values=DynamicCache(config=self.model.config),
+        )
 
     @contextlib.contextmanager
     def _stopping(self, stop: Callable[[], bool]) -> Iterator[None]:

@@ -26,6 +26,7 @@ from tosa_ros.spatial import (
 from tosa_ros.vision import MergedTokens, merge_tokens
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family
+from tosa_ros.vlm.finite import is_finite, not_finite
 from tosa_ros.vlm.tokens import VisualTokens
 
 BATCH_FRAMES = 4
@@ -101,6 +102,14 @@ class VisionEncoder:
             ).to(next(self.half.parameters()).device)
         merged = self.family.see(self.tower, pixels, spatial)
         embeddings = self.family.project(self.half, merged)
+        if not is_finite(embeddings):
+            raise not_finite(
+                'the vision half',
+                self.half,
+                lambda: self.family.project(
+                    self.half, self.family.see(self.tower, pixels, spatial)
+                ),
+            )
         return [
             _describe(frame, grid, kind, embeddings[i], merged, i)
             for i, (frame, grid, kind) in enumerate(zip(frames, grids, kinds, strict=True))

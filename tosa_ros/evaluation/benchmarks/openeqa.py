@@ -10,7 +10,7 @@ from typing import ClassVar
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.questions import Defaults, Question
-from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.evaluation.records import field, keeps_back, not_scored, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 from tosa_ros.sources import find_episode, is_bag, open_source, read_folder
@@ -30,10 +30,12 @@ class OpenEQA(SceneBenchmark):
         cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
     ) -> OpenEQA:
         """Reads the question file. The frames' root is, if not given, its folder's `frames`."""
-        questions = []
-        for index, record in enumerate(records(read_json(data), data)):
+        questions, found = [], records(read_json(data), data)
+        blind = keeps_back(found, 'answer')
+        for index, record in enumerate(found):
             where = f'{data}: record {index}'
             extra = texts(record, 'extra_answers', where) if record.get('extra_answers') else ()
+            answers = () if blind else (field(record, 'answer', str, where), *extra)
             history = field(record, 'episode_history', str, where)
             if '..' in Path(history).parts or Path(history).is_absolute():
                 raise DataError(
@@ -43,7 +45,7 @@ class OpenEQA(SceneBenchmark):
                 Question(
                     id=field(record, 'question_id', str, where),
                     text=field(record, 'question', str, where),
-                    answers=(field(record, 'answer', str, where), *extra),
+                    answers=answers,
                     category=field(record, 'category', str, where),
                     episode=history,
                 )
@@ -51,7 +53,7 @@ class OpenEQA(SceneBenchmark):
         root = frames_root or (
             data.parent / 'frames' if (data.parent / 'frames').is_dir() else data.parent
         )
-        return cls(questions, root, depth_scale=depth_scale)
+        return cls(questions, root, [not_scored(data)] * blind, depth_scale)
 
     def frames(self, episode: str) -> Sequence[Frame]:
         path = find_episode(self.root, episode)

@@ -10,12 +10,12 @@ from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
 from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.questions import Defaults, Predictions, Question
-from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.evaluation.records import field, keeps_back, not_scored, records, texts
 from tosa_ros.files import read_json
 
 
 class ScanQA(SceneBenchmark):
-    """`ScanQA_v1.0_val.json`, and frames by `scene_id`.
+    """`ScanQA_v1.0_val.json` or a test split, and frames by `scene_id`.
 
     A model here gives one answer, so that EM@10 is EM@1 and is not listed.
     """
@@ -28,20 +28,22 @@ class ScanQA(SceneBenchmark):
         cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
     ) -> ScanQA:
         """Reads the questions; scenes are beside them unless `frames_root` is given."""
-        questions = []
-        for index, record in enumerate(records(read_json(data), data)):
+        questions, found = [], records(read_json(data), data)
+        blind = keeps_back(found, 'answers')
+        for index, record in enumerate(found):
             where = f'{data}: record {index}'
             text = field(record, 'question', str, where)
             questions.append(
                 Question(
                     id=field(record, 'question_id', str, where),
                     text=text,
-                    answers=texts(record, 'answers', where),
+                    answers=() if blind else texts(record, 'answers', where),
                     category=_kind(text),
                     episode=field(record, 'scene_id', str, where),
                 )
             )
-        return cls(questions, frames_root or data.parent, depth_scale=depth_scale)
+        problems = [not_scored(data)] * blind
+        return cls(questions, frames_root or data.parent, problems, depth_scale)
 
     def score(self, predictions: Predictions) -> list[Score]:
         exact = self.score_by(
@@ -51,8 +53,8 @@ class ScanQA(SceneBenchmark):
         )
         try:
             captions = caption_scores(
-                {q.id: predictions.get(q.id, '') for q in self.questions},
-                {q.id: q.answers for q in self.questions},
+                {q.id: predictions.get(q.id, '') for q in self.scored},
+                {q.id: q.answers for q in self.scored},
             )
         except (MissingDependencyError, DataError) as error:
             self.note(f'BLEU, METEOR, ROUGE-L and CIDEr are not computed: {error}')

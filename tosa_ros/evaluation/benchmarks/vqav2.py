@@ -8,9 +8,14 @@ from typing import ClassVar
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation.metrics.score import Score
-from tosa_ros.evaluation.metrics.vqa import accuracy, counting_match, is_counting
+from tosa_ros.evaluation.metrics.vqa import (
+    accuracy,
+    accuracy_lmms,
+    counting_match,
+    is_counting,
+)
 from tosa_ros.evaluation.questions import Benchmark, Defaults, Predictions, Question
-from tosa_ros.evaluation.records import annotations_of, field, first_existing, records
+from tosa_ros.evaluation.records import field, first_existing, records, truths_of
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 from tosa_ros.sources import LazyFrames, read_frame
@@ -38,12 +43,13 @@ class VQAv2(Benchmark):
     def load(
         cls, data: Path, *, annotations: Path | None = None, frames_root: Path | None = None
     ) -> VQAv2:
-        """Reads both files; the annotations are the questions' sibling if not given."""
+        """Reads both files; the annotations are the questions' sibling if not given.
+
+        Without either file of answers (test, test-dev) the questions are asked and not scored.
+        """
         value = read_json(data)
-        annotations = annotations or data.with_name(
-            data.name.replace('OpenEnded_', '').replace('questions', 'annotations')
-        )
-        truths, problems = annotations_of(annotations, 'question_id')
+        sibling = data.name.replace('OpenEnded_', '').replace('questions', 'annotations')
+        truths, problems = truths_of(annotations, data, sibling, 'question_id')
         questions = []
         for index, record in enumerate(records(value, data, 'questions')):
             where = f'{data}: record {index}'
@@ -51,25 +57,18 @@ class VQAv2(Benchmark):
             text = field(record, 'question', str, where)
             if not cls.takes(text):
                 continue
-            if qid not in truths:
+            if truths is not None and str(qid) not in truths:
                 problems.append(f'{where}: question {qid} has no annotation; it is not asked')
                 continue
-            truth, place = truths[qid]
-            answers = records(field(truth, 'answers', list, place), f'{place}: answers')
-            if len(answers) != ANNOTATORS:
-                raise DataError(f'{place}: {len(answers)} answers; wanted {ANNOTATORS}')
-            questions.append(
-                Question(
-                    id=qid,
-                    text=text,
-                    answers=tuple(field(a, 'answer', str, place) for a in answers),
-                    category=field(truth, 'answer_type', str, place),
-                    episode=str(field(record, 'image_id', (int, str), where)),
-                )
-            )
+            answers, kind = _truth(*truths[str(qid)]) if truths else ((), '')
+            image = str(field(record, 'image_id', (int, str), where))
+            questions.append(Question(qid, text, answers, kind, image))
         if not questions:
-            raise DataError(f'{data}: none of its questions belongs to {cls.name}')
-        subset = value.get('data_subtype', 'val2014')
+            raise DataError(
+                f'{data}: none of its questions belongs to {cls.name} and has an annotation'
+            )
+        # Test-dev is a part of test, whose images it has.
+        subset = str(value.get('data_subtype', 'val2014')).replace('test-dev', 'test')
         return cls(questions, frames_root or data.parent, subset, problems)
 
     @classmethod
@@ -85,7 +84,21 @@ class VQAv2(Benchmark):
         return LazyFrames([lambda: read_frame(path)])
 
     def score(self, predictions: Predictions) -> list[Score]:
-        return [self.score_by('VQA accuracy', predictions, accuracy)]
+        return [
+            self.score_by('VQA accuracy', predictions, accuracy),
+            self.score_by('VQA accuracy (lmms-eval)', predictions, accuracy_lmms),
+        ]
+
+
+def _truth(record: dict, where: str) -> tuple[tuple[str, ...], str]:
+    """An annotation's ten answers, and the kind of question."""
+    answers = records(field(record, 'answers', list, where), f'{where}: answers')
+    if len(answers) != ANNOTATORS:
+        raise DataError(f'{where}: {len(answers)} answers; wanted {ANNOTATORS}')
+    return (
+        tuple(field(a, 'answer', str, where) for a in answers),
+        field(record, 'answer_type', str, where),
+    )
 
 
 class VQAv2Counting(VQAv2):

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tosa_ros.errors import DataError, MissingDependencyError
+from tosa_ros.errors import DataError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.metrics.score import Score, make_score
+from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.metrics.vsibench import (
     CHOICE_TASKS,
     DIRECTION_TASKS,
     NUMERIC_TASKS,
     overall,
     score_lenient,
+    score_lmms,
     score_strict,
 )
-from tosa_ros.evaluation.questions import Predictions, Question
-from tosa_ros.evaluation.records import field, records, texts
+from tosa_ros.evaluation.questions import FOR_CHOICES, Predictions, Question
+from tosa_ros.evaluation.records import field, keeps_back, not_scored, records, texts, words
+from tosa_ros.evaluation.tables import is_table, read_table
 from tosa_ros.files import read_json
 
 OPENING = 'These are frames of a video.'
-FOR_CHOICES = "Answer with the option's letter from the given choices directly."
 FOR_NUMBERS = 'Please answer the question using a single word or phrase.'
 
 
 class VSIBench(SceneBenchmark):
-    """`test.jsonl` (or a list in JSON, or parquet), and videos `<dataset>/<scene_name>.mp4`."""
+    """`test.jsonl` (or a list in JSON, or parquet, also a folder), and videos of the scenes.
+
+    The videos are `<dataset>/<scene_name>.mp4`. Questions that are marked `pruned` can be guessed
+    without looking; without them it is VSI-Bench-Debiased, which is scored as well.
+    """
 
     name: ClassVar[str] = 'vsibench'
     template: ClassVar[str] = '{question}'
@@ -40,12 +45,18 @@ class VSIBench(SceneBenchmark):
         cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
     ) -> VSIBench:
         """Reads the questions; videos are beside them unless `frames_root` is given."""
-        value = _read_parquet(data) if data.suffix == '.parquet' else read_json(data)
+        tables = data.is_dir() or is_table(data)
+        found = records(read_table(data) if tables else read_json(data), data)
+        blind = keeps_back(found, 'ground_truth')
         questions = [
-            _question(record, f'{data}: record {index}')
-            for index, record in enumerate(records(value, data))
+            _question(record, blind, f'{data}: record {index}')
+            for index, record in enumerate(found)
         ]
-        return cls(questions, frames_root or data.parent, depth_scale=depth_scale)
+        problems = [not_scored(data)] * blind
+        if all(q.details['pruned'] is False for q in questions):
+            problems.append(f'{data}: none of its questions is pruned: it is VSI-Bench-Debiased')
+        root = frames_root or (data if data.is_dir() else data.parent)
+        return cls(questions, root, problems, depth_scale)
 
     def prompt(self, question: Question, template: str | None = None) -> str:
         text = super().prompt(question, template)
@@ -59,9 +70,16 @@ class VSIBench(SceneBenchmark):
         return np.linspace(0, count - 1, min(k, count), dtype=int).tolist()
 
     def score(self, predictions: Predictions) -> list[Score]:
+        """The official metric, over all questions and over the unpruned ones; and variants."""
+        debiased = [q for q in self.scored if q.details['pruned'] is False]
+        scores = [self._score('VSI-Bench (strict)', predictions, score_strict, self.scored)]
+        if debiased:
+            name = 'VSI-Bench-Debiased (strict)'
+            scores.append(self._score(name, predictions, score_strict, debiased))
         return [
-            self._score('VSI-Bench (strict)', predictions, lenient=False),
-            self._score('VSI-Bench (lenient)', predictions, lenient=True),
+            *scores,
+            self._score('VSI-Bench (lenient)', predictions, score_lenient, self.scored),
+            self._score('VSI-Bench (lmms-eval)', predictions, score_lmms, self.scored),
         ]
 
     def submission(self, predictions: Predictions) -> list[dict[str, Any]]:
@@ -70,23 +88,23 @@ class VSIBench(SceneBenchmark):
                 'id': q.id,
                 'question_type': q.category,
                 'prediction': predictions[q.id],
-                'ground_truth': q.answers[0],
+                'ground_truth': q.answers[0] if q.answers else None,
             }
             for q in self.questions
             if q.id in predictions
         ]
 
-    def _score(self, name: str, predictions: Predictions, lenient: bool) -> Score:
-        values = {}
-        for q in self.questions:
-            said, truth = predictions.get(q.id), q.answers[0]
-            if said is None:
-                values[q.id] = 0.0
-            elif lenient:
-                values[q.id] = score_lenient(q.category, said, truth, q.details.get('options'))
-            else:
-                values[q.id] = score_strict(q.category, said, truth)
-        score = make_score(name, values, [q.category for q in self.questions], overall)
+    def _score(
+        self,
+        name: str,
+        predictions: Predictions,
+        metric: Callable[[str, str, str, Sequence[str]], float],
+        questions: Sequence[Question],
+    ) -> Score:
+        def worth(said: str, q: Question) -> float:
+            return metric(q.category, said, q.answers[0], q.details.get('options', ()))
+
+        score = self.score_each(name, predictions, worth, questions, overall)
         return replace(score, by_category=_with_direction(score.by_category))
 
 
@@ -97,10 +115,11 @@ def _with_direction(by_task: Mapping[str, float]) -> dict[str, float]:
     return {**by_task, **extra}
 
 
-def _question(record: dict, where: str) -> Question:
+def _question(record: dict, blind: bool, where: str) -> Question:
     task = field(record, 'question_type', str, where)
-    truth = field(record, 'ground_truth', str, where)
-    details: dict[str, Any] = {}
+    truth = '' if blind else words(field(record, 'ground_truth', (str, int, float), where))
+    pruned = field(record, 'pruned', bool, where) if record.get('pruned') is not None else None
+    details: dict[str, Any] = {'pruned': pruned}
     if task in CHOICE_TASKS:
         details['options'] = texts(record, 'options', where)
     elif task not in NUMERIC_TASKS:
@@ -108,13 +127,13 @@ def _question(record: dict, where: str) -> Question:
             f"{where}: field 'question_type' is {task!r}; wanted one of "
             f'{", ".join(NUMERIC_TASKS + CHOICE_TASKS)}'
         )
-    elif not _is_target(truth):
+    elif not blind and not _is_target(truth):
         raise DataError(f"{where}: field 'ground_truth' is {truth!r}; wanted a number, not 0")
     dataset, scene = (field(record, key, str, where) for key in ('dataset', 'scene_name'))
     return Question(
         id=field(record, 'id', (int, str), where),
         text=field(record, 'question', str, where),
-        answers=(truth,),
+        answers=() if blind else (truth,),
         category=task,
         episode=f'{dataset}/{scene}',
         details=details,
@@ -126,17 +145,3 @@ def _is_target(text: str) -> bool:
         return bool(np.isfinite(float(text))) and float(text) != 0
     except ValueError:
         return False
-
-
-def _read_parquet(path: Path) -> list[dict]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            'pyarrow', 'eval', f'{path.name} (the .jsonl needs nothing): parquet'
-        ) from error
-    try:
-        return parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f'{path}: cannot be read as parquet: {error}') from error

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tosa_ros.stats import wilson
+from tosa_ros.stats import (
+    bootstrap_of_means,
+    by_group,
+    concentration,
+    effective_size,
+    groups_of,
+    wilson,
+)
 
 QuestionId = str | int
 Aggregate = Callable[[np.ndarray, np.ndarray], float]
 
-RESAMPLES = 2000
 SEED = 0
 
 
@@ -30,6 +36,7 @@ class Score:
         Empty for a metric of the whole corpus (BLEU, CIDEr).
     interval: 95 %; None where there are no per-question values.
     weights: question id -> its share of the overall score; they sum to 1.
+    episodes: question id -> the number of its episode, from 0.
     """
 
     name: str
@@ -38,6 +45,7 @@ class Score:
     values: Mapping[QuestionId, float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
     weights: Mapping[QuestionId, float] = field(default_factory=dict)
+    episodes: Mapping[QuestionId, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """As plain values, without the per-question ones."""
@@ -45,8 +53,15 @@ class Score:
             'metric': self.name,
             'overall': self.overall,
             'interval_95': None if self.interval is None else list(self.interval),
+            'interval_over': None if self.interval is None else units(self.episodes),
             'by_category': dict(self.by_category),
         }
+
+
+def units(episodes: Mapping[QuestionId, int]) -> str:
+    """What an interval or a test takes for independent, in words: episodes, or one's questions."""
+    count = len(set(episodes.values()))
+    return f'{len(episodes)} questions of one episode' if count == 1 else f'{count} episodes'
 
 
 def make_score(
@@ -54,15 +69,18 @@ def make_score(
     values: Mapping[QuestionId, float],
     categories: Sequence[str],
     aggregate: Aggregate = mean_over_questions,
+    episodes: Sequence[Hashable] | None = None,
 ) -> Score:
-    """A Score from per-question values in 0..1, in the order of `categories`."""
+    """A Score from per-question values in 0..1.
+
+    categories, episodes: of the questions, in the order of `values`. Without episodes each
+    question is its own.
+    """
     array = 100.0 * np.fromiter(values.values(), np.float64, len(values))
     labels = np.asarray(categories)
     if array.size == 0:
         return Score(name, float('nan'))
-    # Aggregates are linear, and equal within a category.
-    shares = {c: aggregate((labels == c).astype(float), labels) for c in np.unique(labels)}
-    counts = {c: int((labels == c).sum()) for c in shares}
+    groups = groups_of(range(len(array)) if episodes is None else episodes)
     return Score(
         name=name,
         overall=aggregate(array, labels),
@@ -70,33 +88,63 @@ def make_score(
             category: float(array[labels == category].mean()) for category in sorted(set(labels))
         },
         values=dict(zip(values, array.tolist(), strict=True)),
-        interval=interval(array, labels, aggregate),
-        weights={
-            qid: shares[c] / counts[c] for qid, c in zip(values, labels.tolist(), strict=True)
-        },
+        interval=interval(array, labels, aggregate, groups.tolist()),
+        weights=dict(zip(values, _weights(labels, aggregate).tolist(), strict=True)),
+        episodes=dict(zip(values, groups.tolist(), strict=True)),
     )
 
 
 def interval(
-    values: np.ndarray, categories: np.ndarray, aggregate: Aggregate = mean_over_questions
+    values: np.ndarray,
+    categories: np.ndarray,
+    aggregate: Aggregate = mean_over_questions,
+    episodes: Sequence[Hashable] | None = None,
 ) -> tuple[float, float]:
-    """The 95 % interval of an aggregate of values in 0..100.
+    """The 95 % interval of an aggregate of values in 0..100, for other episodes of their kind.
 
-    Wilson's for a mean of right-or-wrong values, else the percentile bootstrap over questions
-    (within each category, where the aggregate weighs categories).
+    Wilson's for a mean of right-or-wrong values, of as many answers as the questions' episodes
+    leave independent; else a percentile bootstrap over episodes. Where all values are the same
+    (all wrong), it is Wilson's too, of as many answers as there are episodes. With one episode
+    alone, or none given, questions are the units.
+
+    episodes: of the questions, in their order.
     """
-    if aggregate is mean_over_questions and np.isin(values, (0.0, 100.0)).all():
-        low, high = wilson(int((values == 100.0).sum()), len(values))
-        return 100 * low, 100 * high
-    draws = np.random.default_rng(SEED)
-    groups = [np.arange(len(values))]
-    if aggregate is not mean_over_questions:
-        groups = [np.flatnonzero(categories == c) for c in np.unique(categories)]
-    order = np.concatenate(groups)
-    labels = categories[order]
-    means = [
-        aggregate(values[np.concatenate([draws.choice(g, len(g)) for g in groups])], labels)
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    groups = groups_of(range(len(values)) if episodes is None else episodes)
+    if not groups.any():
+        groups = np.arange(len(values))
+    if np.ptp(values) == 0:
+        size = concentration(_weights(categories, aggregate), groups)
+    elif aggregate is mean_over_questions and np.isin(values, (0.0, 100.0)).all():
+        size = effective_size(values / 100, groups)
+    else:
+        return _bootstrap(values, categories, aggregate, groups)
+    low, high = wilson(size if (values == 100).all() else size * values.mean() / 100, size)
+    return 100 * low, 100 * high
+
+
+def _bootstrap(
+    values: np.ndarray, categories: np.ndarray, aggregate: Aggregate, groups: np.ndarray
+) -> tuple[float, float]:
+    if aggregate is mean_over_questions:
+        strata, shares = np.zeros(len(values), np.int64), np.ones(1)
+    else:
+        strata = groups_of(categories.tolist())
+        shares = by_group(_weights(categories, aggregate), strata)
+    width = len(shares)
+    size = (int(groups.max()) + 1) * width
+    cells = groups * width + strata
+    sums = np.bincount(cells, values, size).reshape(-1, width)
+    counts = np.bincount(cells, minlength=size).reshape(-1, width)
+    return bootstrap_of_means(sums, counts, shares, np.random.default_rng(SEED))
+
+
+def _weights(labels: np.ndarray, aggregate: Aggregate) -> np.ndarray:
+    """Each question's share (N,) of the overall score.
+
+    Aggregates are linear, and equal within a category.
+    """
+    weights = np.empty(len(labels))
+    for category in np.unique(labels):
+        mine = labels == category
+        weights[mine] = aggregate(mine.astype(float), labels) / mine.sum()
+    return weights

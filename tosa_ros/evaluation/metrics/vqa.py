@@ -63,6 +63,16 @@ def accuracy(prediction: str, answers: Sequence[str]) -> float:
     truths, said = [trimmed(answer) for answer in answers], trimmed(prediction)
     if len(set(truths)) > 1:
         truths, said = [processed(truth) for truth in truths], processed(said)
+    return _left_out(said, truths)
+
+
+def accuracy_lmms(prediction: str, answers: Sequence[str]) -> float:
+    """As lmms-eval has it: the answers are always processed, also when all are the same."""
+    truths = [processed(trimmed(answer)) for answer in answers]
+    return _left_out(processed(trimmed(prediction)), truths)
+
+
+def _left_out(said: str, truths: Sequence[str]) -> float:
     matches = [truth == said for truth in truths]
     total = sum(matches)
     return sum(min(1.0, (total - match) / 3) for match in matches) / len(matches)
@@ -76,4 +86,5 @@ def is_counting(question: str) -> bool:
 def counting_match(prediction: str, answers: Sequence[str]) -> float:
     """Exact match with the annotators' most frequent answer, number words being digits."""
     truth = Counter(processed(trimmed(answer)) for answer in answers).most_common(1)[0][0]
-    return float(processed(trimmed(prediction)) == truth)
+    said = processed(trimmed(prediction))
+    return float(bool(said) and said == truth)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from tosa_ros.evaluation.metrics.choice import chosen, options_of
 from tosa_ros.evaluation.metrics.text import NUMBER_WORDS
 
 NUMERIC_TASKS = (
@@ -23,9 +25,12 @@ DIRECTION_TASKS = (
 CHOICE_TASKS = ('object_rel_distance', 'obj_appearance_order', 'route_planning', *DIRECTION_TASKS)
 CONFIDENCES = np.linspace(0.5, 0.95, 10)
 
-# "(B)", "B.", "B)" first; then a capital alone, but for A as an article: "A is right", "A chair".
-_MARKED_LETTER = re.compile(r'(?<![A-Za-z])([A-Za-z])[).:]')
-_LONE_LETTER = re.compile(r'(?<![A-Za-z])([B-Z]|A(?!\s+(?!is\b)[a-z]))(?![A-Za-z])')
+_TENS = ('twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty', 'ninety')
+_WORD_VALUES = {word: n for n, word in enumerate(NUMBER_WORDS)} | {
+    word: 10 * n for n, word in enumerate(_TENS, start=2)
+}
+_SCALES = {'hundred': 100, 'thousand': 1000}
+_LMMS_DIGITS = re.compile(r'-?\d+(?:\.\d+)?')
 _NUMBER = re.compile(r'[-+]?\d+(?:,\d{3})*(?:\.\d+)?|[-+]?\.\d+')
 
 
@@ -35,24 +40,31 @@ def mean_relative_accuracy(predicted: float, target: float) -> float:
     return float((error <= 1 - CONFIDENCES).mean())
 
 
-def score_strict(task: str, prediction: str, truth: str) -> float:
+def score_strict(task: str, prediction: str, truth: str, options: Sequence[str] = ()) -> float:
     """Official: what stands before the first space, without trailing periods, is the answer."""
     word = _first_word(prediction)
     if task in CHOICE_TASKS:
         return float(word.lower() == truth.lower())
-    number = _float(word)
-    return 0.0 if number is None else mean_relative_accuracy(number, float(truth))
+    return _accuracy(_float(word), truth)
 
 
-def score_lenient(
-    task: str, prediction: str, truth: str, options: Sequence[str] | None = None
-) -> float:
+def score_lenient(task: str, prediction: str, truth: str, options: Sequence[str] = ()) -> float:
     """Also finds an answer inside a sentence: a letter, an option's text, the first number."""
     if task in CHOICE_TASKS:
-        letter = _letter(prediction, options or ())
-        return float(letter is not None and letter.lower() == truth.lower())
-    number = _number(prediction)
-    return 0.0 if number is None else mean_relative_accuracy(number, float(truth))
+        letter = chosen(prediction, _lettered(options))
+        return max(score_strict(task, prediction, truth), float(letter == truth.upper()))
+    return _accuracy(_number(prediction), truth)
+
+
+def score_lmms(task: str, prediction: str, truth: str, options: Sequence[str] = ()) -> float:
+    """As lmms-eval has it (August 2026): choices as in `score_strict`, numbers from a sentence.
+
+    The first digits (without thousands separators) or number words are the answer, whichever
+    comes first: "three hundred and twenty-one" is 321.
+    """
+    if task in CHOICE_TASKS:
+        return score_strict(task, prediction, truth)
+    return _accuracy(_number_lmms(prediction), truth)
 
 
 def overall(values: np.ndarray, tasks: np.ndarray) -> float:
@@ -80,18 +92,40 @@ def _float(word: str) -> float | None:
         return None
 
 
-def _letter(text: str, options: Sequence[str]) -> str | None:
-    letters = {option.strip()[:1].upper() for option in options} or set('ABCD')
-    candidates = [_first_word(text.strip())]
-    candidates += _MARKED_LETTER.findall(text) + _LONE_LETTER.findall(text)
-    for candidate in candidates:
-        if candidate.upper() in letters:
-            return candidate
-    for option in options:
-        letter, _, meaning = option.partition('.')
-        if meaning.strip() and meaning.strip().lower() in text.lower():
-            return letter.strip()
-    return None
+def _accuracy(number: float | None, truth: str) -> float:
+    return 0.0 if number is None else mean_relative_accuracy(number, float(truth))
+
+
+def _lettered(options: Sequence[str]) -> dict[str, str]:
+    """Options such as "A. mug" by their letters; A to D where they are not known."""
+    with contextlib.suppress(ValueError):
+        return options_of(options)
+    return dict.fromkeys('ABCD', '')
+
+
+def _number_lmms(text: str) -> float | None:
+    lower = text.lower()
+    digits = _LMMS_DIGITS.search(lower)
+    run: list[str] = []
+    for found in re.finditer('[a-z]+', lower):
+        word = found.group()
+        if word in _WORD_VALUES or word in _SCALES:
+            if not run and digits and digits.start() < found.start():
+                break
+            run.append(word)
+        elif run and word != 'and':
+            break
+    if not run:
+        return float(digits.group()) if digits else None
+    total = current = 0
+    for word in run:
+        if word == 'thousand':
+            total, current = total + max(current, 1) * 1000, 0
+        elif word == 'hundred':
+            current = max(current, 1) * 100
+        else:
+            current += _WORD_VALUES[word]
+    return float(total + current)
 
 
 def _number(text: str) -> float | None:

@@ -49,8 +49,11 @@ def sections(
     pairs = results['differences']
     differences = difference_table(pairs) if pairs else []
     parts: list[Section] = [
-        (f'Scores (percent, with the 95 % interval; {scored})', score_table(results)),
-        ('Paired differences (percentage points; p uncorrected)', differences),
+        (
+            f'Scores (percent, with the 95 % interval{_over(results)}; {scored})',
+            score_table(results),
+        ),
+        (f'Paired differences (percentage points{_over(results)}; p uncorrected)', differences),
         ('Cost (means a question)', cost_table(results)),
         ('Not evaluated; its questions count as wrong', faults),
         *_live_parts(results['live']),
@@ -66,6 +69,12 @@ def sections(
         metric = next(iter(main_scores(results).values()))['metric']
         parts.insert(1, (f'By category: {metric}', category_table(results)))
     return [(heading, part) for heading, part in parts if part]
+
+
+def _over(results: Mapping[str, Any]) -> str:
+    """What intervals and tests take for independent, as a heading says it."""
+    overs = [s.get('interval_over') for m in results['methods'].values() for s in m['scores']]
+    return next((f' over {over}' for over in overs if over), '')
 
 
 def failures(results: Mapping[str, Any], pictures: Mapping[Any, bytes]) -> list[Shown]:
