@@ -101,6 +101,21 @@ TOPICS = {
     '--slop': Case('--slop 0.01'),
 }
 EVAL = MODEL | METHOD_SETTINGS | ASKING | BENCHMARK | {'--json': Case('--json', '', '--json')}
+SCORE = BENCHMARK | {
+    '--frames': ASKING['--frames'],
+    '--limit': Case('--limit 1'),
+    '--predictions': Case('--predictions {questions}/other.json'),
+    '--against': Case('--against {questions}/other.json'),
+    '--out': Case('--out {tmp}/scored'),
+    '--json': Case('--json', '', '--json'),
+    '--judge-url': Case('--judge-url http://127.0.0.1:9/v1'),
+    '--judge-model': Case('--judge-model m'),
+    '--judge-prompts': Case('--judge-prompts /gone'),
+    '--judge-key-env': Case('--judge-key-env KEY'),
+    '--judge-max-tokens': Case('--judge-max-tokens 99'),
+    '--judge-timeout': Case('--judge-timeout 9'),
+}
+SCORE_BASE = '--data {questions}/NAME.json --predictions {questions}/said.json --json'
 EVAL_BASE = '--data {questions}/NAME.json --model {model} --dry-run --json'
 ANNOTATED = ('sqa3d', 'vqav2', 'vqav2-counting')
 OFFLINE, LIVE = '--model {model} --offline', '--live --out {tmp}/run'

@@ -86,7 +86,7 @@ def place(tmp_path, monkeypatch):
         ('train --export good.json/o', 'good.json: cannot be written'),
         ('eval openeqa --data good.json --out o', 'hm3d-v0/gone: no folder of frames, bag or'),
         ('eval gqa --data good.json --dry-run', 'wanted an object of questions by their id'),
-        ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'annotations'"),
+        ('eval vqav2 --data good.json --dry-run', "wanted an object with a list 'questions'"),
         ('eval tinyworld --data x', 'there is no option --data'),
         ('eval tinyworld --frames 4 --out o', 'use it with --scenes walks'),
         ('eval tinyworld --limit 0 --out o', 'limit: 0; wanted at least 1'),

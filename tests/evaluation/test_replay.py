@@ -165,7 +165,7 @@ def test_replay_reports_what_it_could_not_ask(
     out = tmp_path / 'run'
     args = ('replay', bag_path, '--questions', data, '--depth-topic', 'none', '--out', out)
     args += ('--model', checkpoint, '--max-new-tokens', 4, '--offline', '--json')
-    assert command(*args) == 0
+    assert command(*args) == 1
     results = json.loads(capsys.readouterr().out)
     assert (results['questions'], results['scored']) == (2, 0)
     (fault,) = results['not_evaluated'].values()

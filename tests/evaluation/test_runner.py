@@ -385,7 +385,7 @@ def test_compare_distinguishes_runs_of_one_name(run, command, tmp_path, capsys):
     capsys.readouterr()
     runs = [tmp_path / parent / 'run' for parent in ('a', 'b')]
     assert command('compare', *runs) == 0
-    lines = capsys.readouterr().out.splitlines()[2:]
+    lines = capsys.readouterr().out.splitlines()[2:4]
     assert [line.split(' | ')[0] for line in lines] == [f'| {one}/none' for one in runs]
     assert lines[0].count('|') == lines[1].count('|')
     assert '+0.0' in lines[1]

@@ -227,8 +227,10 @@ class Benchmark(ABC):
     def score(self, predictions: Predictions) -> list[Score]:
         """The benchmark's metrics of `scored`, the main one first. A missing prediction is wrong.
 
-        Called only where there is something to score.
+        A run calls it only where there is something to score.
         """
+        if not self.scored:
+            return []
         return [
             self.score_by(EXACT, predictions, exact_match),
             self.score_by(F1, predictions, token_f1),
