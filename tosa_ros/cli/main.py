@@ -22,6 +22,7 @@ COMMANDS = (
     'camera',
     'say',
     'eval',
+    'score',
     'compare',
     'replay',
     'bag',
