@@ -44,10 +44,11 @@ def test_other_units_are_refused_before_all_of_it_is_too_far():
     millimetres = np.full((48, 64), 2000.0, np.float32)
     with pytest.raises(RosError, match=r'its median is 2000 m, .* in other units'):
         reader.read(conversions.image_message(millimetres, '32FC1', header()))
-    for nothing in (np.nan, np.inf, 0.0, 30.0):
+    for nothing, beyond_m in ((30.0, 30.0), (np.nan, None), (np.inf, None), (0.0, None)):
         pixels = np.full((48, 64), nothing, np.float32)
         depth, _ = reader.read(conversions.image_message(pixels, '32FC1', header()))
         assert np.isnan(depth).all()
+        assert reader.beyond_m == beyond_m
 
 
 def test_a_far_background_is_dropped_and_the_rest_is_depth():

@@ -112,6 +112,13 @@ def test_depth_in_other_units_is_doubted_until_they_are_told(bench, robot, look)
     assert note_of_an_answer(bench, look, '')
 
 
+def test_depth_that_its_units_put_out_of_range_is_reported(bench, robot, look):
+    robot(depth_scale=80.0)
+    bench.listen('depth')
+    said = 'its median is 25 m) and is left out: is depth_scale, 80 units a metre, right?'
+    bench.wait(lambda: said in bench.health().get('depth_node', (0, ''))[1], look)
+
+
 def test_estimated_depth_is_said_to_be_no_sensors(bench, robot, look):
     robot(source='monocular')
     words = DOUBTS_IN_WORDS[DepthDoubt.ESTIMATED]

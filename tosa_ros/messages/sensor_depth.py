@@ -25,6 +25,7 @@ class SensorReader:
     depth_to_colour: (4, 4), the depth camera's pose in the colour camera's frame, to register
         depth to colour by the two cameras' calibrations; None leaves it where it is.
     rectified: the colour image is, so that P of its calibration holds.
+    beyond_m: the median of the last depth, metres, where all of it was outside of that range.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class SensorReader:
         self.scale, self.min_m, self.max_m = scale, min_m, max_m
         self._depth_to_colour, self._rectified = depth_to_colour, rectified
         self._cameras: dict[str, Any] = {}
+        self.beyond_m: float | None = None
 
     def camera_info(self, name: str, message: Any) -> None:
         """Takes the calibration of 'camera_info' (colour) or 'depth_camera_info'."""
@@ -80,8 +82,10 @@ class SensorReader:
             depth = SensorDepth.from_metric(raw)
         with np.errstate(invalid='ignore'):
             useless = (depth < self.min_m) | (depth > self.max_m)
+        self.beyond_m = None
         if (useless | np.isnan(depth)).all():
             check_units(depth)  # The limits leave nothing: is that because of its units?
+            self.beyond_m = float(np.median(depth[useless])) if useless.any() else None
         depth[useless] = np.nan
         if self._depth_to_colour is None:
             return depth, message.header.frame_id

@@ -141,6 +141,16 @@ class DepthNode(TosaNode):
                 "depth's calibration is not the colour camera's: depth is used as if it were "
                 "aligned to colour; use the driver's aligned depth, or register: true",
             )
+        if self._reader is not None and self._reader.beyond_m is not None:
+            low, high, scale = (
+                self.value(n) for n in ('min_depth_m', 'max_depth_m', 'depth_scale')
+            )
+            self.fault(
+                'range',
+                f'all of the depth is outside of {low:g} to {high:g} m (its median is '
+                f'{self._reader.beyond_m:.3g} m) and is left out: is depth_scale, {scale:g} units '
+                'a metre, right? Else change min_depth_m or max_depth_m',
+            )
         if doubts != self._told:
             self._told = doubts
             self._doubts.publish(UInt8(data=int(doubts)))

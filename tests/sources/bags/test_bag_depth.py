@@ -102,6 +102,15 @@ def test_two_depth_topics_are_asked_for_by_name(colour_alone, sixteen_bits, writ
         BagFrames(path)
 
 
+def test_an_infrared_picture_in_the_place_of_colour_is_said(make, sixteen_bits, write_bag):
+    grey = make.image(np.full((24, 32), 9, np.uint8), 'mono8', START_NS)
+    infrared = ('/camera/infra1/image_rect_raw', START_NS, grey)
+    bag = BagFrames(write_bag([infrared, sixteen_bits('/camera/depth/image_rect_raw')]))
+    assert said(bag, 'the image is') == (
+        'the image is /camera/infra1/image_rect_raw (mono8), as there is none in colour'
+    )
+
+
 # Whether it is registered
 
 
@@ -311,6 +320,7 @@ def test_the_info_command(colour_alone, sixteen_bits, write_bag, command, capsys
     for line in (
         '1 images in 0.000 s',
         'depth: /cam/depth',
+        'depth_scale: 1000 units a metre',
         'note: depth is /cam/depth (16UC1), as its name and encoding say; taken as aligned to',
         'note: /seg/labels (16UC1) is not taken as depth, because its name says seg;',
         '  /seg/labels: 1 sensor_msgs/msg/Image',

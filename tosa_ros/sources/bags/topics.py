@@ -65,7 +65,11 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> Found:
     image, depth, why = wanted.image, wanted.depth, 'as it was named'
     if image is None or depth is None:
         colours, depths = images.colours_and_depths()
-        image = image or _only(colours, 'colour image', '--image-topic', required=True)
+        if image is None:
+            image = _only(colours, 'colour image', '--image-topic', required=True)
+            if _is_grey(images.first(image)):
+                encoding = encoding_of(images.first(image))
+                notes[f'the image is {image} ({encoding}), as there is none in colour'] = 1
         if depth is None:
             depth, why = _depth(images, [topic for topic in depths if topic != image], notes)
     infos = [topic for topic, kind in types.items() if kind == INFO_TYPE]
@@ -109,8 +113,7 @@ class _Images:
             if is_depth(message):
                 depths.append(topic)
             else:
-                grey = getattr(message, 'encoding', '') in _GREY
-                (greys if grey else colours).append(topic)
+                (greys if _is_grey(message) else colours).append(topic)
         return colours or greys, depths
 
     def sample(self, topic: str) -> Any | None:
@@ -118,6 +121,10 @@ class _Images:
         with contextlib.suppress(*damage_errors()):
             return self.first(topic)
         return None
+
+
+def _is_grey(message: Any) -> bool:
+    return getattr(message, 'encoding', '') in _GREY
 
 
 def encoding_of(message: Any) -> str:
