@@ -22,18 +22,26 @@ if TYPE_CHECKING:
 Fit = Literal['stretch', 'crop', 'pad', 'processor']
 MAX_INPUT_PX = 4096
 PIXEL_SETTINGS = ('resample', 'image_mean', 'image_std', 'rescale_factor')
+# Towers that stretch their position embeddings to whatever they are given; transformers lets no
+# other see an image of another size than it was made for.
+ANY_SIZE = ('dinov2', 'dinov2_with_registers')
 
 
 class ImageInput:
     """Preprocessing of one checkpoint, one square an image.
 
     fit: how an image becomes the square: 'stretch', 'crop' (shortest edge, then the centre),
-        'pad', or 'processor': as the settings of its image processor say.
+        'pad', or 'processor': as the settings of its image processor say, the square's size too.
+    image_size: of the tower, and of the square unless the image processor decides.
     """
 
     def __init__(self, settings: dict, fit: Fit, image_size: int, patch_size: int) -> None:
-        self.fit = _own_fit(settings) if fit == 'processor' else fit
-        self.image_size = _pixels(image_size, 'vision_config.image_size')
+        image_size = _pixels(image_size, 'vision_config.image_size')
+        self.fit = fit
+        if fit == 'processor':
+            self.fit = _own_fit(settings)
+            image_size = _own_size(settings, self.fit, image_size)
+        self.image_size = image_size
         self.patch_size = _pixels(patch_size, 'vision_config.patch_size')
         if patch_size > image_size:
             raise ModelError(f'patches of {patch_size} pixels in images of {image_size}')
@@ -67,6 +75,11 @@ class ImageInput:
         vision = checkpoint.config.vision_config
         with checkpoint.loading_errors():
             made = cls(settings, fit, vision.image_size, vision.patch_size)
+            if made.image_size != vision.image_size and vision.model_type not in ANY_SIZE:
+                raise ModelError(
+                    f'{checkpoint.path}: the image processor makes squares of {made.image_size} '
+                    f'pixels, and its tower ({vision.model_type}) sees {vision.image_size} alone'
+                )
             for shape in ((2, 3, 3), (3, 2, 3)):  # Odd means and the like fail here.
                 made.pixels(np.zeros(shape, np.uint8))
         return made
@@ -119,6 +132,19 @@ def _pixels(value: Any, name: str) -> int:
             f'{name} is {printable(repr(value), 60)}; wanted pixels, 1 to {MAX_INPUT_PX}'
         )
     return value
+
+
+def _own_size(settings: dict, fit: str, image_size: int) -> int:
+    """The side of the square that an image processor makes; the tower's where it does not say."""
+    cropped = fit != 'stretch' and settings.get('do_center_crop', True)
+    name = 'crop_size' if cropped else 'size'
+    size = settings.get(name)
+    if isinstance(size, dict):
+        sides = {size[key] for key in ('height', 'width', 'shortest_edge') if key in size}
+        if len(sides) > 1:
+            raise ModelError(f'{name} is {printable(repr(size), 60)}; wanted a square')
+        size = next(iter(sides), None)
+    return image_size if size is None else _pixels(size, name)
 
 
 def _own_fit(settings: dict) -> str:
