@@ -29,7 +29,7 @@ EXTRAS = {
     ],
     'eval': [
         'apsw>=3.46',
-        'av>=12',
+        'av>=14',
         'lz4>=4',
         'matplotlib>=3.7',
         'nltk>=3.9',
@@ -37,6 +37,8 @@ EXTRAS = {
         'pycocoevalcap>=1.2',
         'rosbags>=0.11',
     ],
+    'heic': ['pillow-heif>=0.18'],
+    'exr': ['OpenEXR>=3.3'],
     'completion': ['argcomplete>=3'],
     'docs': ['mkdocs-material>=9.5'],
     'dev': [

@@ -56,6 +56,8 @@ FRAMES = {
     '--depth-scale': Case('--depth-scale 500'),
     '--intrinsics': Case('--intrinsics 90,90,31,23'),
     '--folder': Case('--folder {photos}/album'),
+    '--layout': Case('--layout scans'),
+    '--rotate': Case('--rotate 90'),
     '--frames': Case('--frames 2'),
     '--times': Case('--times 0.5', '{photos}/walk.mp4', '{rgbd} '),
     '--depth-model': Case('--depth-model {depth_model}'),
@@ -66,6 +68,7 @@ ASKING = {
     '--frames': Case('--frames 2'),
     '--depth': Case('--depth monocular'),
     '--depth-model': Case('--depth-model {depth_model}'),
+    '--rotate': Case('--rotate 90'),
     '--blind': Case('--blind'),
     '--limit': Case('--limit 1'),
     '--shard': Case('--shard 1/2'),
@@ -163,6 +166,8 @@ CASES = {
     'bag from-episode': {
         '--out': Case('--out {tmp}/other'),
         '--depth-scale': Case('--depth-scale 500'),
+        '--layout': Case('--layout scans'),
+        '--rotate': Case('--rotate 90'),
         '--storage': Case('--storage sqlite3'),
         '--format': Case('--format jpeg'),
         '--rate': Case('--rate 2'),
@@ -171,6 +176,7 @@ CASES = {
     | {
         '--out': Case('--out {tmp}/other'),
         '--depth-scale': Case('--depth-scale 500'),
+        '--rotate': Case('--rotate 90'),
         '--every': Case('--every 2'),
     },
     'world': {
@@ -208,6 +214,8 @@ CASES = {
         '--frames': Case('--frames 2'),
         '--size': Case('--size 48'),
         '--depth-scale': Case('--depth-scale 500'),
+        '--layout': Case('--layout scans'),
+        '--rotate': Case('--rotate 90'),
         '--rate': Case('--rate 3'),
         '--once': Case('--once'),
         '--compressed': Case('--compressed'),

@@ -38,8 +38,8 @@ def place(tmp_path_factory):
     Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(place / 'a.png')
     (place / 'q.csv').write_text('image,question,answer\na.png,What is there?,a mug\n')
     (place / 'scans').mkdir()
-    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(place / 'scans' / '0.color.jpg')
-    Image.fromarray(np.full((6, 8), 1500, np.uint16)).save(place / 'scans' / '0.depth.png')
+    Image.fromarray(np.zeros((480, 640, 3), np.uint8)).save(place / 'scans' / '0.scan.jpg')
+    Image.fromarray(np.full((480, 640), 1500, np.uint16)).save(place / 'scans' / '0.depth.png')
     (place / 'scans' / '0.pose.txt').write_text('1 0 0 7\n0 1 0 0\n0 0 1 0\n0 0 0 1\n')
     write_checkpoint(place / 'llava_next_video', family='llava_next', seed=1)
     file = place / 'llava_next_video' / 'config.json'
@@ -244,4 +244,9 @@ def test_a_broken_package_breaks_nothing_else(place, tmp_path):
 
 
 def test_a_layout_is_found_by_its_files(place):
-    assert run(place, FOLDER) == {'depth': [6, 8, 1.5], 'pose': 7.0, 'fx': 577.9, 'light': True}
+    assert run(place, FOLDER) == {
+        'depth': [480, 640, 1.5],
+        'pose': 7.0,
+        'fx': 577.9,
+        'light': True,
+    }

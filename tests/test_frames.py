@@ -211,3 +211,43 @@ def test_doubts_are_of_the_depth_and_go_with_it():
         'depth is registered as if its camera were where the colour camera is',
     ]
     assert doubts_in_words([Frame(rgb, depth_m=depth)]) == []
+
+
+def world_points(frame):
+    """Each pixel's colour with its point in the world, in the order of the colours."""
+    v, u = np.mgrid[: frame.height, : frame.width]
+    z, k = frame.depth_m.astype(np.float64), frame.intrinsics
+    points = np.stack([(u - k.cx) / k.fx * z, (v - k.cy) / k.fy * z, z, np.ones_like(z)], -1)
+    colours = frame.rgb.reshape(-1, 3)[:, 0]
+    return (points.reshape(-1, 4) @ frame.pose.T)[np.argsort(colours)]
+
+
+@pytest.mark.parametrize('degrees', [0, 90, 180, 270, 360, -90, 450])
+def test_points_stay_in_the_world_when_a_frame_is_turned(degrees):
+    rng = np.random.default_rng(1)
+    pose = np.eye(4)
+    pose[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    pose[:3, 3] = 1, 2, 3
+    rgb = np.repeat(np.arange(12, dtype=np.uint8).reshape(3, 4, 1), 3, axis=2)
+    frame = Frame(rgb, depth_m=rng.uniform(1, 3, (3, 4)), intrinsics=CAMERA, pose=pose, stamp=5.0)
+    turned = frame.turned(degrees)
+    assert turned.rgb.tolist() == np.rot90(rgb, -(degrees // 90)).tolist()
+    np.testing.assert_allclose(world_points(turned), world_points(frame), atol=1e-6)
+    assert turned.stamp == 5
+    np.testing.assert_allclose(turned.turned(-degrees).pose, pose)
+    assert turned.turned(-degrees).intrinsics == CAMERA
+
+
+def test_a_turn_of_90_degrees_is_clockwise():
+    turned = Frame(
+        np.array([[[1] * 3, [2] * 3]], np.uint8), intrinsics=Intrinsics(9, 8, 1, 0, 2, 1)
+    )
+    assert turned.turned(90).rgb[..., 0].tolist() == [[1], [2]]
+    assert turned.turned(180).rgb[..., 0].tolist() == [[2, 1]]
+    assert turned.turned(270).rgb[..., 0].tolist() == [[2], [1]]
+    assert turned.turned(90).intrinsics == Intrinsics(8, 9, 0, 1, 1, 2)
+    relative = Frame(RGB, relative_depth=metres(0.5)).turned(90)
+    assert relative.relative_depth.shape == (4, 3)
+    assert (relative.intrinsics, relative.pose) == (None, None)
+    with pytest.raises(FrameError, match='turn: 45 degrees; wanted a multiple of 90'):
+        turned.turned(45)

@@ -190,3 +190,25 @@ def test_damaged_pictures_are_read_or_one_line():
                 assert open_picture(bytes(damaged), 'it', FrameError).size[0] > 0
             except TosaError as error:
                 assert len(str(error).splitlines()) == 1  # noqa: PT017 (some are whole)
+
+
+def test_photos_of_iphones(tmp_path):
+    pillow_heif = pytest.importorskip('pillow_heif')
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, :32] = 200, 30, 60
+    path = tmp_path / 'IMG_0001.HEIC'
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(path, quality=100)
+    rgb = read_frame(path).rgb
+    assert rgb.shape == pixels.shape
+    assert np.abs(rgb.astype(int) - pixels).mean() < 3
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(FrameError, match=r'IMG_0001\.HEIC: cannot be read as a'):
+        read_frame(path)
+
+
+def test_without_pillow_heif_a_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    path = tmp_path / 'IMG_0001.HEIC'
+    path.write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    with pytest.raises(TosaError, match=r"IMG_0001\.HEIC.*pip install 'tosa_ros\[heic\]'"):
+        read_frame(path)

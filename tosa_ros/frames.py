@@ -100,6 +100,20 @@ class Intrinsics:
             height,
         )
 
+    def turned(self, degrees: int) -> Intrinsics:
+        """The same camera after its image is turned clockwise, by a multiple of 90 degrees."""
+        camera = self
+        for _ in range(_quarters(degrees)):
+            camera = Intrinsics(
+                camera.fy,
+                camera.fx,
+                camera.height - 1 - camera.cy,
+                camera.cx,
+                camera.height,
+                camera.width,
+            )
+        return camera
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -157,6 +171,28 @@ class Frame:
     def without_depth(self) -> Frame:
         """This frame's colour alone."""
         return replace(self, depth_m=None, relative_depth=None)
+
+    def turned(self, degrees: int) -> Frame:
+        """This frame as a camera sees it that is mounted upright where this one is not.
+
+        degrees: how far the picture is turned clockwise, a multiple of 90. Colour, depth,
+        intrinsics and pose are turned together: points stay where they are in the world.
+        """
+        quarters = _quarters(degrees)
+        if quarters == 0:
+            return self
+        rgb, depth_m, relative = (
+            None if array is None else np.ascontiguousarray(np.rot90(array, -quarters))
+            for array in (self.rgb, self.depth_m, self.relative_depth)
+        )
+        return replace(
+            self,
+            rgb=rgb,
+            depth_m=depth_m,
+            relative_depth=relative,
+            intrinsics=self.intrinsics and self.intrinsics.turned(degrees),
+            pose=None if self.pose is None else self.pose @ _unturned(quarters),
+        )
 
     def _checked_depth_m(self) -> np.ndarray:
         depth = self._depth_array('depth_m', self.depth_m)
@@ -234,6 +270,19 @@ def doubts_in_words(frames: Iterable[Frame]) -> list[str]:
     for frame in frames:
         doubts |= frame.doubts
     return [words for doubt, words in DOUBTS_IN_WORDS.items() if doubts & doubt]
+
+
+def _quarters(degrees: int) -> int:
+    """How many quarters of a turn, 0 to 3."""
+    if degrees % 90:
+        raise FrameError(f'turn: {degrees} degrees; wanted a multiple of 90')
+    return degrees // 90 % 4
+
+
+def _unturned(quarters: int) -> np.ndarray:
+    """(4, 4) from the axes of a picture turned clockwise to those that it had before."""
+    quarter = np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
+    return np.linalg.matrix_power(quarter, quarters)
 
 
 def _is_finite(value: object) -> bool:

@@ -10,16 +10,20 @@ import contextlib
 import io
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tosa_ros.errors import TosaError, printable
+from tosa_ros.errors import MissingDependencyError, TosaError, printable
 
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'PPM')
+# As files of photos are called, in lower case.
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.heic', '.heif')
+HEIC = 'HEIF'  # to pillow-heif
+_HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 MAX_PIXELS = 40_000_000  # 8K is 33 million
 MAX_SIDE_PX = 12_000
 MAX_ASPECT = 40
@@ -46,7 +50,28 @@ def open_picture(
     Raises:
         error: a file that is missing, of another format, damaged, cut off, or too large.
     """
+    with _opened(source, what, error, formats) as picture:
+        picture.load()
+    if picture.format == 'PNG' and _may_lack_rows(picture):
+        _check_rows(source if not isinstance(source, Path) else source.read_bytes(), what, error)
+    return picture
+
+
+def read_size(path: Path, what: str, error: type[TosaError]) -> tuple[int, int]:
+    """The width and height of a picture, by its header; raises as `open_picture`."""
+    with _opened(path, what, error, FORMATS) as picture:
+        return picture.size
+
+
+@contextlib.contextmanager
+def _opened(
+    source: Path | bytes | memoryview, what: str, error: type[TosaError], formats: Sequence[str]
+) -> Iterator[Image.Image]:
+    """A picture whose header was read; faults that are found while it is open are `error`."""
     wanted = ' or '.join([', '.join(formats[:-1]), formats[-1]] if formats[1:] else formats)
+    if isinstance(source, Path) and formats is FORMATS and _is_heic(source):
+        _load_heic(what)
+        formats = (*formats, HEIC)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Of large pictures; ours is the stricter limit.
@@ -55,7 +80,7 @@ def open_picture(
             )
         with picture:
             check_size(*picture.size, what, error)
-            picture.load()
+            yield picture
     except TosaError:
         raise
     except UnidentifiedImageError as cause:
@@ -63,9 +88,25 @@ def open_picture(
     except Exception as cause:  # Pillow raises OSError, SyntaxError, ValueError, bombs ...
         reason = getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__
         raise error(f'{what}: cannot be read as a {wanted} image: {printable(reason)}') from cause
-    if picture.format == 'PNG' and _may_lack_rows(picture):
-        _check_rows(source if not isinstance(source, Path) else source.read_bytes(), what, error)
-    return picture
+
+
+def _is_heic(path: Path) -> bool:
+    """Whether a file begins as the photos of iPhones do."""
+    try:
+        with path.open('rb') as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    return start[4:8] == b'ftyp' and start[8:] in _HEIC_BRANDS
+
+
+def _load_heic(what: str) -> None:
+    """Adds the format to Pillow's. Raises MissingDependencyError where the package lacks."""
+    try:
+        import pillow_heif
+    except ImportError as cause:
+        raise MissingDependencyError('pillow-heif', 'heic', f'{what}: reading HEIC') from cause
+    pillow_heif.register_heif_opener()
 
 
 def check_size(width: int, height: int, what: str, error: type[TosaError]) -> None:

@@ -109,6 +109,10 @@ def test_options_that_would_change_nothing_are_refused(ask, photos, rgbd):
         ((photo, 'x', '--spatial', 'levels'), 'spatial: levels, but frame 0 has no depth'),
         ((photo, 'x', '--depth-scale', 1000), '--depth-scale needs --depth'),
         ((photo, 'x', '--intrinsics', '60,60,32,24'), '--intrinsics changes nothing'),
+        ((photo, 'x', '--layout', 'tum'), '--layout goes with a folder'),
+        ((film, 'x', '--layout', 'tum'), '--layout goes with a folder of frames, not'),
+        ((rgbd, 'x', '--layout', 'tumm'), "folder layout 'tumm': wanted one of"),
+        ((rgbd, 'x', '--rotate', 45), '45 is unknown; wanted one of 0, 90, 180, 270'),
         ((photo, 'x', '--frames', 2), '--frames goes with a folder, video or bag'),
         ((photo, 'x', '--times', 2), '--times goes with a folder, video or bag'),
         ((film, 'x', '--frames', 2, '--times', 2), 'not allowed with argument --frames'),
@@ -146,3 +150,30 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_named(model, photos, tmp_pa
     (tmp_path / '1.jpg').unlink()
     assert main(['ask', str(tmp_path), 'What?', '--model', model]) == 2
     assert 'tosa ask: error: ' in capfd.readouterr().err
+
+
+def test_the_files_of_phones(ask, photos, tmp_path, capfd):
+    (tmp_path / 'IMG_0001.MOV').write_bytes((photos / 'walk.mp4').read_bytes())
+    assert ask(tmp_path / 'IMG_0001.MOV', 'What?')['frames'] == 12
+    (tmp_path / 'IMG_0002.JPG').write_bytes((photos / 'album' / '1.jpg').read_bytes())
+    assert ask(tmp_path / 'IMG_0002.JPG', 'What?')['frames'] == 1
+    place = tmp_path / 'phone'
+    place.mkdir()
+    Image.new('RGB', (64, 48)).save(place / '1-rgb.jpg')
+    Image.fromarray(np.full((24, 32), 2000, np.uint16)).save(place / '1-depth.png')
+    asked = ('What?', '--intrinsics', '60,60,31.5,23.5', '--spatial', 'metric')
+    assert ask(place, *asked)['spatial'] == 'metric'
+    assert ask(place, *asked, '--rotate', 90)['spatial'] == 'metric'
+    capfd.readouterr()
+    assert main(['ask', str(place), 'What?', '--model', 'gone']) == 2
+    assert 'is taken as of the same view' in capfd.readouterr().err
+
+
+def test_depth_in_metres_needs_no_scale(ask, photos, tmp_path):
+    photo = photos / 'album' / '1.jpg'
+    np.save(tmp_path / 'd.npy', np.full((48, 64), 2, np.float32))
+    words = (photo, 'What?', '--depth', tmp_path / 'd.npy', '--intrinsics', '60,60,31.5,23.5')
+    assert ask(*words)['spatial'] == 'metric'
+    np.save(tmp_path / 'd.npy', np.full((48, 64), 2000, np.uint16))
+    assert 'its depth scale is missing' in ask(*words)
+    assert ask(*words, '--depth-scale', 1000)['spatial'] == 'metric'

@@ -14,6 +14,7 @@ from tosa_ros.depth import register_depth
 from tosa_ros.errors import DepthError, FrameError
 from tosa_ros.frames import DepthDoubt, Frame, Intrinsics
 from tosa_ros.sources import parse_intrinsics, read_folder, read_frame, write_folder
+from tosa_ros.sources.single import DepthSizeWarning
 
 CAMERA = Intrinsics(50.25, 51, 15.5, 11.125, 32, 24)
 DATA = Path(__file__).parents[3] / 'shared' / 'data'
@@ -186,13 +187,14 @@ def test_depth_of_another_size_is_registered_with_both_cameras(tmp_path):
     assert np.isfinite(frame.depth_m[12:40, 8:58]).all()
 
 
-def test_depth_of_another_size_without_both_cameras(tmp_path):
+def test_depth_of_another_view_without_both_cameras(tmp_path):
     rgb = save(tmp_path / 'x-rgb.png', np.zeros((48, 64, 3), np.uint8))
-    depth = save(tmp_path / 'x-depth.png', np.full((24, 32), 1000, np.uint16))
-    with pytest.raises(FrameError, match=r'x-depth\.png: 32x24 pixels, but .*64x48.*both cameras'):
+    depth = save(tmp_path / 'x-depth.png', np.full((20, 32), 1000, np.uint16))
+    with pytest.raises(FrameError, match=r'x-depth\.png: 32x20 pixels, but .*64x48.*both cameras'):
         read_folder(tmp_path)[0]
     with pytest.raises(FrameError, match='both cameras'):
         read_frame(rgb, depth, depth_scale=1000, intrinsics='58,58,31.5,23.5')
+    save(depth, np.full((24, 32), 1000, np.uint16))
     frame = read_frame(
         rgb,
         depth,
@@ -216,6 +218,46 @@ def test_depth_of_the_same_size_and_another_view_is_said_to_be_taken_as_aligned(
         )
         assert frame.doubts == doubts
         assert (frame.depth_m == 1).all()
+
+
+def test_smaller_depth_of_the_same_view_as_phones_write_it(tmp_path):
+    raw = np.random.default_rng(0).integers(500, 4000, (48, 64), dtype=np.uint16)
+    raw[:5] = 0
+    save(tmp_path / '1-RGB.JPG', np.zeros((144, 192, 3), np.uint8))
+    save(tmp_path / '1-depth.png', raw)
+    folder = read_folder(tmp_path, intrinsics='180,180,95.5,71.5')
+    metres = np.where(raw > 0, raw / np.float32(1000), np.nan).astype(np.float32)
+    wanted = np.repeat(np.repeat(metres, 3, axis=0), 3, axis=1)
+    np.testing.assert_array_equal(folder[0].depth_m, wanted)
+    assert folder[0].intrinsics == Intrinsics(180, 180, 95.5, 71.5, 192, 144)
+    (note,) = folder.notes
+    assert 'depth of 64x48 pixels is taken as of the same view as colour of 192x144' in note
+    assert folder[0].doubts == DepthDoubt.ALIGNED
+    with pytest.warns(DepthSizeWarning, match='taken as of the same view'):
+        frame = read_frame(tmp_path / '1-RGB.JPG', tmp_path / '1-depth.png', depth_scale=1000)
+    np.testing.assert_array_equal(frame.depth_m, wanted)
+
+
+def test_numbers_without_zeros_are_in_their_own_order(tmp_path):
+    for i in (10, 2, 1, 100):
+        save(tmp_path / f'{i}-rgb.png', np.full((4, 6, 3), i, np.uint8))
+        save(tmp_path / f'{i}-DEPTH.PNG', np.full((4, 6), 100 * i, np.uint16))
+    folder = read_folder(tmp_path)
+    assert folder.stems == ('1', '2', '10', '100')
+    assert [frame.depth_m[0, 0] for frame in folder] == pytest.approx([0.1, 0.2, 1, 10])
+
+
+def test_depth_of_other_formats_in_a_folder(tmp_path):
+    for stem in 'abc':
+        save(tmp_path / f'{stem}-rgb.png', np.zeros((4, 6, 3), np.uint8))
+    np.save(tmp_path / 'a-depth.npy', np.full((4, 6), 2, np.float32))
+    np.save(tmp_path / 'b-depth.npy', np.full((4, 6), 2000, np.int32))
+    save(tmp_path / 'c-depth.tiff', np.full((4, 6), 2, np.float32))
+    assert [frame.depth_m[0, 0] for frame in read_folder(tmp_path)] == [2, 2, 2]
+    assert read_folder(tmp_path, depth_scale=100)[1].depth_m[0, 0] == 20
+    save(tmp_path / 'a-depth.png', np.full((4, 6), 2000, np.uint16))
+    with pytest.raises(FrameError, match='frame a has two depth files'):
+        read_folder(tmp_path)
 
 
 def test_given_intrinsics_go_before_the_folders(folder):
@@ -384,7 +426,7 @@ def test_hidden_files_are_not_frames(folder):
 
 def test_read_frame_faults(folder, tmp_path):
     rgb, depth = folder / '00000-rgb.png', folder / '00000-depth.png'
-    with pytest.raises(FrameError, match=r'00000-depth\.png: its depth scale is missing'):
+    with pytest.raises(DepthError, match=r'00000-depth\.png: its depth scale is missing'):
         read_frame(rgb, depth)
     with pytest.raises(FrameError, match=r'00000-depth\.png: mode I;16 is depth, not a colour'):
         read_frame(depth)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tosa_ros.cli import console, options
+from tosa_ros.cli.frames import add_layout, add_rotate
 from tosa_ros.cli.parsing import refuse
 from tosa_ros.cli.replay import (
     add_depth_scale,
@@ -41,8 +42,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     _add_ends(one, 'FOLDER')
     one.add_argument(
-        '--depth-scale', type=float, metavar='N', help='units of its depth files per metre (1000)'
+        '--depth-scale',
+        type=float,
+        metavar='N',
+        help='units of its depth files per metre (as its layout has it)',
     )
+    add_layout(one)
     one.add_argument(
         '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='storage of the bag (mcap)'
     )
@@ -75,6 +80,7 @@ def _add_ends(parser: argparse.ArgumentParser, source: str) -> None:
     parser.add_argument(
         '--out', type=Path, required=True, metavar='PATH', help='path to write to; must not exist'
     )
+    add_rotate(parser)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -100,25 +106,26 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _from_episode(args: argparse.Namespace) -> int:
-    from tosa_ros.sources import MILLIMETRES, read_folder
+    from tosa_ros.sources import read_folder
     from tosa_ros.sources.bags import folder_to_bag
-    from tosa_ros.sources.bags.from_folder import STAMPS
+    from tosa_ros.sources.bags.from_folder import has_stamps
 
-    folder = read_folder(args.source)
-    if (args.source / STAMPS).is_file():
-        refuse(args, f'changes nothing: the stamps are in {STAMPS}', '--rate')
+    folder = read_folder(args.source, depth_scale=args.depth_scale, layout=args.layout)
+    if has_stamps(folder):
+        refuse(args, 'changes nothing: the folder has stamps of its own', '--rate')
     if folder.missing_depth == len(folder):
         refuse(args, f'changes nothing: {args.source} has no depth files', '--depth-scale')
-    scale = MILLIMETRES if args.depth_scale is None else args.depth_scale
     with console.counter('frame') as progress:
         count = folder_to_bag(
-            read_folder(args.source, depth_scale=scale),
+            folder,
             args.out,
             storage=args.storage,
             image_format=args.format,
             rate_hz=args.rate,
+            rotate=args.rotate,
             progress=progress,
         )
+    _print(folder.notes)
     print(f'{args.out}: {count} frames')
     return 0
 
@@ -132,7 +139,12 @@ def _to_episode(args: argparse.Namespace) -> int:
     _print(before)
     with console.counter('frame') as progress:
         count = bag_to_folder(
-            frames, args.out, every=args.every, depth_scale=args.depth_scale, progress=progress
+            frames,
+            args.out,
+            every=args.every,
+            depth_scale=args.depth_scale,
+            rotate=args.rotate,
+            progress=progress,
         )
     _print(note for note in frames.notes if note not in before)
     scale = frames.depth_scale if args.depth_scale is None else args.depth_scale

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.cli import console
-from tosa_ros.cli.frames import check_scale
+from tosa_ros.cli.frames import add_layout, add_rotate, check_scale
 from tosa_ros.cli.parsing import refuse
 from tosa_ros.errors import DataError
 from tosa_ros.ros.session import ros_arguments, session
@@ -61,6 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar='N',
         help="units per metre of a folder's depth files or a bag's 16-bit depth",
     )
+    add_layout(parser)
+    add_rotate(parser)
     parser.add_argument(
         '--rate', type=float, default=10.0, metavar='HZ', help='frames per second (10)'
     )
@@ -92,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
 
         shutdown = Shutdown()
         node = CameraNode(
-            _turns(frames, args.once), args.rate, compressed=args.compressed, patient=args.once
+            _turns(frames, args.once, args.rotate),
+            args.rate,
+            compressed=args.compressed,
+            patient=args.once,
         )
         print(f'tosa camera: {len(frames)} frames at {args.rate:g} Hz (Ctrl-C ends)', flush=True)
         try:
@@ -110,6 +115,8 @@ def _check(args: argparse.Namespace) -> None:
         refuse(args, 'is of a walk; --still is one view', '--frames')
     if args.path is None:
         refuse(args, 'is for a folder of frames or a bag', '--depth-scale')
+    if args.path is None or not args.path.is_dir():
+        refuse(args, 'is for a folder of frames', '--layout')
 
 
 def _frames(args: argparse.Namespace) -> Sequence[Frame]:
@@ -118,7 +125,7 @@ def _frames(args: argparse.Namespace) -> Sequence[Frame]:
 
         if not args.path.exists():
             raise DataError(f'{args.path}: no such folder, bag or video')
-        source = open_source(args.path, args.depth_scale)
+        source = open_source(args.path, args.depth_scale, args.layout)
         check_scale(args, source, args.path)
         for line in source.notes:
             console.note(line)
@@ -133,6 +140,6 @@ def _frames(args: argparse.Namespace) -> Sequence[Frame]:
     return episode(split, int(number), frames=args.frames, size=args.size, questions=0).frames
 
 
-def _turns(frames: Sequence[Frame], once: bool) -> Iterator[Frame]:
+def _turns(frames: Sequence[Frame], once: bool, rotate: int) -> Iterator[Frame]:
     turns = (0,) if once else itertools.count()
-    return (frame for _ in turns for frame in frames)
+    return (frame.turned(rotate) for _ in turns for frame in frames)

@@ -28,7 +28,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
         '--depth',
         action='append',
         metavar='FILE',
-        help='depth PNG, one for each image, in the same order',
+        help='depth file (16-bit, or metres in floats), one for each image, in the same order',
     )
     group.add_argument(
         '--depth-scale',
@@ -40,8 +40,10 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
         '--intrinsics', metavar='FX,FY,CX,CY', help='of the colour camera, in pixels'
     )
     group.add_argument(
-        '--folder', metavar='DIR', help='folder of frames in the OpenEQA layout, or of photos'
+        '--folder', metavar='DIR', help='folder of frames in one of the layouts, or of photos'
     )
+    add_layout(group)
+    add_rotate(group)
     either = group.add_mutually_exclusive_group()
     either.add_argument(
         '--frames',
@@ -51,6 +53,23 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     )
     either.add_argument('--times', metavar='S,S', help='frames of a video at these seconds')
     add_depth_model_option(group)
+
+
+def add_layout(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        '--layout', metavar='NAME', help='layout of the folder (found by its files)'
+    )
+
+
+def add_rotate(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        '--rotate',
+        type=int,
+        default=0,
+        choices=(0, 90, 180, 270),
+        metavar='DEG',
+        help='turn all frames clockwise by 90, 180 or 270 degrees, as of a camera on its side (0)',
+    )
 
 
 def frames_from(
@@ -76,8 +95,7 @@ def frames_from(
         if not estimator.needs_sensor:
             refuse(args, 'changes nothing with this --depth-model', '--depth', '--depth-scale')
     frames = _images(args, images) if images else _of_place(args, place)
-    if args.intrinsics and place is not None:
-        frames = [_with_camera(frame, args.intrinsics) for frame in frames]
+    frames = [frame.turned(args.rotate) for frame in frames]
     if estimator is not None:
         frames = [estimator.replace_depth(frame) for frame in frames]
     if args.intrinsics and not any(frame.has_metric_points for frame in frames):
@@ -114,6 +132,7 @@ def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
 
     why = 'goes with a folder, video or bag; image files are all used'
     refuse(args, why, '--frames', '--times')
+    refuse(args, 'goes with a folder', '--layout')
     need(args, '--depth-scale', '--depth')
     depths: Sequence[str | None] = args.depth or [None] * len(images)
     if len(depths) != len(images):
@@ -121,7 +140,8 @@ def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
             f'--depth is given {len(depths)} times for {len(images)} colour images; '
             'give one for each, in the same order'
         )
-    if args.depth and args.depth_scale is None:
+    raw = [one for one in depths if one and _kind(one) not in ('.npy', '.exr', '.tif', '.tiff')]
+    if raw and args.depth_scale is None:
         raise FrameError(
             '--depth needs --depth-scale: its units per metre, 1000 for millimetres, 5000 for TUM'
         )
@@ -132,16 +152,10 @@ def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
 
 
 def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
-    from tosa_ros.sources import FrameFolder, VideoFrames, open_source, read_folder
-    from tosa_ros.sources.layouts import photos
+    from tosa_ros.sources import FrameFolder, VideoFrames
 
     refuse(args, 'goes with image files; a folder has its own depth files', '--depth')
-    if not place.exists():
-        raise FrameError(f'{place}: no such folder of frames, video or bag')
-    if place.is_dir() and photos.matches(place):
-        source = read_folder(place, layout='photos')
-    else:
-        source = open_source(place, args.depth_scale)
+    source = _opened(args, place)
     check_scale(args, source, place)
     if args.times:
         if not isinstance(source, VideoFrames):
@@ -156,6 +170,8 @@ def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
     frames = source.pick(_spread(len(source), count or len(source)))
     for line in source.notes:
         console.note(line)
+    if args.intrinsics and not isinstance(source, FrameFolder):
+        frames = [_with_camera(frame, args.intrinsics) for frame in frames]
     return frames
 
 
@@ -169,6 +185,22 @@ def check_scale(args: argparse.Namespace, source: FrameSource, place: Path) -> N
         refuse(args, f'changes nothing: {place} has no depth files', '--depth-scale')
     if isinstance(source, BagFrames) and source.depth_is_metric:
         refuse(args, f'changes nothing: {source.topics.depth} is in metres', '--depth-scale')
+
+
+def _opened(args: argparse.Namespace, place: Path) -> FrameSource:
+    """What a path is: frames of a folder, with the given camera; of a video or bag."""
+    from tosa_ros.sources import FrameFolder, open_source
+    from tosa_ros.sources.layouts import is_of_photos
+
+    if not place.exists():
+        raise FrameError(f'{place}: no such folder of frames, video or bag')
+    layout = args.layout
+    if layout is None and place.is_dir() and is_of_photos(place):
+        layout = 'photos'
+    source = open_source(place, args.depth_scale, layout, args.intrinsics)
+    if not isinstance(source, FrameFolder):
+        refuse(args, f'goes with a folder of frames, not {place}', '--layout')
+    return source
 
 
 def _spread(count: int, wanted: int) -> list[int]:

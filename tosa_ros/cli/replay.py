@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.replay import BagQuestions
 
     if args.live:
+        refuse(args, 'is for --offline: the nodes see the bag as it was recorded', '--rotate')
         why = 'is for --offline; of the running nodes it is a parameter'
         refuse(args, why, *args.only_offline)
         running.check_out(args)

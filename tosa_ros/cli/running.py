@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
 from tosa_ros.cli import console, merging, options
+from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError
 from tosa_ros.settings import MAX_NEW_TOKENS
@@ -45,6 +46,7 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
         help=f"depth that merging uses ({depth}); noisy: like a cheap camera's",
     )
     options.add_depth_model_option(group)
+    add_rotate(group)
     group.add_argument('--blind', action='store_true', help='replace all images by black ones')
     limit = defaults.limit
     group.add_argument(
@@ -126,7 +128,7 @@ def plan(
     methods = merging.labelled_methods(args, args.method or benchmark.defaults.methods)
     judging = judging_from(args, loads)
     device = str(checked_device(args.device))
-    change = _change(depth, estimator, args.blind, device) if loads else None
+    change = _change(depth, estimator, args.blind, args.rotate, device) if loads else None
     model = options.model_path(args)
     template = args.prompt or (None if args.model else EMBEDDED_PROMPT)
     frames = args.frames if benchmark.defaults.frames else None
@@ -141,6 +143,7 @@ def plan(
         'depth': depth,
         'depth_model': estimator,
         'blind': args.blind,
+        'rotate': args.rotate,
         'limit': args.limit,
         'shard': None if shard is None else str(shard),
         'batch': args.batch,
@@ -273,7 +276,7 @@ def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | Non
     return depth, 'embedded'
 
 
-def _change(depth: str, estimator: str | None, blind: bool, device: str) -> Any:
+def _change(depth: str, estimator: str | None, blind: bool, rotate: int, device: str) -> Any:
     from tosa_ros.evaluation import conditions
 
     estimate = None
@@ -283,4 +286,4 @@ def _change(depth: str, estimator: str | None, blind: bool, device: str) -> Any:
 
         path = embedded_depth('metric') if estimator == 'embedded' else estimator
         estimate = load_estimator(path, device=device).replace_depth
-    return conditions.shown(depth, blind=blind, estimate=estimate)
+    return conditions.shown(depth, blind=blind, estimate=estimate, rotate=rotate)

@@ -17,7 +17,7 @@ from tosa_ros.depth.estimators import (
     load_estimator,
 )
 from tosa_ros.depth.registration import register_depth
-from tosa_ros.depth.sensor import SensorDepth
+from tosa_ros.depth.sensor import SensorDepth, read_depth
 
 if TYPE_CHECKING:
     from tosa_ros.depth.monocular import MonocularDepth
@@ -31,6 +31,7 @@ __all__ = [
     'MonocularDepth',
     'SensorDepth',
     'load_estimator',
+    'read_depth',
     'register_depth',
 ]
 

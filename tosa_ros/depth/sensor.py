@@ -13,11 +13,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from tosa_ros.depth.files import png_depth, stored_depth
 from tosa_ros.errors import DepthError
-from tosa_ros.pictures import open_picture
-
-# A 16-bit grey PNG; which of them depends on the Pillow and the byte order.
-_SIXTEEN_BIT_MODES = ('I;16', 'I;16B', 'I;16L', 'I;16N', 'I')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +90,7 @@ class SensorDepth:
         Raises:
             DepthError: a file that is missing, cut off, no PNG, or not 16-bit grey.
         """
-        picture = open_picture(Path(path), str(path), DepthError, ('PNG',))
-        if picture.mode not in _SIXTEEN_BIT_MODES:
-            raise DepthError(
-                f'{path}: not metric depth, but a PNG of mode {picture.mode}; wanted 16-bit grey '
-                'as the sensor wrote it (8 bits and colours are pictures of depth)'
-            )
-        return self.from_array(np.asarray(picture).astype(np.uint16))
+        return self.from_array(png_depth(Path(path)))
 
     @staticmethod
     def from_metric(depth: np.ndarray) -> np.ndarray:
@@ -119,3 +110,32 @@ class SensorDepth:
         with np.errstate(over='ignore'):
             metres = depth.astype(np.float32)
         return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
+
+
+def read_depth(
+    path: str | Path, scale: float | None, float_scale: float | None = 1.0
+) -> np.ndarray:
+    """A depth file -> (H, W) float32 metres, NaN where there is none.
+
+    Whole numbers are raw units. Floats are metres, unless somebody says otherwise: nearly all
+    formats that hold floats mean metres.
+
+    scale: raw units per metre of whole numbers. float_scale: the same of floats.
+
+    Raises:
+        DepthError: a file that cannot be read as depth, or a scale that is needed and None.
+        MissingDependencyError: a library that reads its format is not installed.
+    """
+    stored = stored_depth(path)
+    floats = np.issubdtype(stored.dtype, np.floating)
+    units = float_scale if floats else scale
+    if units is None:
+        why = 'are its floats metres or millimetres?' if floats else 'its depth scale is missing'
+        raise DepthError(f'{path}: {why}; wanted the units per metre, 1000 for millimetres')
+    sensor = SensorDepth(scale=units)
+    try:
+        if floats:
+            return sensor.from_metric(stored / np.float32(units))
+        return sensor.from_array(stored)
+    except DepthError as error:
+        raise DepthError(f'{path}: {error}') from error

@@ -18,7 +18,9 @@ DEPTHS = ('sensor', 'noisy', 'monocular', 'none')
 Change = Callable[[Frame], Frame]
 
 
-def shown(depth: str, *, blind: bool = False, estimate: Change | None = None) -> Change | None:
+def shown(
+    depth: str, *, blind: bool = False, estimate: Change | None = None, rotate: int = 0
+) -> Change | None:
     """A function from a benchmark's frame to what the model is shown; None changes nothing.
 
     Args:
@@ -26,10 +28,20 @@ def shown(depth: str, *, blind: bool = False, estimate: Change | None = None) ->
             holes), 'monocular' (estimated from colour), or 'none'.
         blind: black pictures without depth, to learn what the questions give away.
         estimate: replaces a frame's depth by an estimate; for 'monocular'.
+        rotate: how far each frame is turned clockwise before anything else, degrees.
 
     Raises:
         DataError: no such depth, or none that could be estimated.
     """
+    change = _shown(depth, blind, estimate)
+    if rotate == 0:
+        return change
+    if change is None:
+        return lambda frame: frame.turned(rotate)
+    return lambda frame: change(frame.turned(rotate))
+
+
+def _shown(depth: str, blind: bool, estimate: Change | None) -> Change | None:
     if blind:
         return lambda frame: Frame(np.zeros_like(frame.rgb), stamp=frame.stamp)
     if depth == 'monocular':

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tosa_ros.depth import SensorDepth
-from tosa_ros.errors import RosError
+from tosa_ros.depth import SensorDepth, fitting
+from tosa_ros.depth.fitting import same_aspect
+from tosa_ros.errors import DepthError, RosError
 from tosa_ros.frames import (
     NO_DOUBT,
     PLAUSIBLE_MEDIAN_DEPTH_M,
@@ -24,7 +25,6 @@ from tosa_ros.messages.cameras import Camera, camera_from_info
 from tosa_ros.messages.stamps import stamp_s
 from tosa_ros.messages.transports import depth_from_message, rgb_from_message
 
-ASPECT_TOLERANCE = 0.01
 PATIENCE_FRAMES = 5
 # What 16UC1 is by REP-118, for a driver's aligned depth that skips depth_node.
 MILLIMETRES = SensorDepth(scale=1000)
@@ -164,17 +164,12 @@ def fitted(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     Raises:
         RosError: depth of another view.
     """
-    rows, cols = depth.shape
-    if (cols, rows) == (width, height):
-        return depth
-    if not same_aspect(cols, rows, width, height):
+    try:
+        return fitting.fitted(depth, width, height)
+    except DepthError as error:
         raise RosError(
-            f'depth: {cols}x{rows} pixels for a {width}x{height} image; use '
-            "the driver's aligned depth, or depth_node with register: true"
-        )
-    down = (np.arange(height) + 0.5) * rows // height
-    across = (np.arange(width) + 0.5) * cols // width
-    return depth[down.astype(np.int64)][:, across.astype(np.int64)]
+            f"depth: {error}; use the driver's aligned depth, or depth_node with register: true"
+        ) from error
 
 
 def check_units(depth_m: np.ndarray) -> None:
@@ -189,8 +184,3 @@ def check_units(depth_m: np.ndarray) -> None:
             f'depth: its median is {median:.4g} m, outside {low} to {high} m; is it in other '
             'units (32FC1 is in metres, 16UC1 in millimetres)?'
         )
-
-
-def same_aspect(width: int, height: int, other_width: int, other_height: int) -> bool:
-    """Whether images of these sizes can be of the same view."""
-    return abs(width * other_height / (height * other_width) - 1) <= ASPECT_TOLERANCE

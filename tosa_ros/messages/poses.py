@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,17 @@ def pose_from_message(message: Any) -> np.ndarray:
     transform = hasattr(message, 'rotation')
     q = message.rotation if transform else message.orientation
     t = message.translation if transform else message.position
-    x, y, z, w = quaternion = np.array([q.x, q.y, q.z, q.w], np.float64)
-    translation = np.array([t.x, t.y, t.z], np.float64)
+    return pose_of((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+
+def pose_of(position: Sequence[float], xyzw: Sequence[float]) -> np.ndarray:
+    """The (4, 4) float64 matrix of a position and a quaternion of any length but zero.
+
+    Raises:
+        RosError: a quaternion of length zero, or a number that is not finite.
+    """
+    translation = np.array(position, np.float64)
+    x, y, z, w = quaternion = np.array(xyzw, np.float64)
     norm = float(np.linalg.norm(quaternion))
     if not np.isfinite(translation).all() or not np.isfinite(norm) or norm < 1e-6:
         raise RosError(

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.depth import SensorDepth, register_depth
+from tosa_ros.depth.fitting import same_aspect
 from tosa_ros.errors import RosError
 from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.messages.cameras import camera_from_info
-from tosa_ros.messages.frame_builder import check_units, same_aspect, same_frame
+from tosa_ros.messages.frame_builder import check_units, same_frame
 from tosa_ros.messages.transports import depth_from_message
 
 # How far the calibrations of depth that is aligned may be apart, in fractions and pixels.

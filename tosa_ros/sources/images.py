@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tosa_ros.errors import FrameError
-from tosa_ros.pictures import open_picture
+from tosa_ros.pictures import open_picture, read_size
 
 
 def read_rgb(path: Path, upright: bool = False) -> np.ndarray:
@@ -33,6 +33,15 @@ def decoded(source: Path | bytes, what: str, upright: bool = False) -> np.ndarra
     if picture.mode.startswith(('I', 'F')):
         raise FrameError(f'{what}: mode {picture.mode} is depth, not a colour image')
     return np.array(picture.convert('RGB'))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """The width and height of a picture, by its header alone.
+
+    Raises:
+        FrameError: a file that is no picture.
+    """
+    return read_size(path, str(path), FrameError)
 
 
 def png(pixels: np.ndarray) -> bytes:

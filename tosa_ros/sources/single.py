@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tosa_ros.depth import SensorDepth, register_depth
+from tosa_ros.depth import read_depth, register_depth
+from tosa_ros.depth.fitting import fitted, same_aspect
 from tosa_ros.errors import FrameError
 from tosa_ros.frames import NO_DOUBT, DepthDoubt, Frame, Intrinsics
 from tosa_ros.messages.sensor_depth import same_camera
 from tosa_ros.sources.images import read_rgb
-from tosa_ros.sources.matrices import read_matrix
+from tosa_ros.sources.matrices import read_pose
 
 # A camera before its image's size is known: fx, fy, cx, cy, as numbers or as 'fx,fy,cx,cy'.
 CameraLike = Intrinsics | str | Sequence[float]
+
+
+class DepthSizeWarning(UserWarning):
+    """Depth of another size is taken as of colour's view."""
 
 
 def read_frame(
@@ -25,6 +31,7 @@ def read_frame(
     depth: str | Path | None = None,
     *,
     depth_scale: float | None = None,
+    whole_scale: float | None = None,
     intrinsics: CameraLike | None = None,
     depth_intrinsics: CameraLike | None = None,
     pose: np.ndarray | str | Path | None = None,
@@ -33,12 +40,15 @@ def read_frame(
     """One frame of single files.
 
     Args:
-        rgb, depth: image files; depth is a 16-bit grey PNG.
-        depth_scale: raw units per metre; must be given with depth.
+        rgb: a picture. depth: PNG, PGM or TIFF of 16 bits, or floats in TIFF, NumPy or OpenEXR.
+        depth_scale: units per metre. Without it floats are metres, and whole numbers need
+            whole_scale.
+        whole_scale: units per metre of whole numbers, where depth_scale is not given.
         intrinsics: the colour camera's: Intrinsics, 'fx,fy,cx,cy' or four numbers.
         depth_intrinsics: the depth camera's. Depth of another size is registered by them to the
-            colour camera, both at the same place; of the same size it is taken as aligned, which
-            the frame's doubts say if they are of another view.
+            colour camera, both at the same place; without it, depth of the same aspect is taken
+            as of the same view. Of the same size it is taken as aligned. The frame's doubts say
+            if nothing shows that.
         pose: (4, 4) camera-to-world, or a text file with it.
         upright: turn a photo alone (no depth, intrinsics or pose) as its EXIF orientation says.
 
@@ -48,32 +58,62 @@ def read_frame(
     # Depth, intrinsics and pose belong to the pixels as they were stored.
     alone = depth is None and intrinsics is None and pose is None
     colour = read_rgb(Path(rgb), upright=alone and upright)
-    height, width = colour.shape[:2]
-    camera = _camera(intrinsics, width, height)
     if isinstance(pose, str | Path):
-        pose = read_matrix(Path(pose))
-    with _naming(rgb):
+        pose = read_pose(Path(pose))
+    camera = camera_of(intrinsics, colour.shape[1], colour.shape[0])
+    with naming(rgb):
         frame = Frame(colour, intrinsics=camera, pose=pose)
     if depth is None:
         return frame
     if depth_scale is None:
-        raise FrameError(
-            f'{depth}: its depth scale is missing: raw units per metre, 1000 for millimetres'
-        )
-    depth_m = SensorDepth(scale=depth_scale).read_png(depth)
-    source, doubts = _camera(depth_intrinsics, depth_m.shape[1], depth_m.shape[0]), NO_DOUBT
-    if depth_m.shape == (height, width):
-        if camera is not None and source is not None and not same_camera(camera, source):
-            doubts = DepthDoubt.ALIGNED
+        metres = read_depth(depth, whole_scale)
     else:
-        if camera is None or source is None:
+        metres = read_depth(depth, depth_scale, depth_scale)
+    own = camera_of(depth_intrinsics, metres.shape[1], metres.shape[0])
+    return with_depth(frame, metres, own, str(depth), str(rgb), _warn)
+
+
+def with_depth(
+    frame: Frame,
+    metres: np.ndarray,
+    own: Intrinsics | None,
+    depth: str,
+    rgb: str,
+    note: Callable[[str], object],
+    aligned: bool | None = None,
+) -> Frame:
+    """The frame with depth of any size, brought to its pixels.
+
+    own: the depth camera. depth, rgb: the files' names. note: told where depth of another size
+    is taken as of colour's view, which nothing shows. aligned: whether the format says that
+    depth is on colour's view whatever its size; None where it does not say.
+
+    Raises:
+        FrameError: depth of another view, without the intrinsics of both cameras.
+    """
+    rows, cols = metres.shape
+    doubts = DepthDoubt.ALIGNED if aligned is False else NO_DOUBT
+    both = frame.intrinsics is not None and own is not None
+    if (cols, rows) == (frame.width, frame.height):
+        if both and not same_camera(frame.intrinsics, own):
+            doubts = DepthDoubt.ALIGNED
+    elif both:
+        metres = register_depth(metres, own, frame.intrinsics)
+    else:
+        if not same_aspect(cols, rows, frame.width, frame.height):
             raise FrameError(
-                f'{depth}: {depth_m.shape[1]}x{depth_m.shape[0]} pixels, but {rgb} has '
-                f'{width}x{height}; wanted the same size, or the intrinsics of both cameras'
+                f'{depth}: {cols}x{rows} pixels, but {rgb} has {frame.width}x{frame.height}; '
+                'wanted the same size or aspect, or the intrinsics of both cameras'
             )
-        depth_m = register_depth(depth_m, source, camera)
-    with _naming(depth):
-        return replace(frame, depth_m=depth_m, doubts=doubts)
+        metres = fitted(metres, frame.width, frame.height)
+        if not aligned:
+            doubts = DepthDoubt.ALIGNED
+            note(
+                f'depth of {cols}x{rows} pixels is taken as of the same view as colour of '
+                f'{frame.width}x{frame.height}, and enlarged or reduced to it'
+            )
+    with naming(depth):
+        return replace(frame, depth_m=metres, doubts=doubts)
 
 
 def parse_intrinsics(text: str, width: int, height: int) -> Intrinsics:
@@ -91,7 +131,8 @@ def parse_intrinsics(text: str, width: int, height: int) -> Intrinsics:
     return Intrinsics(fx, fy, cx, cy, width, height)
 
 
-def _camera(camera: CameraLike | None, width: int, height: int) -> Intrinsics | None:
+def camera_of(camera: CameraLike | None, width: int, height: int) -> Intrinsics | None:
+    """A camera for an image of width x height pixels."""
     if camera is None or isinstance(camera, Intrinsics):
         return camera
     if isinstance(camera, str):
@@ -100,9 +141,13 @@ def _camera(camera: CameraLike | None, width: int, height: int) -> Intrinsics | 
 
 
 @contextlib.contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
+def naming(path: str | Path) -> Iterator[None]:
     """Errors about a file's contents name the file."""
     try:
         yield
     except FrameError as error:
         raise FrameError(f'{path}: {error}') from error
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, DepthSizeWarning, stacklevel=4)

@@ -1,4 +1,4 @@
-"""VideoFrames: the frames of a video file."""
+"""VideoFrames: the frames of a video file, upright as its player shows them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.frames import Frame
@@ -24,9 +26,10 @@ class VideoFrames(FrameSource):
         self.path = Path(path)
         self.notes = Counter()
         with self._open() as container:
+            stream = _moving(container)
             # Not every container states its number of frames.
-            self._count = container.streams.video[0].frames or sum(
-                1 for packet in container.demux(video=0) if packet.size
+            self._count = stream.frames or sum(
+                1 for packet in container.demux(stream) if packet.size
             )
 
     def __len__(self) -> int:
@@ -52,12 +55,11 @@ class VideoFrames(FrameSource):
         wanted, found, decoded = set(indices), {}, 0
         with self._open() as container:
             try:
-                for index, picture in enumerate(container.decode(video=0)):
+                for index, picture in enumerate(container.decode(_moving(container))):
                     decoded = index + 1
                     if index in wanted:
                         check_size(picture.width, picture.height, str(self.path), DataError)
-                        rgb = picture.to_ndarray(format='rgb24')
-                        found[index] = Frame(rgb, stamp=picture.time or 0.0)
+                        found[index] = self._frame(picture)
                         if len(found) == len(wanted):
                             break
             except av.FFmpegError as error:
@@ -89,7 +91,7 @@ class VideoFrames(FrameSource):
         with self._open() as container:
             start = None
             try:
-                for picture in container.decode(video=0):
+                for picture in container.decode(_moving(container)):
                     stamp = float(picture.time or 0.0)
                     start = stamp if start is None else start
                     period, last = stamp - start - last, stamp - start
@@ -107,7 +109,18 @@ class VideoFrames(FrameSource):
                         f'{self.path}: has no frame at {time_s:g} s; it is {last:.3f} s long'
                     )
             pictures = [best[time_s][1] for time_s in times_s]
-            return [Frame(p.to_ndarray(format='rgb24'), stamp=p.time or 0.0) for p in pictures]
+            return [self._frame(picture) for picture in pictures]
+
+    def _frame(self, picture: Any) -> Frame:
+        rgb = picture.to_ndarray(format='rgb24')
+        matrix = picture.side_data.get('DISPLAYMATRIX')
+        if matrix is not None:
+            turned = _turned(rgb, np.frombuffer(bytes(matrix), np.int32))
+            if turned is None:
+                self.notes[f'{self.path}: is shown turned by no right angle; it is not turned'] = 1
+            else:
+                rgb = turned
+        return Frame(rgb, stamp=picture.time or 0.0)
 
     def _open(self):
         try:
@@ -118,13 +131,34 @@ class VideoFrames(FrameSource):
             container = av.open(str(self.path))
         except (av.FFmpegError, OSError) as error:
             raise DataError(f'{self.path}: cannot be read as a video: {error}') from error
-        if not container.streams.video:
-            container.close()
-            raise DataError(f'{self.path}: has no video stream')
         try:
-            context = container.streams.video[0].codec_context
+            stream = _moving(container)
+            if stream is None:
+                raise DataError(f'{self.path}: has no video stream')
+            context = stream.codec_context
             check_size(context.width or 1, context.height or 1, str(self.path), DataError)
         except DataError:
             container.close()
             raise
         return container
+
+
+def _moving(container: Any) -> Any | None:
+    """The first stream of pictures that move: music and phones also attach covers."""
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    return next((s for s in container.streams.video if not s.disposition & still), None)
+
+
+def _turned(rgb: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
+    """Pixels (H, W, 3) as a display matrix shows them; None for angles that are not right.
+
+    It takes a pixel (x, y) to (a x + c y, b x + d y), in units of 1 / 65536.
+    """
+    (a, b), (c, d) = np.rint(matrix[[0, 1, 3, 4]].reshape(2, 2) / 65536).astype(int).tolist()
+    if sorted(map(abs, (a, b, c, d))) != [0, 0, 1, 1] or abs(a) != abs(d):
+        return None
+    across, down = (c, b) if a == 0 else (a, d)
+    rgb = rgb.swapaxes(0, 1) if a == 0 else rgb
+    return np.ascontiguousarray(rgb[:: 1 if down > 0 else -1, :: 1 if across > 0 else -1])

@@ -13,7 +13,7 @@ from tosa_ros.files import write_bytes
 from tosa_ros.frames import Frame
 from tosa_ros.sources.folder import MILLIMETRES, FrameFolder, read_folder
 from tosa_ros.sources.images import png
-from tosa_ros.sources.layouts.stems import RGB_SUFFIXES
+from tosa_ros.sources.layouts.stems import colour_images
 from tosa_ros.sources.matrices import write_cameras, write_matrix
 
 
@@ -34,7 +34,7 @@ def write_folder(
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FrameError(f'{path}: cannot be made a folder: {error.strerror}') from error
-    if any(file.name.endswith(RGB_SUFFIXES) for file in path.iterdir()):
+    if colour_images(path):
         raise FrameError(f'{path}: has frames already; give an empty or a new folder')
     camera = None
     for index, frame in enumerate(frames):

@@ -82,6 +82,30 @@ def test_depth_of_another_size_keeps_it(folder, tmp_path):
     assert Image.open(tmp_path / 'back' / '00000-depth.png').size == (16, 12)
 
 
+def test_a_folder_of_a_phone_becomes_a_bag(frames, tmp_path):
+    place = tmp_path / 'phone'
+    write_folder(place, frames)
+    for i, frame in enumerate(frames):
+        (place / f'{i:05d}-depth.png').unlink()
+        metres = np.nan_to_num(frame.depth_m[::2, ::2]) if i else frame.depth_m
+        np.save(place / f'{i:05d}-depth.npy', metres)
+    folder = read_folder(place)
+    folder_to_bag(folder, tmp_path / 'bag')
+    for one, other in zip(folder, BagFrames(tmp_path / 'bag'), strict=True):
+        same(one, other)
+
+
+@pytest.mark.parametrize('degrees', [90, 180, 270])
+def test_everything_is_turned_both_ways(folder, tmp_path, degrees):
+    folder_to_bag(folder, tmp_path / 'bag', rotate=degrees)
+    bag = BagFrames(tmp_path / 'bag')
+    for one, other in zip(folder, bag, strict=True):
+        same(one.turned(degrees), other)
+    bag_to_folder(bag, tmp_path / 'back', rotate=360 - degrees)
+    for one, other in zip(folder, read_folder(tmp_path / 'back'), strict=True):
+        same(one, other)
+
+
 @pytest.mark.parametrize(
     ('size', 'mount'),
     [

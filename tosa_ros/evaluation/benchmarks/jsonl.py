@@ -200,7 +200,8 @@ def _frame(
     return read_frame(
         path,
         None if depth is None else first_existing([root / depth], where),
-        depth_scale=MILLIMETRES if scale is None else scale,
+        depth_scale=scale,
+        whole_scale=MILLIMETRES,
         intrinsics=intrinsics,
         pose=pose,
     )

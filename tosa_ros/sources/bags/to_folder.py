@@ -30,6 +30,7 @@ def bag_to_folder(
     *,
     every: int = 1,
     depth_scale: float | None = None,
+    rotate: int = 0,
     progress: Progress | None = None,
 ) -> int:
     """Writes a bag's frames as a folder in OpenEQA's layout; returns how many.
@@ -38,6 +39,8 @@ def bag_to_folder(
     1 / depth_scale metres (by default what the bag was made from, else millimetres). Depth of
     another camera is registered to colour, but where the folder's reader does that: of another
     size, at the same place.
+
+    rotate: how far everything is turned clockwise, degrees: 0, 90, 180 or 270.
 
     Raises:
         DataError: `out` already exists, depth does not fit 16 bits at that scale, or 16-bit depth
@@ -59,6 +62,8 @@ def bag_to_folder(
         for done, index in enumerate(chosen, start=1):
             frame, stem = frames.frame(bag, index), stems[index]
             raw, own = _raw_depth(frames, bag, index, frame, scale, stem)
+            frame, own = frame.turned(rotate), own and own.turned(rotate)
+            raw = None if raw is None else np.rot90(raw, -rotate // 90)
             write_frame(place, stem, frame, raw)
             colour_camera, depth_camera = frame.intrinsics, own or depth_camera
             if progress:

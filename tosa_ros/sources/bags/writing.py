@@ -37,7 +37,7 @@ class Shot(NamedTuple):
     """What is recorded at one instant.
 
     stamp_ns: nanoseconds. name: of the frame, for errors. raw_depth: (H, W) uint16 in units of
-    1 / depth_scale metres. depth_camera: where it is not colour's.
+    1 / depth_scale metres, or float metres. depth_camera: where it is not colour's.
     """
 
     stamp_ns: int
@@ -132,7 +132,9 @@ def _messages(maker: MessageMaker, shot: Shot, image_format: str) -> dict[str, A
         topic = transport('compressed').topic(COLOUR_TOPIC)
         made = {topic: maker.compressed(shot.rgb, header, image_format)}
     if shot.raw_depth is not None:
-        if shot.depth_scale != MILLIMETRES:
+        if shot.raw_depth.dtype != np.uint16:
+            made[DEPTH_TOPIC] = maker.image(shot.raw_depth, '32FC1', header)
+        elif shot.depth_scale != MILLIMETRES:
             metres = SensorDepth(scale=shot.depth_scale).from_array(shot.raw_depth)
             made[DEPTH_TOPIC] = maker.image(metres, '32FC1', header)
         elif raw:

@@ -10,27 +10,45 @@ import numpy as np
 
 from tosa_ros.sources.single import CameraLike
 
+MILLIMETRES = 1000.0  # units per metre
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class FrameFiles:
     """The files of one frame in a folder.
 
-    stem: its name. pose: camera-to-world, or the text file that holds it.
+    stem: its name. pose: camera-to-world with the optical frame's axes (`axes.py` turns others),
+    or the text file that holds it; one that is not finite is none. intrinsics: colour's, where
+    each frame has its own; Intrinsics of another size are scaled to the picture. stamp: seconds.
     """
 
     stem: str
     rgb: Path
     depth: Path | None = None
     pose: np.ndarray | Path | None = None
+    intrinsics: CameraLike | None = None
+    stamp: float = 0.0
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder's frames in order, and its cameras."""
+    """A folder's frames in order, its cameras, and what the format says of its depth.
+
+    depth_scale: units per metre of whole numbers; None where the format does not say, and
+        millimetres are usual.
+    float_scale: units per metre of depth files with floats; None where that must be asked for.
+    aligned: whether the format says that depth is on colour's view whatever its size; None where
+        it says nothing, and depth of colour's size is on its pixels.
+    notes: what the folder does not say, or what of it is not used.
+    """
 
     files: tuple[FrameFiles, ...]
     intrinsics: CameraLike | None = None
     depth_intrinsics: CameraLike | None = None
+    depth_scale: float | None = None
+    float_scale: float | None = 1.0
+    aligned: bool | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

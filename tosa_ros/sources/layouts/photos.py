@@ -6,33 +6,22 @@ be of depth.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from tosa_ros.pictures import SUFFIXES
 from tosa_ros.sources.layouts import stems
 from tosa_ros.sources.layouts.layout import FrameFiles, Layout, Listing
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+from tosa_ros.sources.naming import files_in
 
 
 def matches(folder: Path) -> bool:
     """Whether there are pictures, and no file is named as frames are."""
-    return not stems.colour_images(folder) and bool(_photos(folder))
+    return not stems.colour_images(folder) and bool(files_in(folder, SUFFIXES))
 
 
 def frames(folder: Path) -> Listing:
     """The photos by name, numbers in names by their value."""
-    return Listing(tuple(FrameFiles(file.name, file) for file in _photos(folder)))
-
-
-def _photos(folder: Path) -> list[Path]:
-    files = [file for file in folder.iterdir() if not file.name.startswith('.')]
-    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
-    return sorted(photos, key=lambda file: [*map(_number, re.split(r'(\d+)', file.name))])
-
-
-def _number(text: str) -> tuple[int, str]:
-    return (int(text), '') if text.isdecimal() else (-1, text)
+    return Listing(tuple(FrameFiles(file.name, file) for file in files_in(folder, SUFFIXES)))
 
 
 LAYOUT = Layout(f'pictures ({", ".join(SUFFIXES)})', matches, frames, recognised=False)
