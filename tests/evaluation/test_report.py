@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -240,10 +241,13 @@ def test_failures_on_which_methods_differ_come_first():
     assert gallery.failures(benchmark, scores, said, 0) == []
 
 
-def test_the_categories_of_failures_take_turns():
+def test_categories_and_episodes_of_failures_take_turns():
     benchmark, scores, said = asked({'none': [0] * 6}, ['a', 'a', 'a', 'b', 'b', 'c'])
     found = gallery.failures(benchmark, scores, said, 4)
     assert [one['category'] for one in found] == ['a', 'b', 'c', 'a']
+    benchmark.scored = [replace(q, episode=f'e{min(q.id, 3)}') for q in benchmark.scored]
+    found = gallery.failures(benchmark, scores, said, 5)
+    assert [one['episode'] for one in found] == ['e0', 'e3', 'e1', 'e2', 'e3']
 
 
 class Episodes:

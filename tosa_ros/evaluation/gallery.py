@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from tosa_ros.drawing import draw_tokens, side_by_side, token_map
 from tosa_ros.errors import TosaError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
-from tosa_ros.evaluation.questions import Benchmark
+from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.evaluation.runner import Asking, episode_frames
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging
@@ -36,7 +37,7 @@ def failures(
 ) -> list[dict[str, Any]]:
     """Questions that a method answered wrong, those first on which methods differ most.
 
-    The categories take turns. scores, said: by method; all scores are of one metric.
+    Episodes and categories take turns. scores, said: by method; all scores are of one metric.
     """
     values = {
         q.id: [score.values[q.id] for score in scores.values()]
@@ -45,11 +46,6 @@ def failures(
     }
     wrong = [q for q in benchmark.scored if q.id in values and min(values[q.id]) < WRONG_BELOW]
     wrong.sort(key=lambda q: min(values[q.id]) - max(values[q.id]))
-    turns: dict[str, int] = {}
-    order = []
-    for number, q in enumerate(wrong):
-        turns[q.category] = turns.get(q.category, 0) + 1
-        order.append((turns[q.category], number, q))
     return [
         {
             'question_id': q.id,
@@ -60,8 +56,19 @@ def failures(
             'said': {label: of_method.get(q.id) for label, of_method in said.items()},
             'values': dict(zip(scores, values[q.id], strict=True)),
         }
-        for _, _, q in sorted(order, key=lambda one: one[:2])[:limit]
+        for q in _varied(wrong, limit)
     ]
+
+
+def _varied(questions: Sequence[Question], limit: int) -> list[Question]:
+    """The first ones, but before a second one of an episode or category those of others."""
+    left, seen, taken = list(questions), Counter(), []
+    while left and len(taken) < limit:
+        best = min(left, key=lambda q: (seen['episode', q.episode], seen['category', q.category]))
+        left.remove(best)
+        seen.update([('episode', best.episode), ('category', best.category)])
+        taken.append(best)
+    return taken
 
 
 def pictures(
@@ -73,8 +80,8 @@ def pictures(
 ) -> dict[QuestionId, bytes]:
     """A JPEG of each failure whose frames can be read, as long as there is room in a report.
 
-    A row a frame: as the model saw it, and its tokens by each of the first methods that merge.
-    Without a pipeline the frames alone.
+    A row a frame: as the model saw it, and its tokens by some methods that merge, those first that
+    answered wrong. Without a pipeline the frames alone.
     """
     merging = {
         label: method
@@ -89,8 +96,9 @@ def pictures(
             continue  # That the episode is missing stands in the report already.
         chosen = benchmark.sampled(len(frames), FRAMES)
         rows = [[(f'frame {i + 1} of {len(frames)}', frames[i].rgb)] for i in chosen]
-        for label, method in list(merging.items())[:METHODS]:
-            pipeline.merging = method
+        values = one.get('values', {})
+        for label in sorted(merging, key=lambda label: values.get(label, 0))[:METHODS]:
+            pipeline.merging = merging[label]
             for row, i in zip(rows, chosen, strict=True):
                 row.append(_tokens(pipeline, frames[i], label))
         stream = io.BytesIO()

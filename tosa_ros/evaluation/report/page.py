@@ -30,6 +30,7 @@ img {{ max-width: 100%; height: auto }}
 @media (max-width: 40rem) {{
   body {{ font-size: 14px; margin: 1rem auto }}
   th, td {{ padding: .2rem .4rem }}
+  figure img {{ max-width: none }}
 }}
 </style></head><body>
 {body}
@@ -64,7 +65,7 @@ def _figure(shown: Shown) -> str:
     first, *rest = shown.lines
     image = _image(shown.picture, 'jpeg', 'the frames and their tokens') if shown.picture else ''
     caption = f'<figcaption><b>{html.escape(first)}</b>{_list(rest)}</figcaption>'
-    return f'<figure>{caption}{image}</figure>'
+    return f'<figure>{caption}<div class="wide">{image}</div></figure>'
 
 
 def _image(data: bytes, kind: str, alternative: str) -> str:

@@ -10,12 +10,17 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tosa_ros.errors import MissingDependencyError
 from tosa_ros.evaluation.report.tables import against_first, main_scores
 
 MARKERS = 'osD^vPX*<>hdp8H'
 LINES = ('-', '--', '-.', ':')
 OFFSET_POINTS = 5.0  # between neighbours, on paper
+CROWDED = 0.03  # of the plot's width: so near, points are set apart
+# Tokens, score, and the ends of its interval.
+Points = list[tuple[float, float, float, float]]
 SALT = 'tosa'  # of the SVG's ids, so that the same run gives the same file
 
 
@@ -41,26 +46,26 @@ def plot(results: Mapping[str, Any], form: str = 'png') -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     kinds = _points(results)
+    crowded = _crowded(kinds)
     for number, (kind, points) in enumerate(kinds.items()):
-        aside = (number - (len(kinds) - 1) / 2) * OFFSET_POINTS / 72
-        tokens, scores, lows, highs = zip(*points, strict=True)
+        place = crowded.index(kind) - (len(crowded) - 1) / 2 if kind in crowded else 0.0
+        aside = ScaledTranslation(place * OFFSET_POINTS / 72, 0, figure.dpi_scale_trans)
+        tokens, scores, lows, highs = map(np.array, zip(*points, strict=True))
         axes.errorbar(
             tokens,
             scores,
-            [
-                [max(0.0, s - low) for s, low in zip(scores, lows, strict=True)],
-                [max(0.0, high - s) for s, high in zip(scores, highs, strict=True)],
-            ],
+            # A score may be rounded past the end of its interval.
+            [np.maximum(0, scores - lows), np.maximum(0, highs - scores)],
             marker=MARKERS[number % len(MARKERS)],
             linestyle=LINES[number // 10 % len(LINES)],  # There are ten colours.
             color=f'C{number % 10}',
             capsize=3,
             label=kind,
-            transform=axes.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
+            transform=axes.transData + aside,
         )
     _widen(axes, kinds)
-    (metric,) = {score['metric'] for score in main_scores(results).values()}
-    axes.set(xlabel='visual tokens a question', ylabel=metric)
+    apart = ' (equal ones are set apart)' if crowded else ''
+    axes.set(xlabel=f'visual tokens a question{apart}', ylabel=_metric(results))
     axes.grid(alpha=0.3)
     figure.legend(loc='outside right upper')
     stream = io.BytesIO()
@@ -102,9 +107,9 @@ def can_be_plotted(results: Mapping[str, Any]) -> bool:
     return bool(results['scored'] and _points(results))
 
 
-def _points(results: Mapping[str, Any]) -> dict[str, list[tuple[float, float, float, float]]]:
+def _points(results: Mapping[str, Any]) -> dict[str, Points]:
     """Kind of method -> (tokens, score, low, high) where tokens are known, in their order."""
-    kinds: dict[str, list[tuple[float, float, float, float]]] = {}
+    kinds: dict[str, Points] = {}
     for label, score in main_scores(results).items():
         overall = score['overall']
         low, high = score['interval_95'] or (overall, overall)
@@ -115,7 +120,27 @@ def _points(results: Mapping[str, Any]) -> dict[str, list[tuple[float, float, fl
     return {kind: sorted(points) for kind, points in kinds.items()}
 
 
-def _widen(axes: Any, kinds: Mapping[str, list[tuple[float, float, float, float]]]) -> None:
+def _metric(results: Mapping[str, Any]) -> str:
+    return next(iter(main_scores(results).values()))['metric']
+
+
+def _crowded(kinds: Mapping[str, Points]) -> list[str]:
+    """Kinds with a point where another kind has one."""
+    placed = [(kind, point[0]) for kind, points in kinds.items() for point in points]
+    tokens = [one for _, one in placed]
+    near = CROWDED * (max(tokens) - min(tokens))
+    return [
+        kind
+        for kind, points in kinds.items()
+        if any(
+            other != kind and abs(there - point[0]) <= near
+            for point in points
+            for other, there in placed
+        )
+    ]
+
+
+def _widen(axes: Any, kinds: Mapping[str, Points]) -> None:
     """Leaves room around the points, which the offset hides from matplotlib's own scaling."""
     points = [point for of_kind in kinds.values() for point in of_kind]
     tokens = [point[0] for point in points]
