@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from videos import video_packets
+from videos import KEY_EVERY, video_packets
 
 from tosa_ros.errors import MissingDependencyError, RosError
 from tosa_ros.messages import depth_from_message, rgb_from_message
+from tosa_ros.messages.h264 import FrameNumbers
 from tosa_ros.messages.key_frames import is_key_frame
 from tosa_ros.messages.transports import is_depth, transport_of
 from tosa_ros.messages.video import VideoDecoder, codec_named
@@ -91,6 +92,33 @@ def test_pictures_wait_for_a_key_frame():
     # The flags of a packet count too: some encoders mark key frames that are no IDR.
     seen, decoder = decoded(ffmpeg(packet, flags=0) for packet in packets)
     assert_are(seen, range(COUNT))
+
+
+@pytest.mark.parametrize('b_frames', [0, 2])
+def test_a_lost_packet_costs_what_refers_to_it(b_frames):
+    """libav would show smeared pictures in its place."""
+    packets = video_packets(COUNT, b_frames=b_frames)
+    for place in range(1, KEY_EVERY):
+        kept = packets[:place] + packets[place + 1 :]
+        seen, decoder = decoded(foxglove(packet) for packet in kept)
+        assert_are(seen, sorted(seen))
+        referred = {packet.index for packet in packets[:place]} | set(range(KEY_EVERY, COUNT))
+        assert referred <= set(seen)
+        assert len(seen) + decoder.waiting == COUNT - 1
+    lost = [i for i in range(COUNT) if i not in seen]
+    assert lost == [packets[KEY_EVERY - 1].index]
+
+
+def test_frame_numbers_that_are_damaged_stop_nothing():
+    numbers, draws = FrameNumbers(), np.random.default_rng(0)
+    for packet in video_packets(COUNT):
+        assert not numbers.gap(packet.data, packet.is_key)
+        for size in (5, 8, 12, 60):
+            head = packet.data[: draws.integers(4, 9)]
+            FrameNumbers().gap(head + draws.bytes(size), False)
+            numbers_too = FrameNumbers()
+            numbers_too.gap(b'\0\0\1\x67' + draws.bytes(size), True)
+            numbers_too.gap(b'\0\0\1\x61' + draws.bytes(size), False)
 
 
 def test_a_damaged_packet_costs_what_comes_before_the_next_key_frame():

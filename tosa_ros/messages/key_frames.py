@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _START_CODE = b'\0\0\1'
 
@@ -16,8 +16,8 @@ def is_key_frame(codec: str, data: bytes) -> bool:
 
 
 def _h264(data: bytes) -> bool:
-    for first in _units(data):
-        kind = first & 31
+    for unit in units(data):
+        kind = unit[0] & 31
         if kind in (5, 7):  # IDR slice, sequence parameters
             return True
         if 1 <= kind <= 4:
@@ -26,8 +26,8 @@ def _h264(data: bytes) -> bool:
 
 
 def _hevc(data: bytes) -> bool:
-    for first in _units(data):
-        kind = first >> 1 & 63
+    for unit in units(data):
+        kind = unit[0] >> 1 & 63
         if 16 <= kind <= 21 or kind in (32, 33):  # IRAP, video and sequence parameters
             return True
         if kind < 16:
@@ -35,12 +35,16 @@ def _hevc(data: bytes) -> bool:
     return False
 
 
-def _units(data: bytes):
-    """The first byte of every NAL unit."""
-    at = data.find(_START_CODE)
-    while 0 <= at < len(data) - len(_START_CODE):
-        yield data[at + len(_START_CODE)]
-        at = data.find(_START_CODE, at + len(_START_CODE))
+def units(data: bytes) -> Iterator[bytes]:
+    """The NAL units of a packet in Annex B, one after another; none is empty."""
+    begin = data.find(_START_CODE)
+    while begin >= 0:
+        begin += len(_START_CODE)
+        end = data.find(_START_CODE, begin)
+        unit = data[begin : end if end >= 0 else len(data)]
+        if unit:
+            yield unit
+        begin = end
 
 
 def _av1(data: bytes) -> bool:

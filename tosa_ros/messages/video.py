@@ -6,12 +6,14 @@ another order where there are B frames, so each carries the tag that came with i
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tosa_ros.errors import MissingDependencyError, RosError
+from tosa_ros.messages.h264 import FrameNumbers
 from tosa_ros.messages.key_frames import is_key_frame
 from tosa_ros.messages.raw import BAYER_ENCODINGS, DEPTH_ENCODINGS, quoted
 from tosa_ros.messages.stamps import header_of
@@ -66,12 +68,13 @@ class Picture(NamedTuple):
 class VideoDecoder:
     """Decodes one stream of FFMPEGPacket, CompressedVideo or CompressedImage (h264 ...) messages.
 
-    waiting: packets that were dropped because no key frame had come.
+    waiting: packets that were dropped for want of a key frame: at the start, and after a loss.
     """
 
     def __init__(self) -> None:
         self.waiting = 0
-        self._codec, self._context = '', None
+        self._losses = Losses()
+        self._codec, self._context, self._broken = '', None, False
         self._tags: dict[int, tuple[Any, str]] = {}
         self._count = 0
 
@@ -89,28 +92,32 @@ class VideoDecoder:
 
         Raises:
             RosError: a codec that is not in CODECS, or a packet that is damaged; the next key
-                frame starts anew.
+                frame starts anew. `rest` has the pictures that came before it.
             MissingDependencyError: PyAV is not installed.
         """
         packet = packet_from_message(message)
-        if packet.codec != self._codec:
-            self._context = None
+        lost = self._losses.before(packet)
+        ends = lost or self._broken or packet.codec != self._codec
+        earlier = self.rest() if ends else []
         if self._context is None:
             if not packet.is_key:
                 self.waiting += 1
-                return []
+                return earlier
             self._codec, self._context = packet.codec, _opened(packet.codec)
             self._tags.clear()
         self._tags[self._count] = tag, packet.encoding
         self._tags.pop(self._count - MOST_LATE, None)
         made = _av_packet(packet.data, self._count)
         self._count += 1
-        return self._decoded(made)
+        return [*earlier, *self._decoded(made)]
 
     def rest(self) -> list[Picture]:
         """The pictures that are still inside; after that, a key frame starts anew."""
-        pictures = [] if self._context is None else self._decoded(None)
-        self._context = None
+        pictures: list[Picture] = []
+        if self._context is not None:
+            with contextlib.suppress(RosError):
+                pictures = self._decoded(None)
+        self._context, self._broken = None, False
         return pictures
 
     def _decoded(self, packet: Any) -> list[Picture]:
@@ -121,14 +128,27 @@ class VideoDecoder:
             for frame in frames:
                 check_size(frame.width, frame.height, 'video', RosError)
         except (av.FFmpegError, ValueError) as error:
-            codec, self._context = self._codec, None
-            raise RosError(f'video: a packet of {codec} cannot be decoded: {error}') from error
+            self._broken = True
+            raise RosError(
+                f'video: a packet of {self._codec} cannot be decoded: {error}'
+            ) from error
         pictures = []
         for frame in frames:
             tag, encoding = self._tags.pop(frame.pts, (None, ''))
             if encoding and not frame.is_corrupt:
                 pictures.append(Picture(tag, frame, encoding))
         return pictures
+
+
+class Losses:
+    """Whether packets of a stream are missing, as far as the stream itself shows it (H.264)."""
+
+    def __init__(self) -> None:
+        self._numbers = FrameNumbers()
+
+    def before(self, packet: Packet) -> bool:
+        """Whether what this packet refers to is missing; then a key frame must come first."""
+        return packet.codec == 'h264' and self._numbers.gap(packet.data, packet.is_key)
 
 
 def packet_from_message(message: Any) -> Packet:

@@ -112,6 +112,17 @@ def test_a_damaged_packet_costs_its_group_alone(video_bag):
     assert sum(count for note, count in bag.notes.items() if 'cannot be decoded' in note) == 6
 
 
+def test_a_lost_packet_costs_the_rest_of_its_group_and_is_said(video_bag):
+    packets = video_packets(24)
+    bag = BagFrames(video_bag(packets[:10] + packets[11:], FOXGLOVE))
+    assert len(bag) == 18
+    for index, frame in zip([*range(10), *range(16, 24)], bag, strict=True):
+        assert_is(frame, index)
+    assert any('5 images of /camera/image_raw/foxglove come after a lost' in n for n in bag.notes)
+    assert_is(bag[17], 23)
+    assert_is(bag[3], 3)
+
+
 def test_a_video_without_key_frame_is_refused_with_the_reason(video_bag):
     with pytest.raises(DataError, match=r'no image on .* can be read .*first key frame'):
         BagFrames(video_bag(video_packets(8)[1:]))

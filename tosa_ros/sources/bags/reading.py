@@ -210,7 +210,7 @@ class BagFrames(FrameSource):
                 f'the bag is damaged after {len(places[topics.image])} images, which are used: '
                 f'{in_words(error)}'
             ] = 1
-        self._videos.note_leading()
+        self._videos.note_losses()
         return places[topics.image], places.get(topics.depth, [])
 
     def _with_notes(self, fault: str) -> str:

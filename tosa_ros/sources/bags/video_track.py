@@ -10,7 +10,7 @@ from typing import Any
 from tosa_ros.errors import DataError, RosError
 from tosa_ros.messages.stamps import header_of
 from tosa_ros.messages.transports import transport_of
-from tosa_ros.messages.video import MOST_LATE, VideoDecoder, packet_from_message
+from tosa_ros.messages.video import MOST_LATE, Losses, Packet, VideoDecoder, packet_from_message
 
 _MOST_KEPT = 24  # decoded pictures that wait to be asked for
 
@@ -24,7 +24,8 @@ class VideoTracks:
     def __init__(self, notes: Counter[str]) -> None:
         self._notes = notes
         self._tracks: dict[str, VideoTrack | None] = {}
-        self._leading: Counter[str] = Counter()
+        # By topic, and whether a key frame had come.
+        self._undecodable: Counter[tuple[str, bool]] = Counter()
 
     def takes(self, bag: Any, connection: Any, stamp: int, received: int, data: Any) -> bool:
         """Takes note of an image's message; False if no picture can come of it."""
@@ -39,22 +40,20 @@ class VideoTracks:
         if track is None:
             return True
         try:
-            is_key = packet_from_message(message).is_key
+            packet = packet_from_message(message)
         except RosError as error:
             self._notes[f'{topic}: {error}'] = 1
             return False
-        if track.add(stamp, received, is_key):
+        if track.add(stamp, received, packet):
             return True
-        self._leading[topic] += 1
+        self._undecodable[topic, track.begun] += 1
         return False
 
-    def note_leading(self) -> None:
+    def note_losses(self) -> None:
         """Says how many pictures are lost for want of a key frame, after all were seen."""
-        for topic, count in self._leading.items():
-            self._notes[
-                f'{count} images of {topic} come before the first key frame of the video and are '
-                'left out'
-            ] = 1
+        for (topic, begun), count in self._undecodable.items():
+            why = 'after a lost packet' if begun else 'before the first key frame'
+            self._notes[f'{count} images of {topic} come {why} of the video and are left out'] = 1
 
     def track(self, topic: str) -> VideoTrack | None:
         """The video on a topic, if it is one."""
@@ -66,6 +65,7 @@ class VideoTrack:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
+        self._losses, self._intact = Losses(), False
         self._received: list[int] = []
         # When the bag got it (ns): stamp and place of each packet that came then.
         self._at: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -76,16 +76,23 @@ class VideoTrack:
         self._decoder = VideoDecoder()
         self._ready: dict[int, tuple[Any, Any]] = {}
 
-    def add(self, stamp: int, received: int, is_key: bool) -> bool:
-        """Takes note of a packet; False before the first key frame."""
-        if not is_key and not self._keys:
-            return False
+    @property
+    def begun(self) -> bool:
+        """Whether a key frame has come."""
+        return bool(self._keys)
+
+    def add(self, stamp: int, received: int, packet: Packet) -> bool:
+        """Takes note of a packet; False where what it refers to is missing."""
+        lost = self._losses.before(packet)
+        self._intact = packet.is_key or (self._intact and not lost)
         index = len(self._received)
-        if is_key:
+        if packet.is_key:
             self._keys.append(index)
-        self._received.append(received)
-        self._at[received].append((stamp, index))
-        return True
+        # Once it has begun, all count: each is fed to the decoder in its turn.
+        if self._keys:
+            self._received.append(received)
+            self._at[received].append((stamp, index))
+        return self._intact
 
     def image(self, bag: Any, stamp: int, received: int) -> Any:
         """The Image of the packet of these times (ns).
@@ -103,6 +110,7 @@ class VideoTrack:
                 self._decode_to(index)
             except RosError as error:
                 fault = str(error)
+                self._keep(self._decoder.rest())
             if index in self._ready:
                 picture, header = self._ready[index]
                 return picture.image(header)
