@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tosa_ros.vlm.untrained import write_checkpoint
+from tosa_ros.vlm.untrained_families import RECIPES, TEXT, VISION
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / 'docs' / 'extending.md').read_text()
@@ -21,7 +23,7 @@ CODE = re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE, flags=re.DOTALL)
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory):
+def place(tmp_path_factory, monkeypatch_module):
     """A folder with the page's package and its dist-info, as pip leaves it, and data to use."""
     place = tmp_path_factory.mktemp('site')
     for name, code in CODE:
@@ -41,11 +43,35 @@ def place(tmp_path_factory):
     Image.fromarray(np.zeros((480, 640, 3), np.uint8)).save(place / 'scans' / '0.scan.jpg')
     Image.fromarray(np.full((480, 640), 1500, np.uint16)).save(place / 'scans' / '0.depth.png')
     (place / 'scans' / '0.pose.txt').write_text('1 0 0 7\n0 1 0 0\n0 0 1 0\n0 0 0 1\n')
-    write_checkpoint(place / 'llava_next_video', family='llava_next', seed=1)
-    file = place / 'llava_next_video' / 'config.json'
-    config = json.loads(file.read_text())
-    file.write_text(json.dumps({**config, 'model_type': 'llava_next_video', 'architectures': []}))
+    write_aya_vision(place / 'aya_vision', monkeypatch_module)
     return place
+
+
+@pytest.fixture(scope='module')
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def write_aya_vision(path, patch):
+    """A tiny one, as write_checkpoint makes those of other families."""
+    gemma = RECIPES['gemma3']
+    tower = {**VISION, 'model_type': 'siglip_vision_model', 'image_size': 96}
+    recipe = replace(
+        gemma,
+        config=lambda ids: {
+            'vision_config': {**tower, 'vision_use_head': False},
+            'text_config': {**TEXT, 'model_type': 'cohere2', 'head_dim': 16},
+            'image_token_index': ids('<|IMG_PATCH|>'),
+        },
+        tokens=('<bos>', '<eos>', '<|START_OF_IMG|>', '<|IMG_PATCH|>', '<|END_OF_IMG|>'),
+        eos='<eos>',
+    )
+    patch.setitem(RECIPES, 'aya_vision', recipe)
+    write_checkpoint(path, family='aya_vision', seed=1)
+    template = "{% for c in messages[0]['content'] %}{% if c['type'] == 'image' %}<image>"
+    template += "{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    (path / 'chat_template.jinja').write_text(template)
 
 
 def run(place, code, *arguments):
@@ -86,7 +112,7 @@ def said(*line):
         code = main(list(line))
     return code, out.getvalue(), err.getvalue().strip().splitlines()
 
-model = ['--model', 'llava_next_video', '--device', 'cpu']
+model = ['--model', 'aya_vision', '--device', 'cpu']
 ask = ['ask', 'a.png', 'what is near?', *model, '--json', '--max-new-tokens', '2']
 found = {
     'ask': said(*ask, '--method', 'by-distance', '--keep', '0.5', '--sharpness', '2'),
@@ -133,21 +159,19 @@ import json
 import numpy as np, torch
 from transformers import AutoModelForImageTextToText
 from tosa_ros import Answerer, Frame, NoMerging, VisionEncoder
-path = 'llava_next_video'
+path = 'aya_vision'
 frame = Frame(np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8))
 encoder = VisionEncoder.from_pretrained(path, merging=NoMerging(), dtype=torch.float32)
 answerer = Answerer.from_pretrained(path, dtype=torch.float32)
 embeds = answerer.embed(encoder.encode([frame]), 'What is there?')
 whole = AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32).eval()
-whole.config.image_grid_pinpoints = [[0, 0]]
 image = whole.config.image_token_id
 ids = [i for one in answerer.prompt.ids('What is there?', 1)
-       for i in ([one] * 37 if one == image else [one])]
-pixels = encoder.image_input.pixels(frame.rgb)[None, None]
+       for i in ([one] * 36 if one == image else [one])]
+pixels = encoder.image_input.pixels(frame.rgb)[None]
 with torch.no_grad():
     ours = answerer.model(inputs_embeds=embeds[None]).logits
-    theirs = whole(input_ids=torch.tensor([ids]), pixel_values=pixels,
-                   image_sizes=torch.tensor([[60, 80]])).logits
+    theirs = whole(input_ids=torch.tensor([ids]), pixel_values=pixels).logits
 print(json.dumps({
     'difference': float((ours - theirs).abs().max()),
     'kind': type(whole).__name__,
@@ -209,8 +233,8 @@ def test_a_backbone_merges_by_its_adapter(place):
 
 def test_a_family_gives_the_logits_of_transformers(place):
     found = run(place, FAMILY)
-    assert found['kind'] == 'LlavaNextVideoForConditionalGeneration'
-    assert found['family'] == 'LlavaNextVideo'
+    assert found['kind'] == 'AyaVisionForConditionalGeneration'
+    assert found['family'] == 'AyaVision'
     assert found['difference'] < 1e-4
 
 
@@ -223,7 +247,7 @@ def test_a_broken_package_breaks_nothing_else(place, tmp_path):
         f'[tosa_ros.{group}]\nbad = absent_module:Thing\nTosa = other:Thing' for group in groups
     ]
     (info / 'entry_points.txt').write_text('\n'.join(lines))
-    command = ['ask', 'a.png', 'what?', '--json', '--model', 'llava_next_video']
+    command = ['ask', 'a.png', 'what?', '--json', '--model', 'aya_vision']
     done = subprocess.run(
         [sys.executable, '-m', 'tosa_ros.cli.main', *command],
         capture_output=True,

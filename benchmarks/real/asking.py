@@ -129,6 +129,7 @@ class Model:
             rgb=np.zeros((left, 3), np.uint8),
             xyz=np.full((left, 3), np.nan, np.float32),
             before=self.input.side**2,
+            columns=self.input.side,
             spatial=kind,
             stamp=0.0,
         )

@@ -36,6 +36,7 @@ def sound_cloud():
         rgb=np.ones((TOKENS, 3), np.uint8),
         xyz=np.ones((TOKENS, 3), np.float32),
         before=PATCHES,
+        columns=5,
         spatial='none',
         stamp=0.0,
     )

@@ -34,6 +34,7 @@ def tokens(dtype=torch.float32, spatial='metric', doubts=NO_DOUBT):
         rgb=rng.integers(0, 256, (TOKENS, 3), dtype=np.uint8),
         xyz=xyz,
         before=PATCHES,
+        columns=7,
         spatial=spatial,
         stamp=12.25,
         doubts=doubts,
@@ -67,7 +68,8 @@ def test_tokens_survive_bit_for_bit(dtype, spatial, doubts):
     for name in ('size', 'source', 'uv', 'rgb', 'xyz'):
         np.testing.assert_array_equal(getattr(back, name), getattr(made, name), err_msg=name)
         assert getattr(back, name).dtype == getattr(made, name).dtype
-    assert (back.before, back.spatial, back.stamp) == (PATCHES, spatial, 12.25)
+    assert (back.before, back.columns) == (PATCHES, 7)
+    assert (back.spatial, back.stamp) == (spatial, 12.25)
     assert back.doubts == doubts
 
 
@@ -139,6 +141,7 @@ def odd(message, name, value):
         (overlong, 'do not fit'),
         (lambda m: odd(m, 'spatial', 9), 'spatial is 9'),
         (lambda m: odd(m, 'doubts', 16), 'doubts is 16; wanted 0 to 15'),
+        (lambda m: odd(m, 'columns', 0), 'columns is 0 of 49 tokens; wanted one number, 1 to 49'),
     ],
 )
 def test_another_cloud_is_refused_in_one_line(spoil, said):

@@ -27,6 +27,7 @@ OTHERS = {
     'r': ((3, 2, 1), -1),
     'proportional': (False, 'no'),
     'merge_at': ((1, 2), (2, 1)),
+    'where': ('output', 'memory'),
     'alpha': ([0.25, 0.5], [0.25, 2]),
     'spatial': ('levels', 'voxels'),
     'length_scale_m': (0.3, 0),

@@ -43,12 +43,15 @@ class MergingMethod:
         or a list of layers, 0 the first, in equal shares. As many tokens are left.
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
+    where: in a model's 'tower', at its 'output' to the language model, or 'auto': in the tower of
+        models that can. An encoder alone knows no output.
     """
 
     keep: float | None = None
     r: RemovalSpec | None = None
     proportional: bool = default('proportional')
     merge_at: MergeAt = default('merge_at')
+    where: str = default('where')
 
     # Whether `match` looks at spatial tokens; if not, they are not carried along.
     spatial_aware: ClassVar[bool] = False

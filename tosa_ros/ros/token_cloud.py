@@ -59,6 +59,7 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
     points['size'], points['index'] = tokens.size, np.arange(count)
     points['before'], points['spatial'] = tokens.before, SPATIAL_KINDS.index(tokens.spatial)
     points['doubts'] = int(tokens.doubts)
+    points['columns'] = tokens.columns
     points['image_width'], points['image_height'] = width, height
     source = np.full(shares * count, _NO_TOKEN, np.uint16)
     source[: len(tokens.source)] = np.where(tokens.source < 0, _NO_TOKEN, tokens.source)
@@ -121,6 +122,7 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
         rgb=np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8),
         xyz=np.stack([points[axis] for axis in 'xyz'], axis=1).astype(np.float32),
         before=_before(points),
+        columns=_columns(points),
         spatial=SPATIAL_KINDS[spatial],
         stamp=stamp_s(message.header.stamp),
         doubts=DepthDoubt(doubts),
@@ -135,6 +137,7 @@ def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtyp
             ('before', '<u4'),
             (feature, kind.newbyteorder('<'), (features,)),
             ('index', '<u2'),
+            ('columns', '<u2'),
             ('image_width', '<u2'),
             ('image_height', '<u2'),
             ('source', '<u2', (shares,)),
@@ -233,6 +236,17 @@ def _before(points: np.ndarray) -> int:
             f'to {MAX_TOKENS}'
         )
     return before
+
+
+def _columns(points: np.ndarray) -> int:
+    """The columns of the grid that tokens form without merging, which every point holds."""
+    before, columns = _before(points), int(points['columns'][0])
+    if (points['columns'] != columns).any() or not 1 <= columns <= before:
+        raise RosError(
+            f'visual_tokens: columns is {columns} of {before} tokens; wanted one number, 1 to '
+            f'{before}'
+        )
+    return columns
 
 
 def _source(points: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ MERGE_AT = ('most', 'few', 'every')
 HEADS = ('each', 'mean')
 TARGETS_AT = ('auto', 'alternate')
 SPATIAL_KINDS = ('auto', 'metric', 'levels')
+WHERE = ('auto', 'tower', 'output')
 # This package's methods that merge.
 ALL = tuple(name for name in _OWN if name != 'none')
 
@@ -100,6 +101,15 @@ MERGING = (
         ),
         'Layers that merge: most (all but the first), few (more tokens at a time: faster), '
         'every (in equal numbers), or a list such as 2,6,12.',
+        methods=ALL,
+    ),
+    Setting(
+        'where',
+        'auto',
+        Choice(WHERE),
+        'Where tokens merge: tower (between its layers, which saves vision time too), output '
+        '(behind the projector, before the language model: every model can), or auto: in the '
+        'tower of models that can.',
         methods=ALL,
     ),
     Setting(

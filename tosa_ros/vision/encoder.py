@@ -170,6 +170,11 @@ class MergedEncoder:
             )
         # Another thread may set the method meanwhile: one run has one.
         run.method = method = self.method
+        if method.where == 'output':
+            raise VisionError(
+                "where: 'output', but an encoder alone merges in its layers: merge its tokens by "
+                "merge_output, or leave where at 'auto'"
+            )
         run.plan = method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
         run.bias = None

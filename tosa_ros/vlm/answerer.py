@@ -59,13 +59,14 @@ class Answerer:
         self.prompt = prompt
         self.family = family
         self._embed = model.get_input_embeddings()
-        family.place(self._embed.weight)
+        family.place(self._embed.weight, prompt.tokenizer)
         self._stop_ids = _stop_ids(model, prompt)
-        self._prefix = PrefixCache(model.config)
+        self._prefix = PrefixCache(model.config, family.causal)
         self._stop: Callable[[], bool] = lambda: False
         for layer in model.get_decoder().layers:
             layer.register_forward_pre_hook(self._stop_here)
-        self._context = getattr(model.config, 'max_position_embeddings', None) or sys.maxsize
+        text = model.config.get_text_config()
+        self._context = getattr(text, 'max_position_embeddings', None) or sys.maxsize
 
     @classmethod
     def from_pretrained(
@@ -92,7 +93,9 @@ class Answerer:
     ) -> PromptRows:
         ids = self.prompt.ids(question, len(tokens))
         weight = self._embed.weight
-        words = self._embed(torch.tensor(ids, device=weight.device))
+        # Some models have no embedding for the image's placeholder.
+        known = [0 if i == self.prompt.image_token_id else i for i in ids]
+        words = self.family.words(self._embed(torch.tensor(known, device=weight.device)))
         images = iter(tokens)
         keys: list[int | VisualTokens] = []
         places: list[Position] = []
@@ -110,20 +113,17 @@ class Answerer:
             keys += [image] * len(positions)
             places += positions
             pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(image)]
-        self._check_widths(pieces)
+        _check_widths(pieces, words.shape[1])
         if start + max_new_tokens > self._context:
             places = self.family.packed(places)
-        where = torch.tensor(places, device=weight.device)
-        return PromptRows(list(zip(keys, places, strict=True)), torch.cat(pieces), where)
-
-    def _check_widths(self, pieces: list[Tensor]) -> None:
-        own = self._embed.weight.shape[1]
-        others = {piece.shape[1] for piece in pieces} - {own}
-        if others:
-            raise ModelError(
-                f'visual tokens of widths {sorted(others)} for a language model of width {own}: '
-                'both halves must come from one checkpoint'
-            )
+        return PromptRows(
+            keys=list(zip(keys, places, strict=True)),
+            embeds=torch.cat(pieces),
+            positions=torch.tensor(places, device=weight.device),
+            images=torch.tensor(
+                [int(isinstance(key, VisualTokens)) for key in keys], device=weight.device
+            ),
+        )
 
     def answer(
         self,
@@ -250,13 +250,15 @@ class Answerer:
         keys = prompts[0].keys[:shared]
         if len(prompts) == 1:
             return self._prefix.take(keys)
-        if not any(isinstance(key, VisualTokens) for key, _ in keys):
+        seen = any(isinstance(key, VisualTokens) for key, _ in keys)
+        if not (seen and self._prefix.reuse):
             return DynamicCache(config=self.model.config), 0
         cache, known = self._prefix.take(keys)
         if known < shared:
             self.family.read(
                 self.model,
                 prompts[0].positions[None, known:shared],
+                prompts[0].images[None, :shared],
                 inputs_embeds=prompts[0].embeds[None, known:shared],
                 past_key_values=cache,
             )
@@ -270,8 +272,10 @@ class Answerer:
     ) -> Iterator[list[int | None]]:
         embeds = _left_padded([p.embeds[known:] for p in prompts])
         positions = _left_padded([p.positions[known:] for p in prompts])
-        mask = _left_padded([p.positions.new_ones(len(p) - known) for p in prompts])
+        mask = _left_padded([torch.ones_like(p.images[known:]) for p in prompts])
         mask = torch.cat([mask.new_ones(len(prompts), known), mask], dim=1)
+        images = _left_padded([p.images[known:] for p in prompts])
+        images = torch.cat([torch.stack([p.images[:known] for p in prompts]), images], dim=1)
         # With nothing padded the kernel needs no mask.
         padded = not bool(mask.all())
         ended = [False] * len(prompts)
@@ -281,6 +285,7 @@ class Answerer:
             logits = self.family.read(
                 self.model,
                 positions,
+                images,
                 **inputs,
                 attention_mask=mask if padded else None,
                 past_key_values=cache,
@@ -297,6 +302,7 @@ class Answerer:
             inputs = {'input_ids': token[:, None]}
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
+            images = torch.cat([images, images.new_zeros(len(ids), 1)], dim=1)
 
     def _not_finite(self, prompts: list[PromptRows], read: list[Tensor]) -> ModelError:
         """Why logits are not finite, by the prompts and the words that were read."""
@@ -317,10 +323,12 @@ class Answerer:
         """Reads a prompt and the words behind it, all at once."""
         last = prompt.positions[-1:]
         positions = [prompt.positions, *(last + n for n in range(1, len(words) + 1))]
+        rows = [self.family.words(self._embed(ids)) for ids in words]
         self.family.read(
             self.model,
             torch.cat(positions)[None],
-            inputs_embeds=torch.cat([prompt.embeds, *map(self._embed, words)])[None],
+            torch.cat([prompt.images, prompt.images.new_zeros(len(words))])[None],
+            inputs_embeds=torch.cat([prompt.embeds, *rows])[None],
             past_key_values=DynamicCache(config=self.model.config),
         )
 
@@ -340,6 +348,15 @@ class Answerer:
         return self.prompt.text_of(ids)
 
 
+def _check_widths(pieces: list[Tensor], own: int) -> None:
+    others = {piece.shape[1] for piece in pieces} - {own}
+    if others:
+        raise ModelError(
+            f'visual tokens of widths {sorted(others)} for a language model of width {own}: '
+            'both halves must come from one checkpoint'
+        )
+
+
 def _left_padded(rows: list[Tensor]) -> Tensor:
     """Tensors (T, ...) of several lengths -> (B, longest, ...), zeros in front."""
     longest = max(len(r) for r in rows)
@@ -351,7 +368,7 @@ def _left_padded(rows: list[Tensor]) -> Tensor:
 
 def _stop_ids(model: PreTrainedModel, prompt: Prompt) -> set[int]:
     ids = {prompt.tokenizer.eos_token_id}
-    for config in (model.generation_config, model.config):
+    for config in (model.generation_config, model.config, model.config.get_text_config()):
         eos = getattr(config, 'eos_token_id', None)
         ids.update(eos if isinstance(eos, list | tuple) else [eos])
     return ids - {None}

@@ -103,12 +103,14 @@ class Checkpoint:
         keys: dict[str, str],
         device: str,
         dtype: torch.dtype | None,
+        attention: str | None = 'sdpa',
         **more: Any,
     ) -> Any:
         """A part of the checkpoint as a model of this class, in evaluation mode.
 
         keys: patterns of tensors' names and what they are in that model; tensors that the model
-        does not have are not read. dtype: by default the checkpoint's own. more: arguments of
+        does not have are not read. dtype: by default the checkpoint's own. attention: its
+        implementation; None leaves it to transformers. more: arguments of
         the model's constructor beside its config.
 
         Raises:
@@ -123,7 +125,7 @@ class Checkpoint:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                attn_implementation='sdpa',
+                attn_implementation=attention,
                 **more,
             )
         missing = sorted(info['missing_keys'])

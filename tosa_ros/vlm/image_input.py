@@ -36,13 +36,13 @@ class ImageInput:
     """
 
     def __init__(self, settings: dict, fit: Fit, image_size: int, patch_size: int) -> None:
-        image_size = _pixels(image_size, 'vision_config.image_size')
+        image_size = checked_pixels(image_size, 'vision_config.image_size')
         self.fit = fit
         if fit == 'processor':
             self.fit = _own_fit(settings)
             image_size = _own_size(settings, self.fit, image_size)
         self.image_size = image_size
-        self.patch_size = _pixels(patch_size, 'vision_config.patch_size')
+        self.patch_size = checked_pixels(patch_size, 'vision_config.patch_size')
         if patch_size > image_size:
             raise ModelError(f'patches of {patch_size} pixels in images of {image_size}')
         pixel = {key: settings[key] for key in PIXEL_SETTINGS if settings.get(key) is not None}
@@ -50,7 +50,7 @@ class ImageInput:
             size = settings.get('size') or image_size
             # A number, in files of old, is the shortest edge.
             size = {'shortest_edge': size} if isinstance(size, int) else size
-            self._shortest = _pixels(size.get('shortest_edge', image_size), 'shortest_edge')
+            self._shortest = checked_pixels(size.get('shortest_edge', image_size), 'shortest_edge')
             size = {'shortest_edge': self._shortest}
         else:
             size = {'height': image_size, 'width': image_size}
@@ -63,26 +63,22 @@ class ImageInput:
         )
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, fit: Fit) -> ImageInput:
-        """As the checkpoint's own preprocessor configuration says, but for `fit`."""
-        try:
-            settings, _ = LlavaImageProcessorPil.get_image_processor_dict(checkpoint.path)
-        except OSError as error:
-            raise ModelError(
-                f'{checkpoint.path}: no preprocessor_config.json or processor_config.json, so how '
-                'to scale images is unknown; copy it from the original checkpoint'
-            ) from error
+    def of(cls, checkpoint: Checkpoint, fit: Fit, joined: int = 1) -> ImageInput:
+        """As the checkpoint's own preprocessor configuration says, but for `fit`.
+
+        joined: the tower's patches along a side of what the language model gets as one token.
+        """
+        settings = _settings(checkpoint)
         vision = checkpoint.config.vision_config
         with checkpoint.loading_errors():
-            made = cls(settings, fit, vision.image_size, vision.patch_size)
-            if made.image_size != vision.image_size and vision.model_type not in ANY_SIZE:
+            seen = _side(vision.image_size)
+            made = cls(settings, fit, seen, joined * _side(vision.patch_size))
+            if made.image_size != seen and vision.model_type not in ANY_SIZE:
                 raise ModelError(
                     f'{checkpoint.path}: the image processor makes squares of {made.image_size} '
-                    f'pixels, and its tower ({vision.model_type}) sees {vision.image_size} alone'
+                    f'pixels, and its tower ({vision.model_type}) sees {seen} alone'
                 )
-            for shape in ((2, 3, 3), (3, 2, 3)):  # Odd means and the like fail here.
-                made.pixels(np.zeros(shape, np.uint8))
-        return made
+            return tried(made)
 
     @property
     def side(self) -> int:
@@ -91,12 +87,7 @@ class ImageInput:
 
     def pixels(self, rgb: np.ndarray) -> Tensor:
         """(H, W, 3) uint8 -> (3, S, S) float32."""
-        # The processor is given channels first: it would guess wrongly for images 3 pixels high.
-        image = np.ascontiguousarray(rgb.transpose(2, 0, 1))
-        out: Any = self._processor.preprocess(
-            image, input_data_format='channels_first', return_tensors='pt'
-        )
-        return out['pixel_values'][0].to(torch.float32)
+        return preprocessed(self._processor, rgb)['pixel_values'][0].to(torch.float32)
 
     def grid(self, width: int, height: int) -> PatchGrid:
         """The tower's patches over a width x height image.
@@ -125,7 +116,48 @@ class ImageInput:
         return left * sx, top * sy, right * sx, bottom * sy
 
 
-def _pixels(value: Any, name: str) -> int:
+def own_processor(checkpoint: Checkpoint, kind: type, **changes: Any) -> Any:
+    """The checkpoint's image processor, of one of transformers' classes, with some changes.
+
+    Raises:
+        ModelError: it has none, or one of odd settings.
+    """
+    settings = _settings(checkpoint)
+    with checkpoint.loading_errors():
+        return kind.from_dict({**settings, **changes})
+
+
+def preprocessed(processor: Any, rgb: np.ndarray) -> Any:
+    """What an image processor of transformers makes of one image, (H, W, 3) uint8."""
+    # It is given channels first: it would guess wrongly for images 3 pixels high.
+    image = np.ascontiguousarray(rgb.transpose(2, 0, 1))
+    return processor.preprocess(image, input_data_format='channels_first', return_tensors='pt')
+
+
+def tried(made: Any) -> Any:
+    """The same preprocessing; odd means and the like raise here."""
+    for shape in ((2, 3, 3), (3, 2, 3)):
+        made.pixels(np.zeros(shape, np.uint8))
+    return made
+
+
+def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    try:
+        return LlavaImageProcessorPil.get_image_processor_dict(checkpoint.path)[0]
+    except OSError as error:
+        raise ModelError(
+            f'{checkpoint.path}: no preprocessor_config.json or processor_config.json, so how '
+            'to scale images is unknown; copy it from the original checkpoint'
+        ) from error
+
+
+def _side(size: Any) -> Any:
+    """One side of a square that may be given as two."""
+    both = isinstance(size, list | tuple) and len(size) == 2 and size[0] == size[1]
+    return size[0] if both else size
+
+
+def checked_pixels(value: Any, name: str) -> int:
     """A number of pixels that an image can have, in memory too."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_INPUT_PX:
         raise ModelError(
@@ -144,7 +176,7 @@ def _own_size(settings: dict, fit: str, image_size: int) -> int:
         if len(sides) > 1:
             raise ModelError(f'{name} is {printable(repr(size), 60)}; wanted a square')
         size = next(iter(sides), None)
-    return image_size if size is None else _pixels(size, name)
+    return image_size if size is None else checked_pixels(size, name)
 
 
 def _own_fit(settings: dict) -> str:

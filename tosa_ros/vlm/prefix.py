@@ -18,22 +18,30 @@ from transformers import DynamicCache
 class PromptRows:
     """A prompt: embeddings (T, D) and positions (T,) or (T, axes), with a key for each row.
 
+    images (T,): 1 where a row is of an image, else 0.
     Rows of equal keys are equal: a word's id or an image's tokens, and the position.
     """
 
     keys: list[tuple[Any, Any]]
     embeds: Tensor
     positions: Tensor
+    images: Tensor
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
 class PrefixCache:
-    """Keys and values of one prompt. Whoever takes them owns them until they are given back."""
+    """Keys and values of one prompt. Whoever takes them owns them until they are given back.
 
-    def __init__(self, config: Any) -> None:
+    causal: whether no row looks at rows behind it. reuse: whether what was read holds for other
+    prompts; if not, nothing is kept.
+    """
+
+    def __init__(self, config: Any, causal: bool = True) -> None:
         self._config = config
+        # A sliding window forgets the beginning, which is what would be used again.
+        self.reuse = causal and not any(DynamicCache(config=config).is_sliding)
         self._keys: list[Any] = []
         self._cache: DynamicCache | None = None
 
@@ -48,8 +56,7 @@ class PrefixCache:
 
     def give(self, keys: list[Any], cache: DynamicCache) -> None:
         """Keeps a cache that holds `keys`, and perhaps more behind them."""
-        # A sliding window forgets the beginning, which is what would be used again.
-        if any(cache.is_sliding):
+        if not self.reuse:
             return
         _shorten(cache, len(keys))
         self._keys, self._cache = keys, cache

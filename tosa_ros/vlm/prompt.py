@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -21,15 +21,23 @@ MAX_PROMPT_TOKENS = 4096
 
 
 class Prompt:
-    """The tokenizer and chat template of one checkpoint."""
+    """The tokenizer and chat template of one checkpoint.
+
+    write: what is made of the template's text before it becomes tokens.
+    """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, template: str, image_token_id: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        image_token_id: int,
+        write: Callable[[str], str] = str,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template
         self._chat = ChatTemplate(template, tokenizer.special_tokens_map)
         self.image_token_id = image_token_id
+        self._write = write
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Prompt:
@@ -37,7 +45,7 @@ class Prompt:
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, trust_remote_code=False)
             template = _template(checkpoint.path, tokenizer)
         family = checkpoint.family
-        return cls(tokenizer, template or family.template, family.image_token_id)
+        return cls(tokenizer, template or family.template, family.image_token_id, family.write)
 
     def ids(self, question: str, images: int) -> list[int]:
         """Token ids of the prompt; each image is one placeholder id.
@@ -51,10 +59,10 @@ class Prompt:
                 f"question: it contains {special!r}, one of the model's special tokens; "
                 'take it out'
             )
-        text = self._chat.write(question.strip(), images)
+        text = self._write(self._chat.write(question.strip(), images))
         # As transformers' processors do: some templates write the first token themselves.
         first = self.tokenizer.bos_token
-        begun = first is not None and text.startswith(first)
+        begun = first is not None and first in text
         with one_line_errors('tokenizer', ModelError):
             ids = self.tokenizer(text, add_special_tokens=not begun)['input_ids']
         if len(ids) > MAX_PROMPT_TOKENS:

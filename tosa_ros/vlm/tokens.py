@@ -15,13 +15,14 @@ from tosa_ros.frames import DOUBTS_IN_WORDS, NO_DOUBT, DepthDoubt
 class VisualTokens:
     """One frame's T' tokens, in raster order.
 
-    embeddings (T', D): in the language model's embedding space.
+    embeddings (T', D): in the language model's embedding space; a model that reads features of
+        several depths has them side by side.
     size (T',) float32: patches each token stands for.
     source (N,) int64: the token each patch went to; -1 where it was pruned.
     uv (T', 2) float32: mean pixel of a token's patches in the colour image.
     rgb (T', 3) uint8: mean colour of its patches.
     xyz (T', 3) float32: mean point in the camera's optical frame, metres; NaN where unknown.
-    before: N, tokens there would be without merging.
+    before: N, tokens there would be without merging. columns: of the grid that those form.
     spatial: what merging knew of space: 'metric', 'levels' or 'none'.
     stamp: the frame's, seconds.
     doubts: what is not known for sure of the frame's depth.
@@ -34,6 +35,7 @@ class VisualTokens:
     rgb: np.ndarray
     xyz: np.ndarray
     before: int
+    columns: int
     spatial: str
     stamp: float
     doubts: DepthDoubt = NO_DOUBT

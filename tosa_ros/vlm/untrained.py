@@ -7,6 +7,7 @@ loading code serves them. Their words mean nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tosa_ros.merging import NoMerging
 from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.image_input import ImageInput
+from tosa_ros.vlm.untrained_families import RECIPES, TEXT
 from tosa_ros.vlm.vision_encoder import VisionEncoder
 
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<video>')
@@ -108,6 +110,9 @@ class Layout:
 LAYOUTS = {
     'llava': Layout('clip_vision_model', 'llama', 'CLIPImageProcessor', tiles=False),
     'llava_next': Layout('clip_vision_model', 'llama', 'LlavaNextImageProcessor'),
+    'llava_next_video': Layout(
+        'clip_vision_model', 'llama', 'LlavaNextImageProcessor', videos=True
+    ),
     'llava_onevision': Layout(
         'siglip_vision_model',
         'qwen2',
@@ -129,24 +134,43 @@ def write_checkpoint(
 ) -> Path:
     """Writes a checkpoint folder with random weights and returns its path.
 
-    family: a key of LAYOUTS. size: 'tiny' or '0.5b' (1.8 GB in
+    family: a key of LAYOUTS or RECIPES. size: 'tiny' or, of LAYOUTS, '0.5b' (1.8 GB in
     bfloat16). The folder appears whole or not at all; one that exists is replaced.
     """
-    if family not in LAYOUTS or size not in SIZES:
+    sizes = SIZES if family in LAYOUTS else ('tiny',)
+    if family not in {*LAYOUTS, *RECIPES} or size not in sizes:
         raise ModelError(
-            f'family {family!r}, size {size!r}; wanted one of {", ".join(LAYOUTS)} and one of '
-            f'{", ".join(SIZES)}'
+            f'family {family!r}, size {size!r}; wanted one of {", ".join([*LAYOUTS, *RECIPES])} '
+            f'and one of {", ".join(sizes)}'
         )
     path = Path(path)
-    tokenizer = _tokenizer(SIZES[size].vocabulary)
-    config = _config(family, SIZES[size], tokenizer)
+    if family in LAYOUTS:
+        tokenizer = _tokenizer(SIZES[size].vocabulary)
+        config = _config(family, SIZES[size], tokenizer)
+        settings = _image_settings(family, config)
+    else:
+        tokenizer, config = _by_recipe(family)
+        settings = RECIPES[family].images
     model = _model(config, seed, dtype)
     with whole_folder(path, ModelError, over=True) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        settings = _image_settings(family, config)
         (folder / 'preprocessor_config.json').write_text(json.dumps(settings, indent=2))
     return path
+
+
+def _by_recipe(family: str) -> tuple[PreTrainedTokenizerFast, Any]:
+    recipe = RECIPES[family]
+    special = ('<|endoftext|>', *recipe.tokens)
+    tokenizer = _tokenizer(TEXT['vocab_size'], special, recipe.eos, recipe.bos)
+    settings = recipe.config(tokenizer.convert_tokens_to_ids)
+    ends = {
+        'bos_token_id': tokenizer.bos_token_id,
+        'eos_token_id': tokenizer.eos_token_id,
+        'pad_token_id': tokenizer.pad_token_id,
+    }
+    settings['text_config'] = {**settings['text_config'], **ends}
+    return tokenizer, AutoConfig.for_model(family, tie_word_embeddings=False, **settings)
 
 
 def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -188,6 +212,10 @@ def _model(config: Any, seed: int, dtype: torch.dtype) -> Any:
         model = AutoModelForImageTextToText.from_config(
             config, dtype=dtype, trust_remote_code=False
         )
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.dim() > 1 and not weight.any():  # Some projectors start from nothing.
+                    weight.normal_(std=0.3)
     eos = config.text_config.eos_token_id
     model.generation_config = GenerationConfig(eos_token_id=eos, pad_token_id=eos)
     return model
@@ -212,19 +240,24 @@ def _image_settings(family: str, config: Any) -> dict[str, Any]:
     return settings
 
 
-def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+def _tokenizer(
+    vocabulary: int,
+    special: Sequence[str] = SPECIAL,
+    eos: str = '<|im_end|>',
+    bos: str | None = None,
+) -> PreTrainedTokenizerFast:
     """Bytes, special tokens, and made-up words up to the wanted size."""
     pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = (_word(i) for i in range(vocabulary))
-    pieces += [next(words) for _ in range(vocabulary - len(pieces) - len(SPECIAL))]
+    pieces += [next(words) for _ in range(vocabulary - len(pieces) - len(special))]
     vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token='<|im_end|>', pad_token='<|endoftext|>'
+        tokenizer_object=core, bos_token=bos, eos_token=eos, pad_token='<|endoftext|>'
     )
-    tokenizer.add_special_tokens({'additional_special_tokens': list(SPECIAL)})
+    tokenizer.add_special_tokens({'additional_special_tokens': list(special)})
     return tokenizer
 
 

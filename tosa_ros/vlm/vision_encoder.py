@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import SpatialError
+from tosa_ros.errors import MergingError, SpatialError
 from tosa_ros.frames import Frame
-from tosa_ros.merging import MergingMethod, ToSA
+from tosa_ros.merging import MergingMethod, NoMerging, ToSA
 from tosa_ros.spatial import (
     PatchGrid,
     SpatialTokens,
@@ -23,27 +23,31 @@ from tosa_ros.spatial import (
     relative_from_metric,
     stack,
 )
-from tosa_ros.vision import MergedTokens, merge_tokens
+from tosa_ros.vision import OUTPUT_STEPS, MergedTokens, merge_output, merge_tokens
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import is_finite, not_finite
 from tosa_ros.vlm.tokens import VisualTokens
 
 BATCH_FRAMES = 4
+USUAL_FRAME = (640, 480)
 
 
 class VisionEncoder:
-    """Vision tower with merging, and the projector, of a checkpoint.
+    """Vision tower and projector of a checkpoint, with merging in the tower or at the output.
 
     `merging` may be set at any time; it holds for the next call. Setting it raises MergingError
-    for a method that does not fit the tower.
+    for a method that does not fit the model.
     """
 
     def __init__(self, half: nn.Module, family: Family, merging: MergingMethod) -> None:
         self.half = half
         self.family = family
         self.image_input = family.image_input()
-        self.tower = merge_tokens(family.tower(half), merging)
+        self.tower = None
+        if 'tower' in family.roads:
+            self.tower = merge_tokens(family.tower(half), NoMerging())
+        self.merging = merging
 
     @classmethod
     def from_pretrained(
@@ -67,16 +71,39 @@ class VisionEncoder:
 
     @property
     def merging(self) -> MergingMethod:
-        return self.tower.method
+        return self._merging
 
     @merging.setter
     def merging(self, method: MergingMethod) -> None:
         self.check(method)
-        self.tower.method = method
+        self._merging = method
 
     def check(self, method: MergingMethod) -> None:
-        """Raises MergingError if a method's lists do not fit the tower's layers."""
-        method.removals(self.image_input.side**2, len(self.tower.adapter.layers))
+        """Raises MergingError if the model cannot merge so: where, or in that many layers."""
+        at_output = self.road(method) == 'output'
+        if at_output and not method.proportional:
+            raise MergingError(
+                "proportional: off, but tokens merge at the output, where there is no tower's "
+                'attention to weight; leave it out'
+            )
+        layers = OUTPUT_STEPS if at_output else len(self.tower.adapter.layers)
+        method.removals(self.image_input.grid(*USUAL_FRAME).patches, layers)
+
+    def road(self, method: MergingMethod) -> str:
+        """Where a method merges in this model: 'tower' or 'output'.
+
+        Raises:
+            MergingError: the method says one that the model does not have.
+        """
+        roads = self.family.roads
+        if method.where == 'auto':
+            return roads[0]
+        if method.where not in roads:
+            raise MergingError(
+                f"where: {method.where!r}, but {self.family.title}'s {self.family.why_not}; "
+                f'wanted {" or ".join(map(repr, ("auto", *roads)))}'
+            )
+        return method.where
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[VisualTokens]:
@@ -91,8 +118,9 @@ class VisionEncoder:
         grids = [self.image_input.grid(f.width, f.height) for f in frames]
         pixels = [self.image_input.pixels(f.rgb) for f in frames]
         kinds = [spatial_kind(f, method) for f in frames]
-        # One batch has one kind of spatial tokens: frames of another kind go in a batch of theirs.
-        if len(set(kinds) - {'none'}) > 1:
+        # One batch has one kind of spatial tokens and one grid: other frames go in one of theirs.
+        shapes = {(grid.rows, grid.cols) for grid in grids}
+        if len(set(kinds) - {'none'}) > 1 or len(shapes) > 1:
             return [tokens for frame in frames for tokens in self._encode_batch([frame])]
         kind = next((k for k in kinds if k != 'none'), 'none')
         spatial = None
@@ -100,20 +128,34 @@ class VisionEncoder:
             spatial = stack(
                 [spatial_tokens(f, g, kind, method) for f, g in zip(frames, grids, strict=True)]
             ).to(next(self.half.parameters()).device)
-        merged = self.family.see(self.tower, pixels, spatial)
-        embeddings = self.family.project(self.half, merged)
-        if not is_finite(embeddings):
+        merged = self._merged(method, pixels, grids, spatial)
+        if not is_finite(merged.tokens):
             raise not_finite(
                 'the vision half',
                 self.half,
-                lambda: self.family.project(
-                    self.half, self.family.see(self.tower, pixels, spatial)
-                ),
+                lambda: self._merged(method, pixels, grids, spatial).tokens,
             )
         return [
-            _describe(frame, grid, kind, embeddings[i], merged, i)
+            _describe(frame, grid, kind, merged, i)
             for i, (frame, grid, kind) in enumerate(zip(frames, grids, kinds, strict=True))
         ]
+
+    def _merged(
+        self,
+        method: MergingMethod,
+        pixels: Sequence[Tensor],
+        grids: Sequence[PatchGrid],
+        spatial: SpatialTokens | None,
+    ) -> MergedTokens:
+        """Merged tokens in the language model's space."""
+        at_output = self.road(method) == 'output'
+        if self.tower is not None:
+            self.tower.method = NoMerging() if at_output else method
+        if at_output:
+            embeddings = self.family.embed(self.half, self.tower, pixels, grids)
+            return merge_output(method, embeddings, spatial, keys=self.family.key_channels)
+        merged = self.family.see(self.tower, pixels, spatial)
+        return replace(merged, tokens=self.family.project(self.half, merged))
 
 
 def spatial_kind(frame: Frame, method: MergingMethod) -> str:
@@ -171,9 +213,9 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _describe(
-    frame: Frame, grid: PatchGrid, kind: str, embeddings: Tensor, merged: MergedTokens, i: int
+    frame: Frame, grid: PatchGrid, kind: str, merged: MergedTokens, i: int
 ) -> VisualTokens:
-    source = merged.source[i].cpu()
+    source, embeddings = merged.source[i].cpu(), merged.tokens[i]
     tokens = len(embeddings)
     xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
     area = pool(torch.ones(frame.height, frame.width), grid)
@@ -188,6 +230,7 @@ def _describe(
         rgb=((member @ rgb) / inside).round().clamp(0, 255).byte().numpy(),
         xyz=xyz.cpu().numpy(),
         before=grid.patches,
+        columns=grid.cols,
         spatial=kind,
         stamp=frame.stamp,
         doubts=frame.doubts,

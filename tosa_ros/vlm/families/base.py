@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tosa_ros.vlm.tokens import VisualTokens
 
 if TYPE_CHECKING:
-    from tosa_ros.spatial import SpatialTokens
+    from tosa_ros.spatial import PatchGrid, SpatialTokens
     from tosa_ros.vision import MergedEncoder, MergedTokens
     from tosa_ros.vlm.checkpoint import Checkpoint
     from tosa_ros.vlm.image_input import ImageInput
@@ -29,10 +29,20 @@ class Family:
     """One checkpoint of this family.
 
     title: what people call the family. template: the chat template of checkpoints without one.
+    roads: where tokens can merge, the usual place first. why_not: of a family without one of the
+        roads, what stands in the way, such as 'tower joins neighbouring patches'.
+    causal: whether no row of the prompt looks at rows behind it, so that what was read of a
+        prompt's beginning holds for every prompt that begins so.
+    key_channels: how many channels of an embedding, from the first, tell how alike two are; None
+        is all.
     """
 
     title: ClassVar[str] = ''
     template: ClassVar[str] = ''
+    roads: ClassVar[tuple[str, ...]] = ('tower', 'output')
+    why_not: ClassVar[str] = ''
+    causal: ClassVar[bool] = True
+    key_channels: int | None = None
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -69,6 +79,19 @@ class Family:
         """Embeddings (B, T', D) of merged tokens in the language model's space."""
         raise NotImplementedError
 
+    def embed(
+        self,
+        half: nn.Module,
+        tower: MergedEncoder | None,
+        pixels: Sequence[Tensor],
+        grids: Sequence[PatchGrid],
+    ) -> Tensor:
+        """Embeddings (B, N, D) of several images' pixels without merging.
+
+        tower: of a family that merges in the tower, set not to. grids: one an image, of one shape.
+        """
+        return self.project(half, self.see(tower, pixels, None))
+
     # From visual tokens to the prompt.
 
     @property
@@ -76,8 +99,19 @@ class Family:
         """The token that stands for an image in the prompt, once an image."""
         return self.checkpoint.config.image_token_id
 
-    def place(self, words: Tensor) -> None:
+    def write(self, text: str) -> str:
+        """The chat template's text as this family's processor goes on with it.
+
+        It must have `image_token_id` once an image.
+        """
+        return text
+
+    def place(self, words: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
         """Brings what this object adds to the prompt beside the words' embeddings (V, D)."""
+
+    def words(self, embeddings: Tensor) -> Tensor:
+        """The prompt's rows for words, of their embeddings (n, D)."""
+        return embeddings
 
     def rows(self, image: VisualTokens) -> list[Tensor]:
         """The prompt's rows for an image, in pieces (n, D)."""
@@ -100,10 +134,12 @@ class Family:
         """Positions one behind the other, for prompts that would be too long."""
         return [self.at(place) for place in range(len(positions))]
 
-    def read(self, model: PreTrainedModel, positions: Tensor, **inputs: Any) -> Tensor:
+    def read(
+        self, model: PreTrainedModel, positions: Tensor, images: Tensor, **inputs: Any
+    ) -> Tensor:
         """The language model's logits (B, 1, V) behind the last row that it reads here.
 
-        positions: (B, T) or (B, T, axes). inputs: inputs_embeds or input_ids, attention_mask,
-        past_key_values.
+        positions: (B, T) or (B, T, axes). images (B, read before + T): 1 where a row is of an
+        image, else 0. inputs: inputs_embeds or input_ids, attention_mask, past_key_values.
         """
         return model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1).logits

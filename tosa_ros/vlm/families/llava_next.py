@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.llava_next.modeling_llava_next import LlavaNextMultiModalProjector
 
 from tosa_ros.vlm.families.base import Position
@@ -26,7 +26,7 @@ class LlavaNext(Llava):
         self.newline = self.checkpoint.tensor('model.image_newline', 'image_newline')
         return super().load_language(device, dtype)
 
-    def place(self, words: Tensor) -> None:
+    def place(self, words: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
         self.newline = self.newline.to(words.device, words.dtype)
 
     def rows(self, image: VisualTokens) -> list[Tensor]:
