@@ -31,7 +31,7 @@ def spoilt(checkpoints, tmp_path):
     ('changes', 'part', 'said'),
     [
         ({'model_type': 'llava_qwen'}, None, r"'llava_qwen', which is not supported.*ends in -hf"),
-        ({'model_type': 'qwen2_vl'}, None, r'wanted one of llava \(LLaVA-1.5\)'),
+        ({'model_type': 'blip-2'}, None, r'wanted one of llava \(LLaVA-1.5\)'),
         ({'model_type': 7}, None, 'cannot be loaded|not supported'),
         ({'patch_size': 0}, 'vision_config', 'cannot be loaded|patch_size is 0'),
         ({'hidden_size': 'x'}, 'vision_config', 'cannot be loaded'),
