@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tosa_ros.stats import bootstrap_of_sum, mcnemar, sign_flips, wilson
+from tosa_ros.stats import (
+    bootstrap_of_means,
+    by_group,
+    effective_size,
+    groups_of,
+    mcnemar,
+    paired_p,
+    sign_flips,
+    wilson,
+)
 
 
 def test_wilson_golden():
@@ -43,10 +52,44 @@ def test_sign_flips_of_equal_differences_are_mcnemars():
     assert sign_flips(np.array([1.0, -1.0]), np.random.default_rng(0)) == 1.0
 
 
-def test_the_bootstrap_of_a_sum_is_as_wide_as_theory_says():
+def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says():
     values = np.random.default_rng(1).normal(0.5, 1, 400)
-    low, high = bootstrap_of_sum(values, np.random.default_rng(0))
-    width = 2 * 1.96 * np.sqrt(400) * values.std()
+    one, each = np.ones(1), np.ones((400, 1))
+    low, high = bootstrap_of_means(values[:, None], each, one, np.random.default_rng(0))
+    width = 2 * 1.96 * values.std() / np.sqrt(400)
     assert high - low == pytest.approx(width, rel=0.05)
-    assert (low + high) / 2 == pytest.approx(values.sum(), abs=0.05 * width)
-    assert bootstrap_of_sum(np.ones(5), np.random.default_rng(0)) == (5.0, 5.0)
+    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.05 * width)
+
+
+def test_the_bootstrap_weighs_strata_and_leaves_out_those_it_did_not_draw():
+    """Three groups: two of a stratum worth 1, one of a stratum worth 0."""
+    sums, counts = np.array([[5.0, 0], [5, 0], [0, 0]]), np.array([[5, 0], [5, 0], [0, 5]])
+    shares = np.array([0.25, 0.75])
+    low, high = bootstrap_of_means(sums, counts, shares, np.random.default_rng(0))
+    assert (low, high) == (0, 1)
+
+
+def test_groups_are_numbered_and_summed():
+    groups = groups_of(['b', 'a', 'b', ('c',)])
+    assert groups.tolist() == [0, 1, 0, 2]
+    assert by_group(np.array([1.0, 2, 3, 4]), groups).tolist() == [4, 2, 4]
+
+
+def test_the_effective_size_is_the_number_of_questions_or_of_groups():
+    right = np.random.default_rng(0).integers(0, 2, 300).astype(float)
+    assert effective_size(right, np.arange(300)) == pytest.approx(300)
+    assert effective_size(np.repeat(right, 4), np.repeat(np.arange(300), 4)) == pytest.approx(
+        300, rel=0.01
+    )
+    assert effective_size(np.zeros(40), np.repeat(np.arange(10), 4)) == pytest.approx(10)
+    # Groups that each have one right and one wrong know no less than strangers would.
+    assert effective_size(np.tile([0.0, 1], 20), np.repeat(np.arange(20), 2)) == 40
+
+
+def test_paired_p_takes_groups_as_one():
+    gaps, draws = np.ones(12), np.random.default_rng(0)
+    assert paired_p(gaps, np.arange(12), draws) == mcnemar(12, 0)
+    assert paired_p(gaps, np.repeat(np.arange(4), 3), draws) == mcnemar(4, 0)
+    assert paired_p(np.array([1.0, -1, 0]), np.zeros(3, int), draws) == 1
+    uneven = paired_p(gaps, np.array([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]), draws)
+    assert uneven == pytest.approx(2 / 2**9, abs=0.002)

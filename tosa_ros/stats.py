@@ -73,34 +73,23 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bootstrap_of_means(
-    sums: np.ndarray, counts: np.ndarray, shares: np.ndarray, draws: np.random.Generator
+    sums: np.ndarray, weights: np.ndarray, shares: np.ndarray, draws: np.random.Generator
 ) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of a weighted mean of means.
 
-    sums, counts: (G, T), of G groups' values in each of T strata. shares: (T,), what a stratum's
-    mean weighs. What is drawn anew are groups; a stratum that none of them has takes no part.
+    sums, weights: (G, T), G groups' weighted values and the weights (or numbers) of them, in each
+    of T strata. shares: (T,), what a stratum's mean weighs. What is drawn anew are groups; a
+    stratum that none of them has takes no part.
     """
     groups, strata = sums.shape
     chunk = max(1, _CELLS // (groups * strata))
     means = []
     for start in range(0, RESAMPLES, chunk):
         drawn = draws.integers(0, groups, (min(chunk, RESAMPLES - start), groups))
-        total, number = sums[drawn].sum(1), counts[drawn].sum(1)
-        weights = shares * (number > 0)
-        means.append((weights * total / np.maximum(number, 1)).sum(1) / weights.sum(1))
+        total, weight = sums[drawn].sum(1), weights[drawn].sum(1)
+        there = shares * (weight > 0)
+        means.append((there * total / np.where(weight > 0, weight, 1)).sum(1) / there.sum(1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def bootstrap_of_sum(values: np.ndarray, draws: np.random.Generator) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the sum of values (N,)."""
-    # Drawing values with replacement is drawing how often each size of them occurs.
-    sizes, counts = np.unique(values.round(12), return_counts=True)
-    sums = [
-        draws.multinomial(len(values), counts / len(values), _CHUNK) @ sizes
-        for _ in range(DRAWS // _CHUNK)
-    ]
-    low, high = np.percentile(np.concatenate(sums), [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -130,6 +130,16 @@ def test_a_difference_is_as_sure_as_its_rooms_are_many():
     assert width(gap.interval) == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.24 / 90), rel=0.1)
 
 
+def test_a_difference_stays_within_what_is_possible():
+    """Rooms of unequal size, nearly all better: no interval beyond 100 points."""
+    sizes = [1, 2, 9, 1]
+    names = [(room, n) for room, size in enumerate(sizes) for n in range(size)]
+    benchmark = Rooms([Question(f'{r}-{n}', '?', ('a',), '', f'room {r}') for r, n in names])
+    gap = difference(entry('new', benchmark, rooms(0, 1, 2)), entry('old', benchmark, rooms()))
+    assert gap.points == pytest.approx(100 * 12 / 13)
+    assert 0 <= gap.interval[0] < gap.points < gap.interval[1] <= 100 + 1e-9
+
+
 def test_rooms_that_moved_unequally_far_are_flipped_whole():
     benchmark = Rooms.load(6, 5)
     said = {q.id: 'a' for q in benchmark.questions}

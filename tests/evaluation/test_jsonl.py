@@ -124,13 +124,18 @@ def test_jsonl_missing_image_is_named(jsonl):
 
 
 @pytest.mark.parametrize(
-    ('ids', 'named'), [((1, '1'), "1 and '1'"), (('1', 1), "'1' and 1"), (('a', 'a'), "'a'")]
+    ('ids', 'named'),
+    [
+        ((1, '1'), "question ids 1 and '1' are one as text and stand"),
+        (('1', 1), "question ids '1' and 1 are one as text and stand"),
+        (('a', 'a'), "question id 'a' stands"),
+    ],
 )
 def test_an_id_of_two_questions_is_refused(jsonl, ids, named):
     first, second = (
         {'image': 'a.png', **ASKED, 'question': f'{n}?', 'id': i} for n, i in enumerate(ids)
     )
-    with pytest.raises(DataError, match=f"question id {named} stands for two questions, '0"):
+    with pytest.raises(DataError, match=f"{named} for two questions, '0"):
         load_benchmark('jsonl', jsonl(first, second))
     with pytest.raises(DataError, match='question id 1 stands for two'):
         load_benchmark('jsonl', jsonl({**first, 'id': 1}, {'image': 'a.png', **ASKED}))

@@ -15,7 +15,7 @@ from tosa_ros.evaluation.metrics.score import QuestionId, Score, units
 from tosa_ros.evaluation.run_folder import SCORES, VALUES
 from tosa_ros.files import read_json, refuse_links
 from tosa_ros.stats import (
-    bootstrap_of_sum,
+    bootstrap_of_means,
     by_group,
     concentration,
     groups_of,
@@ -134,18 +134,15 @@ def difference(entry: Entry, against: Entry) -> Difference:
 def _spread(
     gaps: np.ndarray, weights: np.ndarray, groups: np.ndarray, draws: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of the sum of weighted gaps, by groups drawn anew.
+    """The 95 % interval of the mean of weighted gaps, by groups drawn anew.
 
     Where all groups say the same (two methods answer alike), it goes as far to both sides as
     something that was seen in none of so many groups may be frequent.
     """
-    points = float(gaps.sum())
-    # A mean's sums around itself: an episode with many questions moves it no further for that.
-    sums = by_group(gaps - weights * points, groups)
-    if np.ptp(sums) > SAME:
-        low, high = bootstrap_of_sum(sums, draws)
-        return points + low, points + high
-    unseen = 100 * wilson(0, concentration(weights, groups))[1]
+    sums, shares = by_group(gaps, groups), by_group(weights, groups)
+    if np.ptp(sums / shares) > SAME:
+        return bootstrap_of_means(sums[:, None], shares[:, None], np.ones(1), draws)
+    points, unseen = float(gaps.sum()), 100 * wilson(0, concentration(weights, groups))[1]
     return max(-100.0, points - unseen), min(100.0, points + unseen)
 
 

@@ -287,9 +287,11 @@ def _without_duplicates(questions: Sequence[Question]) -> tuple[list[Question], 
         if first is question:
             continue
         if first != question:
-            ids = [repr(first.id)] + [repr(question.id)] * (first.id != question.id)
+            which = f'question id {first.id!r} stands'
+            if first.id != question.id:
+                which = f'question ids {first.id!r} and {question.id!r} are one as text and stand'
             raise DataError(
-                f'question id {" and ".join(ids)} stands for two questions, '
+                f'{which} for two questions, '
                 f'{printable(first.text, LONGEST_QUOTE)!r} and '
                 f'{printable(question.text, LONGEST_QUOTE)!r}; give each its own id'
             )
