@@ -98,6 +98,16 @@ def test_malformed_questions(write_json, bag_path, record, message):
         asked(write_json, bag_path, record)
 
 
+def test_questions_about_a_bag_may_have_options(write_json, bag_path):
+    benchmark = asked(
+        write_json, bag_path, {'question': 'Which?', 'options': ['mug', 'cup'], 'answer': 'cup'}
+    )
+    (question,) = benchmark.questions
+    assert benchmark.prompt(question).startswith('Which?\nA. mug\nB. cup\n')
+    (score,) = benchmark.score({0: '(B)'})
+    assert (score.name, score.overall) == ('Choice accuracy (letter or text)', 100)
+
+
 def test_unanswered_questions_are_asked_and_not_scored(write_json, bag_path):
     benchmark = asked(
         write_json, bag_path, {'question': 'Q?'}, {'question': 'R?', 'answer': 'cup', 'id': 'r'}

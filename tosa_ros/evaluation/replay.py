@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.questions import Benchmark, Defaults, Question
-from tosa_ros.evaluation.records import answers_of, field, records, texts
+from tosa_ros.evaluation.own import OwnQuestions, own_question
+from tosa_ros.evaluation.questions import Question
+from tosa_ros.evaluation.records import field, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 from tosa_ros.sources import FrameSource
@@ -21,8 +22,8 @@ AFTER_END_S = 1.0
 WHOLE = 'the whole bag'
 
 
-class BagQuestions(Benchmark):
-    """A list of {"question", "answer"?, "time"?, "id"?, "category"?}, or OpenEQA's schema.
+class BagQuestions(OwnQuestions):
+    """A list of {"question", "answer"?, "options"?, "time"?, "id"?, "category"?}, or OpenEQA's.
 
     A question with a time (seconds after the bag's first image, or a stamp) is about what had
     been seen by then; one without, about the whole bag. One without an answer is asked and not
@@ -30,8 +31,6 @@ class BagQuestions(Benchmark):
     """
 
     name: ClassVar[str] = 'replay'
-    template: ClassVar[str] = '{question}'
-    defaults: ClassVar[Defaults] = Defaults(judged=True)
 
     def __init__(
         self, questions: Sequence[Question], bag: BagFrames, problems: Sequence[str] = ()
@@ -121,18 +120,15 @@ class _Beginning(FrameSource):
 
 
 def _question(record: dict[str, Any], index: int, where: str) -> Question:
-    name = next((key for key in ('id', 'question_id') if key in record), None)
-    answers = answers_of(record, where)
-    if record.get('extra_answers'):
-        answers += texts(record, 'extra_answers', where)
     time_s = record.get('time')
     if time_s is not None:
         time_s = float(field(record, 'time', (int, float), where))
-    return Question(
-        id=index if name is None else field(record, name, (int, str), where),
-        text=field(record, 'question', str, where),
-        answers=answers,
-        category=field(record, 'category', str, where) if 'category' in record else '',
-        episode=WHOLE if time_s is None else f'what was seen by {time_s!r} s',
-        details={'time': time_s},
+    return own_question(
+        record,
+        index,
+        WHOLE if time_s is None else f'what was seen by {time_s!r} s',
+        where,
+        id_field='id' if 'id' in record else 'question_id',
+        also=texts(record, 'extra_answers', where) if record.get('extra_answers') else (),
+        time=time_s,
     )

@@ -19,19 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tosa_ros.errors import DataError
-from tosa_ros.evaluation.metrics.choice import choice_match, chosen, listed, options_of
-from tosa_ros.evaluation.metrics.score import Score
-from tosa_ros.evaluation.metrics.text import exact_match, token_f1
-from tosa_ros.evaluation.questions import (
-    EXACT,
-    F1,
-    FOR_CHOICES,
-    Benchmark,
-    Defaults,
-    Predictions,
-    Question,
-)
-from tosa_ros.evaluation.records import answers_of, field, first_existing, records, several, texts
+from tosa_ros.evaluation.own import OwnQuestions, own_question
+from tosa_ros.evaluation.questions import Question
+from tosa_ros.evaluation.records import field, first_existing, records, texts
 from tosa_ros.files import read_json
 from tosa_ros.frames import Frame
 from tosa_ros.sources import MILLIMETRES, LazyFrames, open_source, read_frame
@@ -40,16 +30,12 @@ FIELDS = (
     'id image images depth depth_scale intrinsics pose episode question options answer answers '
     'category'
 )
-MIXED = 'Right answers (exact match, or choice)'
-CHOICE = 'Choice accuracy (letter or text)'
 
 
-class Jsonl(Benchmark):
+class Jsonl(OwnQuestions):
     """A plain file of questions."""
 
     name: ClassVar[str] = 'jsonl'
-    defaults: ClassVar[Defaults] = Defaults(judged=True)
-    template: ClassVar[str] = '{question}'
 
     def __init__(
         self, questions: Sequence[Question], makers: dict[str, Any], problems: Sequence[str] = ()
@@ -71,85 +57,11 @@ class Jsonl(Benchmark):
                 raise DataError(f'{where}: unknown field {min(unknown)!r}; known: {FIELDS}')
             episode, maker = _episode(record, root, depth_scale, where)
             makers[episode] = maker
-            answers, details = answers_of(record, where), {}
-            if record.get('options') is not None:
-                answers, details = _choice(record, answers, where)
-            questions.append(
-                Question(
-                    id=field(record, 'id', (int, str), where) if 'id' in record else index,
-                    text=field(record, 'question', str, where),
-                    answers=answers,
-                    category=field(record, 'category', str, where) if 'category' in record else '',
-                    episode=episode,
-                    details=details,
-                )
-            )
+            questions.append(own_question(record, index, episode, where))
         return cls(questions, makers)
-
-    def prompt(self, question: Question, template: str | None = None) -> str:
-        """The question, with its options where it does not list them itself."""
-        options = listed(question.details.get('options', {}))
-        asked = '\n'.join([question.text, options, FOR_CHOICES]) if options else question.text
-        return (template or self.template).replace('{question}', asked)
 
     def frames(self, episode: str) -> Sequence[Frame]:
         return self._makers[episode]()
-
-    def score(self, predictions: Predictions) -> list[Score]:
-        """Choices by what was chosen, other questions by their words; both first, if there are."""
-        choices = [q for q in self.scored if 'options' in q.details]
-        others = [q for q in self.scored if 'options' not in q.details]
-        scores = []
-        if choices and others:
-            scores.append(self.score_each(MIXED, predictions, _is_right))
-        if choices:
-            scores.append(self.score_each(CHOICE, predictions, _is_right, choices))
-        if others:
-            scores += [
-                self.score_by(EXACT, predictions, exact_match, others),
-                self.score_by(F1, predictions, token_f1, others),
-            ]
-        return scores
-
-    def guessing(self) -> dict[str, float]:
-        """An even chance among the options, where every question has some."""
-        chances: dict[str, list[float]] = {}
-        for question in self.questions:
-            if 'options' not in question.details:
-                return {}
-            right = len(question.details['right']) or 1
-            chance = 100 * right / len(question.details['options'])
-            for name in (question.category, 'all'):
-                chances.setdefault(name, []).append(chance)
-        return {name: sum(some) / len(some) for name, some in chances.items()}
-
-
-def _is_right(said: str, question: Question) -> float:
-    if 'options' not in question.details:
-        return exact_match(said, question.answers)
-    return choice_match(said, question.details['right'], question.details['options'])
-
-
-def _choice(
-    record: dict, answers: Sequence[str], where: str
-) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The right options in full, and the details of a question with options."""
-    values = several(record, 'options', where)
-    try:
-        options = options_of(values)
-    except ValueError as error:
-        raise DataError(f"{where}: field 'options': {error}") from error
-    right = []
-    for answer in answers:
-        letter = chosen(answer, options)
-        if letter is None:
-            raise DataError(
-                f"{where}: field 'answer' is {answer!r}; wanted the letter or the text of one of "
-                f'the options {", ".join(map(repr, values))}'
-            )
-        right.append(letter)
-    full = tuple(f'{letter}. {options[letter]}'.removesuffix('. ') for letter in right)
-    return full, {'options': options, 'right': tuple(right)}
 
 
 def _episode(record: dict, root: Path, scale: float | None, where: str) -> tuple[str, Any]:
