@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tosa_ros.errors import DataError
+from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.predictions import labels_of, read_predictions
 
 QUESTIONS = [1, 'b']
@@ -62,11 +63,37 @@ def test_what_is_odd_is_said(tmp_path):
     path = written(tmp_path, value)
     read = read_predictions(path, QUESTIONS)
     assert read.predictions == {1: 'first'}
+    assert read.predictions[1].answers == ('first', 'second')
     assert read.problems == [
         f"{path}: 1 answers are to no question of these, and not scored: 'x'",
         f"{path}: 1 questions are named, but nothing was said: 'b'",
-        f'{path}: 1 answers are ranked lists, of which the first is scored',
     ]
+
+
+def test_ranked_answers_are_scored_as_scanqa_does(tmp_path, monkeypatch):
+    monkeypatch.setattr('tosa_ros.evaluation.benchmarks.scanqa.caption_scores', lambda *texts: [])
+    record = {'scene_id': 's', 'question': 'What?', 'answers': ['cup', 'mug']}
+    data = written(tmp_path, [{**record, 'question_id': n} for n in 'abc'], 'q.json')
+    benchmark = load_benchmark('scanqa', data)
+    said = {'a': ['cup', 'x'], 'b': ['x', *'y' * 8, 'mug'], 'c': [*'x' * 10, 'cup']}
+    records = [{'question_id': qid, 'answer_top10': one} for qid, one in said.items()]
+    read = read_predictions(written(tmp_path, records), 'abc')
+    scores = {s.name: s.overall for s in benchmark.score(read.predictions)}
+    assert scores == {
+        'ScanQA EM@1 (raw)': pytest.approx(100 / 3),
+        'ScanQA EM@10 (raw)': pytest.approx(200 / 3),
+    }
+    submission = benchmark.submission(read.predictions)
+    assert {one['question_id']: one['answer_top10'] for one in submission} == said
+
+
+def test_a_methods_folder_of_a_run(tmp_path):
+    (tmp_path / 'tosa-0.25').mkdir()
+    written(tmp_path / 'tosa-0.25', [{'question_id': 1, 'answer': 'a'}], 'answers.jsonl')
+    assert read_predictions(tmp_path / 'tosa-0.25', QUESTIONS).predictions == {1: 'a'}
+    assert labels_of([tmp_path / 'tosa-0.25']) == ['tosa-0.25']
+    with pytest.raises(DataError, match=r'answers\.jsonl: no such file'):
+        read_predictions(tmp_path, QUESTIONS)
 
 
 def test_the_same_answer_twice_is_one(tmp_path):

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tosa_ros.errors import DataError, printable
+from tosa_ros.evaluation.metrics.scanqa import Ranked, ranked
 from tosa_ros.evaluation.metrics.score import QuestionId
 from tosa_ros.evaluation.records import field, records, words
+from tosa_ros.evaluation.run_folder import ANSWERS
 from tosa_ros.files import read_json
 
 IDS = ('question_id', 'questionId', 'id')
@@ -33,26 +35,25 @@ class Read(NamedTuple):
 
 
 def read_predictions(path: Path, questions: Iterable[QuestionId]) -> Read:
-    """The predictions of a file for these questions; ids are compared as text.
+    """The predictions of a file, or of a method in a run's folder, for these questions.
+
+    Ids are compared as text.
 
     Raises:
         DataError: a file of another shape, a record that does not say which of its texts was said,
             two answers to one question, or not one answer to these questions.
     """
+    path = path / ANSWERS if path.is_dir() else path
     known = {str(qid): qid for qid in questions}
     found: dict[str, str] = {}
     unknown: list[str] = []
     unsaid: list[str] = []
-    cut = 0
-    for where, qid, said in _pairs(path):
-        if isinstance(said, list):
-            cut += len(said) > 1
-            said = said[0] if said else None
+    for where, qid, value in _pairs(path):
+        each = [_text(one, f'{where}: question {qid}') for one in _several(value)]
+        said = Ranked.of(each) if each[1:] else next(iter(each), None)
         if said is None:
             unsaid.append(qid)
-        elif not isinstance(said, str | int | float) or isinstance(said, bool) or _odd(said):
-            raise DataError(f'{where}: question {qid}: {printable(repr(said), 60)} is no text')
-        elif found.setdefault(qid, words(said)) != words(said):
+        elif ranked(found.setdefault(qid, said)) != ranked(said):
             raise DataError(f'{where}: question {qid} is answered twice, and not the same')
         elif qid not in known:
             unknown.append(qid)
@@ -67,13 +68,12 @@ def read_predictions(path: Path, questions: Iterable[QuestionId]) -> Read:
             unknown
         ),
         f'{len(unsaid)} questions are named, but nothing was said: {_some(unsaid)}': unsaid,
-        f'{cut} answers are ranked lists, of which the first is scored': cut,
     }
     return Read(predictions, [f'{path}: {line}' for line, holds in problems.items() if holds])
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:
-    """A name for each file that is no other's: its stem, or its folder's for our own files.
+    """A name for each path that is no other's: its stem, or its folder's for our own files.
 
     Raises:
         DataError: a file is there twice.
@@ -82,7 +82,8 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
     for path in whole:
         if whole.count(path) > 1:
             raise DataError(f'{path}: is named twice; wanted files to compare')
-    parts = [(*path.parts[1:-1], path.stem) for path in whole]
+    names = [path.name if path.is_dir() else path.stem for path in whole]
+    parts = [(*path.parts[1:-1], name) for path, name in zip(whole, names, strict=True)]
     own = all(part[-1] in ('predictions', 'answers') for part in parts if part[1:])
     parts = [part[:-1] if own and part[1:] else part for part in parts]
     for count in range(1, max(map(len, parts)) + 1):
@@ -121,8 +122,16 @@ def _only(record: Mapping[str, Any], names: Sequence[str], where: str) -> str:
     return there[0]
 
 
-def _odd(said: str | float) -> bool:
-    return isinstance(said, float) and not math.isfinite(said)
+def _several(value: Any) -> list[Any]:
+    """The answers of a field: a list's, one, or none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _text(said: Any, where: str) -> str:
+    number = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    if not isinstance(said, str) and not number:
+        raise DataError(f'{where}: {printable(repr(said), 60)} is no text')
+    return words(said)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.benchmarks.scenes import SceneBenchmark
-from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at
+from tosa_ros.evaluation.metrics.scanqa import caption_scores, exact_match_at, ranked
 from tosa_ros.evaluation.metrics.score import Score
 from tosa_ros.evaluation.questions import Defaults, Predictions, Question
 from tosa_ros.evaluation.records import field, keeps_back, not_scored, records, texts
@@ -17,7 +17,8 @@ from tosa_ros.files import read_json
 class ScanQA(SceneBenchmark):
     """`ScanQA_v1.0_val.json` or a test split, and frames by `scene_id`.
 
-    A model here gives one answer, so that EM@10 is EM@1 and is not listed.
+    A model here gives one answer, so that EM@10 is EM@1 and is not listed. Predictions made
+    elsewhere may be ranked lists.
     """
 
     name: ClassVar[str] = 'scanqa'
@@ -46,11 +47,14 @@ class ScanQA(SceneBenchmark):
         return cls(questions, frames_root or data.parent, problems, depth_scale)
 
     def score(self, predictions: Predictions) -> list[Score]:
-        exact = self.score_by(
-            'ScanQA EM@1 (raw)',
-            predictions,
-            lambda said, truths: exact_match_at(1, [said], truths),
-        )
+        exact = [
+            self.score_by(
+                f'ScanQA EM@{k} (raw)',
+                predictions,
+                lambda said, truths, k=k: exact_match_at(k, ranked(said), truths),
+            )
+            for k in ((1, 10) if any(ranked(p)[1:] for p in predictions.values()) else (1,))
+        ]
         try:
             captions = caption_scores(
                 {q.id: predictions.get(q.id, '') for q in self.scored},
@@ -59,7 +63,7 @@ class ScanQA(SceneBenchmark):
         except (MissingDependencyError, DataError) as error:
             self.note(f'BLEU, METEOR, ROUGE-L and CIDEr are not computed: {error}')
             captions = []
-        return [exact, *captions]
+        return [*exact, *captions]
 
     def submission(self, predictions: Predictions) -> list[dict[str, Any]]:
         """The official format; no boxes are predicted."""
@@ -67,7 +71,7 @@ class ScanQA(SceneBenchmark):
             {
                 'scene_id': q.episode,
                 'question_id': q.id,
-                'answer_top10': [predictions[q.id]],
+                'answer_top10': list(ranked(predictions[q.id])),
                 'bbox': [],
             }
             for q in self.questions

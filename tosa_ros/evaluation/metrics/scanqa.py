@@ -11,6 +11,23 @@ from tosa_ros.errors import DataError, MissingDependencyError
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 
 
+class Ranked(str):
+    """The first of several answers to a question, which are in `answers`, the best one first."""
+
+    answers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answers: Sequence[str]) -> Ranked:
+        first = cls(answers[0])
+        first.answers = tuple(answers)
+        return first
+
+
+def ranked(prediction: str) -> tuple[str, ...]:
+    """All answers of a prediction, which mostly is just one."""
+    return prediction.answers if isinstance(prediction, Ranked) else (prediction,)
+
+
 def exact_match_at(k: int, predictions: Sequence[str], answers: Sequence[str]) -> float:
     """1 when one of the first k predictions is, letter by letter, one of the answers."""
     return float(any(prediction in answers for prediction in predictions[:k]))
