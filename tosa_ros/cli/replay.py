@@ -132,7 +132,6 @@ def run(args: argparse.Namespace) -> int:
     benchmark = BagQuestions.load(args.questions, bag)
     for note in bag.notes:
         benchmark.note(note)
-        console.note(note)
     more = {'bag': args.bag.name, 'slop_s': args.slop, 'depth_scale': args.depth_scale}
     more |= {f'{name}_topic': topic for name, topic in vars(bag.topics).items()}
     if args.offline:

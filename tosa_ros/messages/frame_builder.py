@@ -111,12 +111,13 @@ class FrameBuilder:
 
 
 def same_frame(colour: str, depth: str) -> bool:
-    """Whether two frame ids say that depth is on colour's pixels.
+    """Whether two frame ids say that depth is on colour's pixels."""
+    return colour.lstrip('/') == depth.lstrip('/') and names_a_frame(depth)
 
-    A frame without a letter in its name ('', '0') is what a recorder writes that knows of none.
-    """
-    colour, depth = colour.lstrip('/'), depth.lstrip('/')
-    return colour == depth and any(letter.isalpha() for letter in depth)
+
+def names_a_frame(frame_id: str) -> bool:
+    """Whether a frame id has a letter; without one it is of a recorder that knows of no frames."""
+    return any(letter.isalpha() for letter in frame_id)
 
 
 def depth_pixels(

@@ -262,6 +262,28 @@ def test_calibrations_that_are_equal_show_that_depth_is_aligned(
         assert BagFrames(path)[0].doubts == doubts
 
 
+def test_calibrations_that_are_nowhere_near_are_found_by_their_frames(
+    make, frames, colour_alone, sixteen_bits, write_bag
+):
+    """One of two belongs to each image; one alone is not colour's if depth's frame is its own."""
+    [image] = [m for m in colour_alone if 'image' in m[0]]
+    depth = sixteen_bits('/depth', frame='depth_optical')
+    own = ('/calibration/b', START_NS, make.info(OWN, frame='depth_optical'))
+    colours = ('/calibration/a', START_NS, make.info(frames[0].intrinsics))
+    bag = BagFrames(write_bag([own, colours, image, depth], name='both'))
+    assert (bag.topics.camera_info, bag.topics.depth_camera_info) == (colours[0], own[0])
+    assert bag[0].doubts == DepthDoubt.PLACE
+    assert bag[0].intrinsics == frames[0].intrinsics
+    bag = BagFrames(write_bag([own, image, depth], name='one'))
+    assert (bag.topics.camera_info, bag.topics.depth_camera_info) == ('none', own[0])
+    assert bag[0].intrinsics is None
+    assert bag[0].doubts == DepthDoubt.ALIGNED
+    others = [(f'/{n}', START_NS, make.info(OWN, frame=f'{n}_frame')) for n in ('left', 'right')]
+    path = write_bag([own, *others, image, depth], name='unknown')
+    with pytest.raises(DataError, match=r'2 camera_info topics.*--camera-info-topic'):
+        BagFrames(path)
+
+
 # Units
 
 

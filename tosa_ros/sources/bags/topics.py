@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tosa_ros.errors import DataError, printable
+from tosa_ros.messages.frame_builder import names_a_frame
 from tosa_ros.messages.topic_names import (
     camera_infos_beside,
     says_depth,
@@ -72,26 +73,27 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> Found:
                 notes[f'the image is {image} ({encoding}), as there is none in colour'] = 1
         if depth is None:
             depth, why = _depth(images, [topic for topic in depths if topic != image], notes)
-    infos = [topic for topic, kind in types.items() if kind == INFO_TYPE]
+    infos = _Calibrations(images, image, depth)
+    camera_info = wanted.camera_info or infos.of_colour()
     found = BagTopics(
         image=image,
         depth=depth,
-        camera_info=wanted.camera_info or _info_of(image, infos, depth),
-        depth_camera_info=wanted.depth_camera_info or _sibling(depth, infos) or NONE,
+        camera_info=camera_info,
+        depth_camera_info=wanted.depth_camera_info or infos.of_depth(camera_info),
         pose=wanted.pose or _pose(types, notes),
     )
     if found.camera_info == NONE:
         notes['no camera_info: there are no metric points'] = 1
     if found.depth == NONE:
         notes['no depth: image tokens merge by appearance alone'] = 1
-    return Found(found, images.sample(image), images.sample(depth), why)
+    return Found(found, infos.colour, infos.depth, why)
 
 
 class _Images:
-    """The first messages of a bag's image topics, and by them what a topic holds."""
+    """The first messages of a bag's topics, and by them what an image topic holds."""
 
     def __init__(self, bag: Any, types: Mapping[str, str]) -> None:
-        self._bag, self._types = bag, types
+        self._bag, self.types = bag, types
         self._first: dict[str, Any] = {}
 
     def first(self, topic: str) -> Any | None:
@@ -103,8 +105,8 @@ class _Images:
     def colours_and_depths(self) -> tuple[list[str], list[str]]:
         """Colour and depth topics; a compressed copy of a raw topic does not count."""
         colours, greys, depths = [], [], []
-        for topic, kind in self._types.items():
-            copy = image_topic(topic) != topic and image_topic(topic) in self._types
+        for topic, kind in self.types.items():
+            copy = image_topic(topic) != topic and image_topic(topic) in self.types
             if kind not in IMAGE_TYPES or copy:
                 continue
             message = self.first(topic)
@@ -182,19 +184,51 @@ def _only(candidates: Sequence[str], what: str, option: str, required: bool = Fa
     return NONE
 
 
-def _info_of(image: str, infos: Sequence[str], depth: str) -> str:
-    """The camera_info beside the image, by image_transport's convention, or the only one."""
-    beside = _sibling(image, infos)
-    if beside:
-        return beside
-    others = [info for info in infos if info != _sibling(depth, infos)]
-    return _only(others, 'camera_info', '--camera-info-topic')
+class _Calibrations:
+    """Which camera_info belongs to colour and which to depth: by name, else by their frames.
+
+    colour, depth: the first messages of the two images.
+    """
+
+    def __init__(self, images: _Images, image: str, depth: str) -> None:
+        self._images, self._image, self._depth = images, image, depth
+        self._infos = [topic for topic, kind in images.types.items() if kind == INFO_TYPE]
+        self.colour, self.depth = images.sample(image), images.sample(depth)
+
+    def of_colour(self) -> str:
+        """The one beside the image, by image_transport's convention, or the only one."""
+        beside = self._beside(self._image)
+        if beside:
+            return beside
+        colour, depth = _frame_of(self.colour), _frame_of(self.depth)
+        others = [info for info in self._infos if info != self._beside(self._depth)]
+        if depth != colour:
+            others = [info for info in others if not depth or self._frame(info) != depth]
+        if len(others) > 1 and colour:
+            others = [info for info in others if self._frame(info) == colour] or others
+        return _only(others, 'camera_info', '--camera-info-topic')
+
+    def of_depth(self, camera_info: str) -> str:
+        """The one beside depth, or another than colour's that is of its frame."""
+        beside, frame = self._beside(self._depth), _frame_of(self.depth)
+        if beside or not frame:
+            return beside or NONE
+        own = [info for info in self._infos if info != camera_info and self._frame(info) == frame]
+        return own[0] if len(own) == 1 else NONE
+
+    def _beside(self, topic: str) -> str | None:
+        if topic == NONE:
+            return None
+        return next((name for name in camera_infos_beside(topic) if name in self._infos), None)
+
+    def _frame(self, info: str) -> str:
+        return _frame_of(self._images.sample(info))
 
 
-def _sibling(topic: str | None, infos: Sequence[str]) -> str | None:
-    if topic in (None, NONE):
-        return None
-    return next((name for name in camera_infos_beside(topic) if name in infos), None)
+def _frame_of(message: Any) -> str:
+    """The camera frame of a message; empty where its name is none."""
+    frame = getattr(getattr(message, 'header', None), 'frame_id', '').lstrip('/')
+    return frame if names_a_frame(frame) else ''
 
 
 def _pose(types: dict[str, str], notes: dict[str, int]) -> str:
