@@ -13,7 +13,8 @@ pytest.importorskip('matplotlib')
 
 from PIL import Image
 
-from benchmarks import quality
+from benchmarks import quality, tinyworld
+from benchmarks.real import baselines
 
 DOCUMENT = Path(__file__).parents[2] / 'docs' / 'quality.md'
 
@@ -28,17 +29,19 @@ def test_tables_and_plots_are_filled_and_answers_kept(monkeypatch, tmp_path, cap
     sizes = ('--work', tmp_path / 'work', '--questions', 3, '--walks', 2)
     _run(monkeypatch, *sizes, '--docs', tmp_path, '--json')
     runs = json.loads(capsys.readouterr().out)['runs']
-    assert {run['method'] for run in runs} == {'none', 'tome', 'tofu', 'pitome', 'tosa'}
+    methods = {'none', 'tome', 'tofu', 'pitome', 'tosa'}
+    assert {run['method'] for run in runs} == methods | {one.name for one in baselines.ALL}
     assert {run['depth'] for run in runs} == {'sensor', 'noisy', 'monocular'}
     assert all(run['n'] in (2, 3) and 0 <= run['accuracy'] <= 1 for run in runs)
     text = (tmp_path / 'quality.md').read_text()
-    assert '| 0.25 | PiToMe | 64 |' in text
+    for name in ('PiToMe', 'random patches', '2x2 pooling', 'smaller picture', 'DART'):
+        assert f'| 0.25 | {name} | 64 |' in text
     assert '3 of `test`' in text
     for name in ('quality-keep.png', 'quality-gflops.png'):
         assert Image.open(tmp_path / name).size[0] > 600
 
     # A second run asks nothing: its answers are those kept.
-    monkeypatch.setattr(quality, 'evaluate', None)
+    monkeypatch.setattr(tinyworld, 'evaluate', None)
     _run(monkeypatch, *sizes, '--json')
     assert json.loads(capsys.readouterr().out)['runs'] == runs
 
