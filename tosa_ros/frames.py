@@ -19,6 +19,7 @@ from tosa_ros.errors import FrameError
 PLAUSIBLE_MEDIAN_DEPTH_M = (0.05, 100.0)
 # Outside of this depth may be right (outdoors, a camera on a gripper), but its scale is doubted.
 ROOM_MEDIAN_DEPTH_M = (0.25, 8.0)
+SAMPLED_SIDE = 120  # pixels, of the shorter side: enough for a median that is only doubted
 
 
 class DepthScaleWarning(UserWarning):
@@ -196,13 +197,13 @@ class Frame:
 
     def _checked_depth_m(self) -> np.ndarray:
         depth = self._depth_array('depth_m', self.depth_m)
-        valid = np.isfinite(depth) & (depth > 0)
+        valid = (depth > 0) & (depth < np.inf)  # NaN is neither
         if not valid.any():
             raise FrameError(
                 f'depth_m: none of its {depth.size} pixels is valid (finite and above 0); '
                 'make the frame without depth instead'
             )
-        median = float(np.median(depth[valid]))
+        median = median_depth(depth, valid)
         if not ROOM_MEDIAN_DEPTH_M[0] <= median <= ROOM_MEDIAN_DEPTH_M[1]:
             object.__setattr__(self, 'doubts', self.doubts | DepthDoubt.SCALE)
         low, high = PLAUSIBLE_MEDIAN_DEPTH_M
@@ -283,6 +284,13 @@ def _unturned(quarters: int) -> np.ndarray:
     """(4, 4) from the axes of a picture turned clockwise to those that it had before."""
     quarter = np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
     return np.linalg.matrix_power(quarter, quarters)
+
+
+def median_depth(depth_m: np.ndarray, valid: np.ndarray) -> float:
+    """About the median of the valid pixels, at least one: of a sample spread over the image."""
+    step = max(1, min(depth_m.shape) // SAMPLED_SIDE)
+    sample = depth_m[::step, ::step][valid[::step, ::step]]
+    return float(np.median(sample if sample.size else depth_m[valid]))
 
 
 def _is_finite(value: object) -> bool:

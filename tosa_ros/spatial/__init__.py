@@ -2,8 +2,8 @@
 
 from tosa_ros.spatial.levels import level_tokens, relative_from_metric
 from tosa_ros.spatial.measures import depth_spread, edge_straddle
-from tosa_ros.spatial.metric import metric_tokens
-from tosa_ros.spatial.patches import PatchGrid, backproject, pool, pool_depth
+from tosa_ros.spatial.metric import metric_tokens, patch_points
+from tosa_ros.spatial.patches import PatchGrid, backproject, pool, pool_colour, pool_depth
 from tosa_ros.spatial.tokens import SpatialTokens, stack
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     'edge_straddle',
     'level_tokens',
     'metric_tokens',
+    'patch_points',
     'pool',
+    'pool_colour',
     'pool_depth',
     'relative_from_metric',
     'stack',

@@ -48,9 +48,9 @@ def relative_from_metric(depth_m: Tensor) -> Tensor:
 
     (H, W) metres, NaN where unknown. A flat map gives 0.
     """
-    disparity = 1 / depth_m
-    known = disparity[disparity.isfinite()]
-    if known.numel() == 0:
-        return torch.full_like(depth_m, float('nan'))
-    low, high = known.min(), known.max()
-    return (disparity - low) / (high - low).clamp(min=1e-12)
+    disparity = depth_m.reciprocal()
+    unknown = ~disparity.isfinite()
+    low = disparity.masked_fill(unknown, float('inf')).amin()
+    high = disparity.masked_fill(unknown, -float('inf')).amax()
+    # Where nothing is known, low is above high, and all stays NaN.
+    return disparity.sub_(low).div_((high - low).clamp(min=1e-12))

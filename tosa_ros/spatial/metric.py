@@ -42,12 +42,19 @@ def metric_tokens(
 ) -> SpatialTokens:
     """Depth (H, W) in metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels."""
     depth_m, camera = depth_m.float(), camera.float()
-    mean = pool_depth(depth_m, grid, min_valid)
-    points = backproject(mean, grid.centres, camera)
-    known = mean.isfinite()
+    points = patch_points(depth_m, camera, grid, min_valid=min_valid)
+    known = points[:, 2].isfinite()
     normals = patch_normals(depth_m, camera, grid, points, min_valid)
     codes = surface_codes(points, normals, length_scale_m).masked_fill(~known[:, None], 0.0)
     return SpatialTokens('metric', codes[None], known.float()[None], points[None])
+
+
+def patch_points(
+    depth_m: Tensor, camera: Tensor, grid: PatchGrid, *, min_valid: float = MIN_VALID
+) -> Tensor:
+    """Each patch's point in metres, (N, 3) float32, NaN where unknown."""
+    mean = pool_depth(depth_m.float(), grid, min_valid)
+    return backproject(mean, grid.centres, camera.float())
 
 
 def surface_codes(points: Tensor, normals: Tensor, length_scale_m: float) -> Tensor:

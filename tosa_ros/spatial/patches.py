@@ -5,6 +5,7 @@ Averages are exact in area, also where patch borders cut pixels, and take valid 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,6 +61,12 @@ class PatchGrid:
             self._overlap(self.left, self.right, self.cols, self.width),
         )
 
+    @cached_property
+    def area(self) -> Tensor:
+        """(N,) float32: square pixels of each patch that lie in the image."""
+        rows, cols = self.overlaps
+        return torch.outer(rows.sum(dim=1), cols.sum(dim=1)).flatten()
+
     @property
     def patch_area(self) -> float:
         """Square pixels of one patch."""
@@ -79,13 +86,41 @@ class PatchGrid:
 
 def pool(image: Tensor, grid: PatchGrid) -> Tensor:
     """Sum over each patch, by area: (..., H, W) float -> (..., N)."""
-    if image.shape[-2:] != (grid.height, grid.width):
-        raise SpatialError(
-            f'image of {image.shape[-1]}x{image.shape[-2]} pixels on a patch grid made for '
-            f'{grid.width}x{grid.height}; make the grid for this image'
-        )
+    _check(image.shape[-2:], grid)
     rows, cols = grid.overlaps
     return (rows @ image @ cols.T).flatten(-2)
+
+
+def pool_colour(rgb: Tensor, grid: PatchGrid) -> Tensor:
+    """Sum over each patch, by area: (H, W, 3) uint8 -> (N, 3) float32."""
+    _check(rgb.shape[:2], grid)
+    rows, cols = grid.overlaps
+    bands = (rows @ rgb.reshape(len(rgb), -1).float()).unflatten(1, rgb.shape[1:])
+    return torch.einsum('cw,rwk->rck', cols, bands).flatten(0, 1)
+
+
+def pool_moments(image: Tensor, grid: PatchGrid, x: Tensor, y: Tensor, degree: int) -> Tensor:
+    """Sums over each patch, by area, of image * y**i * x**j: (H, W) -> (i, j, N), i, j <= degree.
+
+    x (W,), y (H,): a column's and a row's coordinate. They weigh the patches' borders rather than
+    the pixels, so no map of the image's size is made.
+    """
+    _check(image.shape, grid)
+    rows, cols = grid.overlaps
+    rows = torch.cat([rows * y**i for i in range(degree + 1)])
+    cols = torch.cat([cols * x**j for j in range(degree + 1)])
+    sums = rows @ (image @ cols.T)
+    each = (degree + 1, grid.rows, degree + 1, grid.cols)
+    return sums.reshape(each).transpose(1, 2).flatten(2)
+
+
+def _check(size: Sequence[int], grid: PatchGrid) -> None:
+    height, width = size
+    if (height, width) != (grid.height, grid.width):
+        raise SpatialError(
+            f'image of {width}x{height} pixels on a patch grid made for '
+            f'{grid.width}x{grid.height}; make the grid for this image'
+        )
 
 
 def pool_depth(depth: Tensor, grid: PatchGrid, min_valid: float = MIN_VALID) -> Tensor:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, pool
+from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, pool_moments
 
+SAMPLED = 64  # pixels a side, to find the middle of an image's inverse depths
 FLATTEST = 1e-6  # of the spread of directions within a patch, below which it has no slant
 
 
@@ -25,25 +26,20 @@ def patch_normals(
     its normal is the direction to its point. NaN where the point is.
     """
     fx, fy, cx, cy = camera.unbind()
-    v, u = torch.meshgrid(
-        torch.arange(depth_m.shape[0], dtype=torch.float32),
-        torch.arange(depth_m.shape[1], dtype=torch.float32),
-        indexing='ij',
-    )
     # Sums are of small numbers around the middle of the image: float32 is enough.
-    x, y = (u - cx) / fx, (v - cy) / fy
-    inverse = 1 / depth_m
+    x = (torch.arange(grid.width, dtype=torch.float32) - cx) / fx
+    y = (torch.arange(grid.height, dtype=torch.float32) - cy) / fy
+    inverse = depth_m.reciprocal()
     valid = inverse.isfinite()
-    middle = inverse[valid].mean() if bool(valid.any()) else inverse.new_zeros(())
-    q = torch.where(valid, inverse - middle, 0.0)
-    m = valid.float()
-    maps = torch.stack([m, m * x, m * y, m * x * x, m * x * y, m * y * y, q, q * x, q * y])
-    sums = pool(maps, grid)
-    area = sums[0].clamp(min=1e-9)
-    mx, my, xx, xy, yy, mq, xq, yq = sums[1:] / area
+    middle = _middle(inverse)
+    m = pool_moments(valid.float(), grid, x, y, 2)
+    q = pool_moments(inverse.sub_(middle).nan_to_num_(0.0, 0.0, 0.0), grid, x, y, 1)
+    area = m[0, 0]
+    mx, my, xx, xy, yy = m[[0, 1, 0, 1, 2], [1, 0, 2, 1, 0]] / area.clamp(min=1e-9)
+    mq, xq, yq = q[[0, 0, 1], [0, 1, 0]] / area.clamp(min=1e-9)
     xx, xy, yy, xq, yq = xx - mx * mx, xy - mx * my, yy - my * my, xq - mx * mq, yq - my * mq
     determinant = xx * yy - xy * xy
-    known = (sums[0] >= min_valid * grid.patch_area) & (determinant > FLATTEST * (xx + yy) ** 2)
+    known = (area >= min_valid * grid.patch_area) & (determinant > FLATTEST * (xx + yy) ** 2)
     safe = determinant.where(known, 1.0)
     a, b = (yy * xq - xy * yq) / safe, (xx * yq - xy * xq) / safe
     slanted = torch.stack([a, b, mq + middle - a * mx - b * my], dim=-1)
@@ -52,3 +48,10 @@ def patch_normals(
     towards = (facing * points).sum(dim=-1, keepdim=True)
     facing = facing.where(towards > 0, points)
     return torch.nn.functional.normalize(facing, dim=-1)
+
+
+def _middle(inverse: Tensor) -> Tensor:
+    """About the middle of the inverse depths: what is left around it is small."""
+    step = max(1, max(inverse.shape) // SAMPLED)
+    sample = inverse[::step, ::step]
+    return torch.where(sample.isfinite(), sample, float('nan')).nanmean().nan_to_num()

@@ -19,7 +19,8 @@ from tosa_ros.spatial import (
     SpatialTokens,
     level_tokens,
     metric_tokens,
-    pool,
+    patch_points,
+    pool_colour,
     relative_from_metric,
     stack,
 )
@@ -197,8 +198,8 @@ def spatial_tokens(
         relative = torch.full((frame.height, frame.width), float('nan'))
     tokens = level_tokens(relative, grid)
     if frame.has_metric_points:
-        points = metric_tokens(_tensor(frame.depth_m), _camera(frame), grid).points
-        return replace(tokens, points=points)
+        points = patch_points(_tensor(frame.depth_m), _camera(frame), grid)
+        return replace(tokens, points=points[None])
     return tokens
 
 
@@ -218,10 +219,9 @@ def _describe(
     source, embeddings = merged.source[i].cpu(), merged.tokens[i]
     tokens = len(embeddings)
     xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
-    area = pool(torch.ones(frame.height, frame.width), grid)
-    rgb = pool(_tensor(frame.rgb.transpose(2, 0, 1)), grid).T
+    rgb = pool_colour(torch.from_numpy(np.array(frame.rgb)), grid)
     member = (source[None] == torch.arange(tokens)[:, None]).float()
-    inside = (member @ area).clamp(min=1e-6)[:, None]
+    inside = (member @ grid.area).clamp(min=1e-6)[:, None]
     return VisualTokens(
         embeddings=embeddings,
         size=merged.size[i].cpu().numpy(),
