@@ -214,7 +214,9 @@ class Frame:
                 DepthScaleWarning,
                 stacklevel=4,
             )
-        return _read_only(np.where(valid, depth, np.float32(np.nan)))
+        if not (valid | (depth != depth)).all():  # else what is not valid is NaN already
+            depth = np.where(valid, depth, np.float32(np.nan))
+        return _read_only(depth)
 
     def _checked_relative_depth(self) -> np.ndarray:
         depth = self._depth_array('relative_depth', self.relative_depth)

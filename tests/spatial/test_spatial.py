@@ -14,12 +14,13 @@ from tosa_ros.spatial import (
     level_tokens,
     metric_tokens,
     pool,
+    pool_colour,
     pool_depth,
     relative_from_metric,
     stack,
 )
 from tosa_ros.spatial.metric import surface_codes
-from tosa_ros.spatial.surfaces import patch_normals
+from tosa_ros.spatial.surfaces import patch_surfaces
 
 NAN = float('nan')
 CAMERA = torch.tensor([30.0, 32.0, 14.5, 9.5])
@@ -119,10 +120,10 @@ def test_normals_are_those_of_the_plane_seen(normal):
     grid = PatchGrid.over(2, 3, 30, 20)
     depth = plane_depth(normal, 2.0, 20, 30)
     depth[(depth < 0) | (depth > 20)] = NAN
-    points = metric_tokens(depth, CAMERA, grid).points[0]
+    points, found = patch_surfaces(depth, CAMERA, grid)
     known = points.isfinite().all(dim=1)
     assert known.sum() >= 3
-    found = patch_normals(depth, CAMERA, grid, points)[known]
+    found = found[known]
     assert torch.allclose(found, torch.tensor(normal).expand_as(found), atol=1e-3)
 
 
@@ -130,13 +131,11 @@ def test_normals_survive_holes_and_patches_without_a_slant_face_the_camera():
     grid = PatchGrid.over(2, 3, 30, 20)
     depth = plane_depth(WALL, 2.0, 20, 30)
     depth[torch.rand(20, 30, generator=torch.Generator().manual_seed(0)) < 0.5] = NAN
-    points = metric_tokens(depth, CAMERA, grid).points[0]
-    found = patch_normals(depth, CAMERA, grid, points)
+    _, found = patch_surfaces(depth, CAMERA, grid)
     assert torch.allclose(found, torch.tensor(WALL).expand_as(found), atol=1e-3)
     thin = torch.full((20, 30), NAN)
     thin[4, 10:20] = 2.0  # one row of pixels has no slant
-    points = metric_tokens(thin, CAMERA, grid, min_valid=0.05).points[0]
-    found = patch_normals(thin, CAMERA, grid, points, min_valid=0.05)
+    points, found = patch_surfaces(thin, CAMERA, grid, min_valid=0.05)
     assert torch.allclose(found[1], points[1] / points[1].norm(), atol=1e-5)
 
 
@@ -243,3 +242,52 @@ def test_bad_input_is_named():
         )
     with pytest.raises(SpatialError, match='30x20 pixels on a patch grid made for 48x40'):
         pool(torch.ones(20, 30), PatchGrid.over(2, 2, 48, 40))
+
+
+@pytest.mark.parametrize('grid', GRIDS.values(), ids=GRIDS)
+def test_surfaces_equal_fits_by_loops(grid):
+    """Least squares of inverse depth over each patch's valid pixels, weighted by area, float64."""
+    g = torch.Generator().manual_seed(1)
+    depth = 2 + torch.rand(20, 30, generator=g)
+    depth[torch.rand(20, 30, generator=g) < 0.3] = NAN
+    points, normals = patch_surfaces(depth, CAMERA, grid)
+    rows, cols = (weights.double() for weights in grid.overlaps)
+    fx, fy, cx, cy = CAMERA.double()
+    for patch in range(grid.patches):
+        if not points[patch].isfinite().all():
+            continue
+        i, j = divmod(patch, grid.cols)
+        equations, values = [], []
+        for v in range(20):
+            for u in range(30):
+                weight = float((rows[i, v] * cols[j, u]) ** 0.5)
+                if weight and depth[v, u].isfinite():
+                    ray = [(u - cx) / fx, (v - cy) / fy, 1.0]
+                    equations.append([weight * float(c) for c in ray])
+                    values.append(weight / float(depth[v, u]))
+        a, b = torch.tensor(equations).double(), torch.tensor(values).double()
+        plane = torch.linalg.lstsq(a, b[:, None], driver='gelsd').solution[:, 0]
+        plane = torch.nn.functional.normalize(plane, dim=0)
+        if plane @ points[patch].double() > 0:
+            assert torch.allclose(normals[patch].double(), plane, atol=1e-3), patch
+
+
+def test_no_depth_of_zero_or_infinity_bends_a_surface():
+    grid = PatchGrid.over(2, 3, 30, 20)
+    depth = plane_depth(WALL, 2.0, 20, 30)
+    holes = depth.clone()
+    holes[::3, ::2] = NAN
+    expected = patch_surfaces(holes, CAMERA, grid)
+    for missing in (0.0, float('inf'), -float('inf')):
+        holes[::3, ::2] = missing
+        for found, wanted in zip(patch_surfaces(holes, CAMERA, grid), expected, strict=True):
+            assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_mean_colour_of_patches_is_that_of_loops():
+    g = torch.Generator().manual_seed(0)
+    rgb = torch.randint(0, 256, (20, 30, 3), generator=g, dtype=torch.uint8)
+    for grid in GRIDS.values():
+        slow = pool(rgb.permute(2, 0, 1).float(), grid).T
+        assert torch.allclose(pool_colour(rgb, grid), slow, rtol=1e-5, atol=1e-2)
+        assert torch.allclose(grid.area, pool(torch.ones(20, 30), grid), atol=1e-4)

@@ -56,11 +56,13 @@ class SensorDepth:
                 f'depth: dtype {raw.dtype} is a picture of depth, not a measurement; wanted '
                 'uint16 as the sensor wrote it (16UC1, a 16-bit PNG)'
             )
-        metres = raw.astype(np.float32) / np.float32(self.scale)
-        valid = raw > 0
+        metres = raw.astype(np.float32)
+        metres /= np.float32(self.scale)
+        missing = raw <= 0
         if raw.dtype.itemsize == 2:
-            valid &= raw < np.iinfo(raw.dtype).max
-        return np.where(valid, metres, np.float32(np.nan))
+            missing |= raw == np.iinfo(raw.dtype).max
+        np.putmask(metres, missing, np.float32(np.nan))
+        return metres
 
     def to_array(self, depth_m: np.ndarray, *, drop_far: bool = False) -> np.ndarray:
         """Metres (H, W) -> uint16 as the sensor writes them, 0 where there is no depth.

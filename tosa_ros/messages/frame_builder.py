@@ -20,6 +20,7 @@ from tosa_ros.frames import (
     DepthDoubt,
     Frame,
     Intrinsics,
+    median_depth,
 )
 from tosa_ros.messages.cameras import Camera, camera_from_info
 from tosa_ros.messages.stamps import stamp_s
@@ -175,10 +176,10 @@ def fitted(depth: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def check_units(depth_m: np.ndarray) -> None:
     """Raises RosError if depth, NaN where there is none, can hardly be in metres."""
-    valid = depth_m[~np.isnan(depth_m)]
-    if not valid.size:
+    valid = ~np.isnan(depth_m)
+    if not valid.any():
         return
-    median = float(np.median(valid))
+    median = median_depth(depth_m, valid)
     low, high = PLAUSIBLE_MEDIAN_DEPTH_M
     if not low <= median <= high:
         raise RosError(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, pool_depth
-from tosa_ros.spatial.surfaces import patch_normals
+from tosa_ros.spatial.surfaces import patch_surfaces
 from tosa_ros.spatial.tokens import SpatialTokens
 
 LENGTH_SCALE_M = 0.15
@@ -41,10 +41,8 @@ def metric_tokens(
     min_valid: float = MIN_VALID,
 ) -> SpatialTokens:
     """Depth (H, W) in metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels."""
-    depth_m, camera = depth_m.float(), camera.float()
-    points = patch_points(depth_m, camera, grid, min_valid=min_valid)
+    points, normals = patch_surfaces(depth_m, camera, grid, min_valid)
     known = points[:, 2].isfinite()
-    normals = patch_normals(depth_m, camera, grid, points, min_valid)
     codes = surface_codes(points, normals, length_scale_m).masked_fill(~known[:, None], 0.0)
     return SpatialTokens('metric', codes[None], known.float()[None], points[None])
 

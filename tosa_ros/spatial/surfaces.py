@@ -1,57 +1,102 @@
-"""Which way each patch's surface faces: a plane fitted to the inverse depth of its pixels.
+"""Where each patch is and which way its surface faces, from sums over its pixels.
 
 On a plane n . p = c the inverse depth 1/z = (n . (x, y, 1)) / c is linear in the pixel's direction
 (x, y, 1), so one small least-squares fit a patch, made of sums over its valid pixels, gives the
 normal, whatever the plane's slant.
+
+The sums are exact, and take a camera's full image in one pass, band by band: no map of the image's
+size is made, and coordinates weigh the patches' borders rather than the pixels.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, pool_moments
+from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, bands, check_size, finite
 
-SAMPLED = 64  # pixels a side, to find the middle of an image's inverse depths
 FLATTEST = 1e-6  # of the spread of directions within a patch, below which it has no slant
+SAMPLED = 64  # pixels a side, to find the middle of an image's inverse depths
 
 
-def patch_normals(
-    depth_m: Tensor, camera: Tensor, grid: PatchGrid, points: Tensor, min_valid: float = MIN_VALID
-) -> Tensor:
-    """(N, 3) unit normals in the camera's optical frame, pointing away from the camera.
+def patch_surfaces(
+    depth_m: Tensor, camera: Tensor, grid: PatchGrid, min_valid: float = MIN_VALID
+) -> tuple[Tensor, Tensor]:
+    """Points (N, 3) metres and unit normals (N, 3), in the camera's optical frame.
 
-    depth_m (H, W) metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels; points (N, 3)
-    metres, NaN where unknown. A patch whose pixels show no slant is taken to face the camera:
-    its normal is the direction to its point. NaN where the point is.
+    depth_m (H, W) metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels. A patch with
+    less than `min_valid` of its area valid is NaN. Normals point away from the camera; a patch
+    whose pixels show no slant is taken to face it: its normal is the direction to its point.
     """
+    sums = _sums(depth_m.float(), camera.float(), grid)
+    known = sums.m[0, 0] >= max(min_valid * grid.patch_area, 1e-6)
+    mean = (sums.z / sums.m[0, 0]).masked_fill(~known, float('nan'))
+    points = backproject(mean, grid.centres, camera.float())
+    return points, _normals(sums, points)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over each patch's valid pixels, by area, with directions x and y.
+
+    centres (N, 2): x and y of the patches' centres, from which those of pixels are counted.
+    m (3, 3, N): of y**i x**j. q (2, 2, N): of the same times 1/z - middle. z (N,): of z.
+    """
+
+    centres: Tensor
+    m: Tensor
+    q: Tensor
+    z: Tensor
+    middle: Tensor
+
+
+def _sums(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> _Sums:
+    check_size(depth_m.shape, grid)
     fx, fy, cx, cy = camera.unbind()
-    # Sums are of small numbers around the middle of the image: float32 is enough.
-    x = (torch.arange(grid.width, dtype=torch.float32) - cx) / fx
-    y = (torch.arange(grid.height, dtype=torch.float32) - cy) / fy
-    inverse = depth_m.reciprocal()
-    valid = inverse.isfinite()
-    middle = _middle(inverse)
-    m = pool_moments(valid.float(), grid, x, y, 2)
-    q = pool_moments(inverse.sub_(middle).nan_to_num_(0.0, 0.0, 0.0), grid, x, y, 1)
-    area = m[0, 0]
-    mx, my, xx, xy, yy = m[[0, 1, 0, 1, 2], [1, 0, 2, 1, 0]] / area.clamp(min=1e-9)
-    mq, xq, yq = q[[0, 0, 1], [0, 1, 0]] / area.clamp(min=1e-9)
+    # Sums are of small numbers around the patch's centre: float32 is enough.
+    centres = (grid.centres - torch.stack([cx, cy])) / torch.stack([fx, fy])
+    x = (torch.arange(grid.width) - cx) / fx - centres[: grid.cols, :1]
+    y = (torch.arange(grid.height) - cy) / fy - centres[:: grid.cols, 1:]
+    middle = _middle(depth_m)
+    rows, cols = grid.overlaps
+    weights = torch.stack([rows, rows * y, rows * y * y], dim=1)
+    by_row = depth_m.new_zeros(len(rows), 6, grid.width)
+    for i, band in bands(grid):
+        z, own = depth_m[band], weights[i, :, band]
+        inverse = z.reciprocal()
+        valid = finite(z * inverse)  # 0 for depths of 0 and infinity too
+        m_sums, q_sums, z_sums = by_row[i].split([3, 2, 1])
+        torch.mm(own, valid, out=m_sums)
+        torch.mm(own[:1], z.nan_to_num(0.0, 0.0, 0.0), out=z_sums)
+        q = inverse.sub_(middle).mul_(valid).nan_to_num_(0.0, 0.0, 0.0)
+        torch.mm(own[:2], q, out=q_sums)
+    columns = torch.stack([cols, cols * x, cols * x * x])
+    sums = torch.einsum('rkw,jcw->kjrc', by_row, columns).flatten(2)
+    return _Sums(centres=centres, m=sums[:3], q=sums[3:5, :2], z=sums[5, 0], middle=middle)
+
+
+def _normals(sums: _Sums, points: Tensor) -> Tensor:
+    area = sums.m[0, 0].clamp(min=1e-9)
+    mx, my, xx, xy, yy = sums.m[[0, 1, 0, 1, 2], [1, 0, 2, 1, 0]] / area
+    mq, xq, yq = sums.q[[0, 0, 1], [0, 1, 0]] / area
     xx, xy, yy, xq, yq = xx - mx * mx, xy - mx * my, yy - my * my, xq - mx * mq, yq - my * mq
     determinant = xx * yy - xy * xy
-    known = (area >= min_valid * grid.patch_area) & (determinant > FLATTEST * (xx + yy) ** 2)
-    safe = determinant.where(known, 1.0)
+    slants = determinant > FLATTEST * (xx + yy) ** 2
+    safe = determinant.where(slants, 1.0)
     a, b = (yy * xq - xy * yq) / safe, (xx * yq - xy * xq) / safe
-    slanted = torch.stack([a, b, mq + middle - a * mx - b * my], dim=-1)
-    facing = torch.where((known & (slanted[:, 2].isfinite()))[:, None], slanted, points)
+    x, y = sums.centres.unbind(1)
+    slanted = torch.stack([a, b, mq + sums.middle - a * (x + mx) - b * (y + my)], dim=-1)
+    facing = slanted.where((slants & slanted[:, 2].isfinite())[:, None], points)
     # A plane through the camera cannot be seen: a fit that says so is of mixed surfaces.
     towards = (facing * points).sum(dim=-1, keepdim=True)
     facing = facing.where(towards > 0, points)
     return torch.nn.functional.normalize(facing, dim=-1)
 
 
-def _middle(inverse: Tensor) -> Tensor:
+def _middle(depth_m: Tensor) -> Tensor:
     """About the middle of the inverse depths: what is left around it is small."""
-    step = max(1, max(inverse.shape) // SAMPLED)
-    sample = inverse[::step, ::step]
-    return torch.where(sample.isfinite(), sample, float('nan')).nanmean().nan_to_num()
+    step = max(1, max(depth_m.shape) // SAMPLED)
+    inverse = depth_m[::step, ::step].reciprocal()
+    return inverse.where(inverse.isfinite(), float('nan')).nanmean().nan_to_num()

@@ -208,9 +208,18 @@ def _camera(frame: Frame) -> Tensor:
     return torch.tensor([k.fx, k.fy, k.cx, k.cy])
 
 
+class _Memory:
+    """An array's memory as numpy takes it over, writable. Nothing that gets it here writes."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        address, _ = array.__array_interface__['data']
+        self.__array_interface__ = {**array.__array_interface__, 'data': (address, False)}
+
+
 def _tensor(array: np.ndarray) -> Tensor:
-    # Frames are read-only, which torch cannot express; nothing here writes.
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    # Frames are read-only, which torch cannot express; a copy would cost more than the pooling.
+    return torch.from_numpy(np.asarray(_Memory(np.ascontiguousarray(array))))
 
 
 def _describe(
@@ -219,7 +228,7 @@ def _describe(
     source, embeddings = merged.source[i].cpu(), merged.tokens[i]
     tokens = len(embeddings)
     xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
-    rgb = pool_colour(torch.from_numpy(np.array(frame.rgb)), grid)
+    rgb = pool_colour(_tensor(frame.rgb), grid)
     member = (source[None] == torch.arange(tokens)[:, None]).float()
     inside = (member @ grid.area).clamp(min=1e-6)[:, None]
     return VisualTokens(
