@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from judge_server import reply
@@ -174,6 +175,11 @@ def test_prompts_from_a_folder(tmp_path):
 
 @pytest.fixture
 def bigram_checkpoint(tmp_path):
+    (tmp_path / 'bigram').mkdir()
+    return write_bigram(tmp_path / 'bigram', 50)
+
+
+def write_bigram(path, weight):
     """A Llama whose next word depends on the last one only: after anything '3', then the end."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -184,7 +190,7 @@ def bigram_checkpoint(tmp_path):
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token='[END]', pad_token='[END]', unk_token='[UNK]'
-    ).save_pretrained(tmp_path)
+    ).save_pretrained(path)
     config = LlamaConfig(
         vocab_size=3,
         hidden_size=4,
@@ -202,9 +208,9 @@ def bigram_checkpoint(tmp_path):
             parameter.zero_()
         model.model.norm.weight.fill_(1)
         model.model.embed_tokens.weight.copy_(torch.eye(4)[:3])
-        model.lm_head.weight[1, 0] = model.lm_head.weight[2, 1] = 50
-    model.save_pretrained(tmp_path)
-    return tmp_path
+        model.lm_head.weight[1, 0] = model.lm_head.weight[2, 1] = weight
+    model.save_pretrained(path)
+    return path
 
 
 def test_a_local_checkpoint_judges(bigram_checkpoint, tmp_path):
@@ -212,6 +218,12 @@ def test_a_local_checkpoint_judges(bigram_checkpoint, tmp_path):
     assert local.ask('Mark this response', 1234) == '3'
     marks = mark_answers(questions(2), {0: 'cup', 1: 'mug'}, local, tmp_path / 'm' / 'marks.jsonl')
     assert marks == {0: 3, 1: 3}
+    assert LocalJudge(bigram_checkpoint).settings() == local.settings()
+    # Another model in a folder of the same name is another judge.
+    twin = shutil.copytree(bigram_checkpoint, tmp_path / 'elsewhere' / bigram_checkpoint.name)
+    write_bigram(twin, 49)
+    assert LocalJudge(twin).name == local.name
+    assert LocalJudge(twin).settings() != local.settings()
     with pytest.raises(ModelError, match='is not a folder'):
         LocalJudge(tmp_path / 'none')
     (tmp_path / 'empty').mkdir()

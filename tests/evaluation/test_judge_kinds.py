@@ -313,6 +313,9 @@ def test_the_defaults_give_a_dead_judge_less_than_a_minute():
     waits = sum(one.wait_s * 2**n for n in range(one.attempts - 1))
     assert waits < 40
     assert one.timeout_s < 50
+    # One that was never there is given up sooner.
+    unheard = EndpointJudge(f'http://127.0.0.1:{unused_port()}/v1', 'm', wait_s=0.01)
+    in_time(unheard, 5, r'Connection refused \(3 attempts\)')
 
 
 def test_a_refused_connection_is_one_line():

@@ -194,8 +194,10 @@ def test_the_page_is_self_contained_escaped_and_fits_phones(results, tmp_path):
     assert policy[0]['content'].startswith("default-src 'none'")
     assert not re.search(r'(src|href)="?https?:', source)
     assert '\x1b' not in source
-    assert 'A CPU, 2 cores, 8.0 GB; no GPU' in page.text
-    assert 'tosa_ros 0.1.0, torch 2.13.0' in page.text
+    made = (
+        'tosa_ros 0.1.0, torch 2.13.0; processor A CPU, cores 2, memory_gb 8.0, gpu none, system'
+    )
+    assert made in page.text
     assert 'tosa-0.25: ' + SCRIPT + ' (0 %)' in page.text
     text = (tmp_path / 'report.md').read_text()
     assert '<script' not in text.replace(r'\<', '')
@@ -313,6 +315,9 @@ def test_what_made_a_run_is_kept_once_and_gathered_from_its_shards(tmp_path):
     made = provenance.made_by(tmp_path)
     assert [one['command'] for one in made] == ['tosa eval a', 'tosa eval a --shard 1/2']
     assert made[0]['versions'].keys() >= {'tosa_ros', 'python', 'torch', 'numpy'}
+    (tmp_path / provenance.MADE).write_text('{"command": 7, "versions": {}, "hardware": {}}\n')
+    with pytest.raises(DataError, match='line 1 is damaged'):
+        provenance.made_by(tmp_path)
     machine = made[0]['hardware']
     assert machine['cores'] >= 1
     assert machine['memory_gb'] > 0

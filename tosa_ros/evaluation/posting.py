@@ -213,7 +213,7 @@ def _refusal(error: urllib.error.HTTPError, key: str) -> PostError:
     except (OSError, http.client.HTTPException, ValueError):
         detail = ''
     return PostError(
-        _shown(f'HTTP {error.code} {error.reason}: {detail}', key),
+        _shown(': '.join(filter(str.strip, [f'HTTP {error.code} {error.reason}', detail])), key),
         passing=error.code in (408, 409, 425, 429) or error.code >= 500,
         retry_after_s=_retry_after_s(error),
         status=error.code,

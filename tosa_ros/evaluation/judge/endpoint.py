@@ -32,6 +32,7 @@ from tosa_ros.evaluation.posting import (
 )
 
 ATTEMPTS = 6
+FIRST_ATTEMPTS = 3  # to reach an endpoint that was never there
 # HTTP errors that are about one request, not about the judge.
 _OF_ONE_REQUEST = (400, 413, 422)
 
@@ -47,7 +48,8 @@ class EndpointJudge:
     key_source: what a message calls the key, whose value is never shown.
     timeout_s: how long nothing may come from the endpoint, however often it is tried.
     attempts, wait_s: how often a passing failure (no connection, 429, 5xx, a broken reply) is
-        tried, and the first wait, which doubles up to a minute; `Retry-After` is obeyed.
+        tried, and the first wait, which doubles up to a minute; `Retry-After` is obeyed. An
+        endpoint from which nothing came yet is given up sooner.
 
     A parameter that the endpoint refuses is renamed or left out from then on, with a warning.
     """
@@ -109,7 +111,10 @@ class EndpointJudge:
             except PostError as error:
                 backoff = min(60.0, self.wait_s * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
                 wait_s = max(backoff, error.retry_after_s)
-                dead = error.status is None and wait_s > self._left_s(began)
+                dead = error.status is None and (
+                    wait_s > self._left_s(began)
+                    or (self._heard_at == float('-inf') and attempt >= FIRST_ATTEMPTS)
+                )
                 if not error.passing or dead or attempt == self.attempts:
                     raise self._failure(error, attempt) from error
                 time.sleep(wait_s)

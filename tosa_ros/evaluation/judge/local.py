@@ -9,6 +9,7 @@ from typing import Any
 from tosa_ros.chat_templates import ChatTemplate
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
+from tosa_ros.evaluation.fingerprints import model_fingerprint
 from tosa_ros.evaluation.judge.protocol import MAX_TOKENS, SEED, TEMPERATURE, check_limit
 from tosa_ros.loading import check_shards, is_missing_folder, one_line_errors
 
@@ -35,6 +36,7 @@ class LocalJudge:
             self._model = AutoModelForCausalLM.from_pretrained(
                 path_or_id, dtype='auto', trust_remote_code=False, use_safetensors=True
             )
+        self._fingerprint = model_fingerprint(text)
         self._model.eval().to(device)
         self._chat = None
         template = self._tokenizer.chat_template
@@ -46,7 +48,7 @@ class LocalJudge:
     def settings(self) -> dict[str, Any]:
         return {
             'judge': self.name,
-            'endpoint': 'local',
+            'endpoint': f'local {self._fingerprint}',  # Folders of one name are not one model.
             'temperature': TEMPERATURE,
             'max_tokens': self.max_tokens,
             'seed': SEED,

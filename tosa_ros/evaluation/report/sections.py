@@ -96,12 +96,9 @@ def _made(made: Sequence[Mapping[str, Any]]) -> list[str]:
     """Command lines, each followed by where it ran."""
     lines = []
     for one in made:
-        machine = one['hardware']
         parts = [
-            ', '.join(f'{name} {version}' for name, version in one['versions'].items()),
-            f'{machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB',
-            machine['gpu'] or 'no GPU',
-            machine['system'],
+            ', '.join(f'{name} {"none" if value is None else value}' for name, value in of.items())
+            for of in (one['versions'], one['hardware'])
         ]
         lines += [line(one['command']), line('; '.join(parts))]
     return lines
