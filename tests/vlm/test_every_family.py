@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import whole_models
+from safetensors.torch import save_file
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+from transformers.models.smolvlm.processing_smolvlm import (
+    get_image_prompt_string as smolvlm_string,
+)
 
+from benchmarks import whole_models
 from tosa_ros.errors import MergingError
 from tosa_ros.merging import NoMerging, ToFu, ToMe, ToSA
 from tosa_ros.vlm import FAMILIES, Answerer, VisionEncoder
+from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.untrained import LAYOUTS, write_checkpoint
 
 QUESTION = 'How many mugs are on the desk?'
@@ -43,37 +57,39 @@ def with_method(encoder, method):
     return encoder
 
 
-@torch.inference_mode()
-def logits(answerer, tokens, question):
-    """Behind the prompt, as the answerer reads it."""
-    rows = answerer._rows(tokens, question)
-    return answerer.family.read(
-        answerer.model,
-        rows.positions[None],
-        rows.images[None],
-        inputs_embeds=rows.embeds[None],
-        attention_mask=None,
-        past_key_values=None,
-    )[0, -1]
-
-
 @pytest.mark.parametrize('count', [1, 3])
 def test_without_merging_it_is_transformers_model(path, encoder, answerer, make_frame, count):
     """Logits, and the words that follow, also through the tower that could merge."""
     frames = [make_frame(seed) for seed in range(count)]
     whole = whole_models.whole(path)
-    inputs = whole_models.inputs_of(path, encoder, answerer, frames, QUESTION)
-    if hasattr(whole.config, 'image_grid_pinpoints'):
-        whole.config.image_grid_pinpoints = [[0, 0]]  # no tiles beside the base image
+    inputs = whole_models.inputs_of(encoder, answerer, frames, QUESTION)
     with torch.inference_mode():
         expected = whole(**inputs).logits[0, -1]
         said = whole.generate(**inputs, max_new_tokens=8, do_sample=False)[0]
     said = said[inputs['input_ids'].shape[1] :]
     tokens = with_method(encoder, NoMerging()).encode(frames)
-    torch.testing.assert_close(logits(answerer, tokens, QUESTION), expected, rtol=0, atol=1e-4)
+    ours = whole_models.logits(answerer, tokens, QUESTION)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
     answer = answerer.answer(tokens, QUESTION, max_new_tokens=8)
     assert answer.text == answerer.prompt.text_of(said.tolist()).strip()
     assert answer.prompt_tokens == inputs['input_ids'].shape[1]
+
+
+def test_embeddings_are_those_of_transformers_bit_for_bit(path, encoder, answerer, make_frame):
+    frames = [make_frame(0), make_frame(1)]
+    inputs = whole_models.inputs_of(encoder, answerer, frames, QUESTION)
+    names = ('pixel_values', 'image_grid_thw', 'image_sizes')
+    model = whole_models.whole(path).model
+    if hasattr(model.config, 'image_grid_pinpoints'):
+        pytest.skip(
+            'transformers gives no embeddings without the newline; the logits are compared'
+        )
+    with torch.inference_mode():
+        own = model.get_image_features(**{n: inputs[n] for n in names if n in inputs})
+    own = torch.cat([image.flatten(0, -2) for image in own.pooler_output])
+    tokens = with_method(encoder, ToSA(keep=1.0, where='output')).encode(frames)
+    ours = torch.cat([one.embeddings[:, : own.shape[-1]] for one in tokens])
+    assert torch.equal(ours, own)
 
 
 def test_keeping_all_tokens_changes_no_bit(encoder, make_frame):
@@ -230,3 +246,78 @@ def spoilt(pixels, grid, token):
     row, column = divmod(token, grid.cols)
     other[:, row * tall : (row + 1) * tall, column * wide : (column + 1) * wide] += 1.0
     return other
+
+
+def test_newer_names_of_tensors_load_the_same(path, encoder, answerer, make_frame, tmp_path):
+    """transformers writes the names that checkpoints of old have, and itself has newer ones."""
+    other = tmp_path / 'newer'
+    shutil.copytree(path, other)
+    newer = {name: one.contiguous() for name, one in whole_models.whole(path).state_dict().items()}
+    save_file(newer, other / 'model.safetensors', metadata={'format': 'pt'})
+    merged = ToSA(keep=0.5)
+    texts = []
+    for one, two in (
+        (encoder, answerer),
+        (
+            VisionEncoder.from_pretrained(other, dtype=torch.float32),
+            Answerer.from_pretrained(other, dtype=torch.float32),
+        ),
+    ):
+        tokens = with_method(one, merged).encode([make_frame(0)])
+        texts.append(two.answer(tokens, QUESTION, max_new_tokens=8).text)
+    assert texts[0] == texts[1]
+
+
+OWN = {
+    'internvl': (GotOcr2ImageProcessorPil, {'crop_to_patches': False}),
+    'gemma3': (Gemma3ImageProcessorPil, {}),
+    'paligemma': (SiglipImageProcessorPil, {}),
+    'idefics3': (Idefics3ImageProcessorPil, {'do_image_splitting': False}),
+    'smolvlm': (SmolVLMImageProcessorPil, {'do_image_splitting': False}),
+    'qwen2_vl': (Qwen2VLImageProcessorPil, {}),
+    'mistral3': (PixtralImageProcessorPil, {'patch_size': 16}),
+}
+
+
+@pytest.mark.parametrize('name', OWN)
+@pytest.mark.parametrize('size', [(80, 60), (61, 127), (640, 480)])
+def test_pixels_and_grid_are_those_of_the_own_processor(tmp_path, make_frame, name, size):
+    path = write_checkpoint(tmp_path / name, family=name)
+    kind, changes = OWN[name]
+    rgb = make_frame(0, *size).rgb
+    own = kind.from_pretrained(path)(images=[rgb], return_tensors='pt', **changes)
+    image_input = Checkpoint.open(path).family.image_input()
+    ours = image_input.pixels(rgb)
+    pixels = own['pixel_values'].float().reshape(ours.shape)
+    torch.testing.assert_close(ours, pixels, rtol=0, atol=1e-6)
+    grid = image_input.grid(*size)
+    if 'image_grid_thw' in own:
+        assert own['image_grid_thw'].tolist() == [[1, 2 * grid.rows, 2 * grid.cols]]
+    if name == 'mistral3':
+        assert own['image_sizes'].tolist() == [[16 * grid.rows, 16 * grid.cols]]
+
+
+WRITTEN = {
+    'internvl': ('<IMG_CONTEXT>', '<img><IMG_CONTEXT></img>'),
+    'gemma3': (
+        '<start_of_image>',
+        '\n\n<start_of_image><image_soft_token><end_of_image>\n\n',
+    ),
+    'idefics3': (
+        '<image>',
+        smolvlm_string(0, 0, 1, '<fake_token_around_image>', '<image>', '<global-img>'),
+    ),
+    'smolvlm': (
+        '<image>',
+        smolvlm_string(0, 0, 1, '<fake_token_around_image>', '<image>', '<global-img>'),
+    ),
+}
+
+
+@pytest.mark.parametrize('name', WRITTEN)
+def test_markers_around_an_image_are_the_processors(tmp_path, name):
+    family = Checkpoint.open(write_checkpoint(tmp_path / name, family=name)).family
+    placeholder, written = WRITTEN[name]
+    text = f'a {placeholder} b {placeholder}?'
+    assert family.write(text) == f'a {written} b {written}?'
+    assert Prompt.of(family.checkpoint).ids(QUESTION, 2).count(family.image_token_id) == 2
