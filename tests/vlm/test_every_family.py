@@ -8,19 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import whole_models
 from safetensors.torch import save_file
-from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
-from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
-from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import (
     get_image_prompt_string as smolvlm_string,
 )
 
-from benchmarks import whole_models
 from tosa_ros.errors import MergingError
 from tosa_ros.merging import NoMerging, ToFu, ToMe, ToSA
 from tosa_ros.vlm import FAMILIES, Answerer, VisionEncoder
@@ -268,22 +261,11 @@ def test_newer_names_of_tensors_load_the_same(path, encoder, answerer, make_fram
     assert texts[0] == texts[1]
 
 
-OWN = {
-    'internvl': (GotOcr2ImageProcessorPil, {'crop_to_patches': False}),
-    'gemma3': (Gemma3ImageProcessorPil, {}),
-    'paligemma': (SiglipImageProcessorPil, {}),
-    'idefics3': (Idefics3ImageProcessorPil, {'do_image_splitting': False}),
-    'smolvlm': (SmolVLMImageProcessorPil, {'do_image_splitting': False}),
-    'qwen2_vl': (Qwen2VLImageProcessorPil, {}),
-    'mistral3': (PixtralImageProcessorPil, {'patch_size': 16}),
-}
-
-
-@pytest.mark.parametrize('name', OWN)
+@pytest.mark.parametrize('name', whole_models.PROCESSORS)
 @pytest.mark.parametrize('size', [(80, 60), (61, 127), (640, 480)])
 def test_pixels_and_grid_are_those_of_the_own_processor(tmp_path, make_frame, name, size):
     path = write_checkpoint(tmp_path / name, family=name)
-    kind, changes = OWN[name]
+    kind, changes = whole_models.PROCESSORS[name]
     rgb = make_frame(0, *size).rgb
     own = kind.from_pretrained(path)(images=[rgb], return_tensors='pt', **changes)
     image_input = Checkpoint.open(path).family.image_input()
