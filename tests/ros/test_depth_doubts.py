@@ -71,7 +71,9 @@ def test_depth_in_another_frame_is_said_to_be_taken_as_aligned(bench, robot, loo
     words = DOUBTS_IN_WORDS[DepthDoubt.ALIGNED]
     assert note_of_an_answer(bench, lambda: look('depth_optical'), words)
     bench.wait(lambda: "'depth_optical'" in bench.health().get('vision_node', (0, ''))[1])
-    assert bench.told_once('depth_node', "16UC1, 212x120 pixels, in the frame 'depth_optical'")
+    pixels = "212x120 pixels, in the frame 'depth_optical'"
+    assert bench.told_once('depth_node', f'depth is made of /sensor_depth: 16UC1, {pixels}')
+    assert bench.told_once('vision_node', f'depth comes from /depth: 32FC1, {pixels}')
 
 
 def test_depth_with_a_calibration_of_its_own_is_said_to_be_taken_as_aligned(bench, robot, look):

@@ -12,6 +12,7 @@ from tosa_ros.frames import ALL_DOUBTS, DepthDoubt, Frame
 from tosa_ros.messages import FrameBuilder, stamp_ns
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
+from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.models import check_merging, load_half, merging_from
 from tosa_ros.ros.node import TosaNode, run_node
 from tosa_ros.ros.pairing import Pair, Pairing
@@ -56,6 +57,7 @@ class VisionNode(TosaNode):
         # The first inference is slow, and shows what does not fit in memory: before the start.
         self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])
         self._builder = FrameBuilder(self.fault, self.value('rectified'))
+        self._depth_said = False
         self._pairing = self._new_pairing()
         self._tokens = self.publisher('visual_tokens')
         self._picture = self.publisher('merge_image')
@@ -117,6 +119,13 @@ class VisionNode(TosaNode):
         self._submit(self._pairing.add_colour(stamp_ns(message.header.stamp), item, now), now)
 
     def _depth_came(self, message: Any, relative: bool) -> None:
+        if not self._depth_said:
+            self._depth_said = True
+            topic = resolved_name(self, 'relative_depth' if relative else 'depth')
+            self.get_logger().info(
+                f'depth comes from {topic}: {message.encoding}, {message.width}x{message.height} '
+                f'pixels, in the frame {message.header.frame_id!r}'
+            )
         now, stamp = self.now(), stamp_ns(message.header.stamp)
         self._submit(self._pairing.add_depth(stamp, (message, relative), now), now)
 
