@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +16,13 @@ from tosa_ros.messages.transports import (
     IMAGE_TYPES,
     image_topic,
     is_depth,
+    stated_encoding,
     transport,
     transport_of,
 )
 from tosa_ros.settings.nodes import DEPTH_NODE, VISION_NODE
 
+GREY = struct.pack('<IIBII', 1, 1, 0, 1, 5) + b'mono8.'
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
@@ -46,6 +49,21 @@ def test_a_topic_and_its_transport_are_found_from_one_another():
 def test_a_message_shows_its_transport_and_whether_it_is_depth(message, name, depth):
     assert transport_of(message).name == name
     assert is_depth(message) == depth
+
+
+@pytest.mark.parametrize(
+    ('message', 'encoding'),
+    [
+        (SimpleNamespace(encoding='mono8'), 'mono8'),
+        (SimpleNamespace(format='mono8; jpeg compressed '), 'mono8'),
+        (SimpleNamespace(format='jpeg'), ''),
+        (SimpleNamespace(encoding='h264;yuv420p;bgr8;rgb8', pts=0), 'rgb8'),
+        (SimpleNamespace(encoding='h264', pts=0), ''),
+        (SimpleNamespace(format='zstd', data=GREY), 'mono8'),
+    ],
+)  # fmt: skip
+def test_a_message_says_what_was_packed(message, encoding):
+    assert stated_encoding(message) == encoding
 
 
 def test_colour_and_depth_are_not_taken_for_one_another():

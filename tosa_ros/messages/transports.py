@@ -63,7 +63,7 @@ def _is_packet(message: Any) -> bool:
 
 
 def _is_deep_packet(message: Any) -> bool:
-    return message.encoding.split(';')[-1].strip() in DEPTH_ENCODINGS
+    return stated_encoding(message) in DEPTH_ENCODINGS
 
 
 def _is_video(message: Any) -> bool:
@@ -190,8 +190,31 @@ def is_depth(message: Any) -> bool:
     return transport_of(message).is_depth(message)
 
 
+def preference(message: Any) -> tuple[bool, int]:
+    """The smallest is that of the transport to take where an image came by several.
+
+    Whole images go before video, where one depends on others, and exact ones before JPEG.
+    """
+    found = transport_of(message)
+    return found.decoder is not None, TRANSPORTS.index(found)
+
+
+def stated(message: Any) -> str:
+    """What an image message says of its pixels and how they are packed."""
+    inside = zstd.stated_encoding(message) if _format(message) == zstd.FORMAT else ''
+    return inside or getattr(message, 'encoding', '') or _format(message)
+
+
+def stated_encoding(message: Any) -> str:
+    """The encoding of an image before it was packed, if the message says it, else empty."""
+    first, *others = (part.strip() for part in stated(message).split(';'))
+    if _is_packet(message):
+        return others[-1] if others else ''
+    return first if others or transport_of(message).name in (RAW, 'zstd') else ''
+
+
 def _stated(message: Any) -> str:
-    return quoted(_format(message) or message.encoding)
+    return quoted(stated(message))
 
 
 def _listed(transports: tuple[Transport, ...]) -> str:

@@ -16,6 +16,8 @@ import pytest
 from mcaps import Channel, write_mcap
 
 from tosa_ros.errors import DataError
+from tosa_ros.messages.making import encoded
+from tosa_ros.messages.zstd import zstd_library
 from tosa_ros.sources import open_source
 from tosa_ros.sources.bags import BagFrames
 from tosa_ros.sources.bags import stand_ins as stand_ins_module
@@ -205,8 +207,6 @@ def test_a_compressed_file_that_is_cut_off_is_read_as_far_as_it_goes(compressed,
 
 
 def test_a_file_that_lies_beside_its_compressed_copy_is_read_once(compressed, frames):
-    from tosa_ros.messages.zstd import zstd_library
-
     path = compressed('sqlite3')
     [file] = path.glob('*.zstd')
     file.with_suffix('').write_bytes(zstd_library().decompress(file.read_bytes()))
@@ -328,6 +328,24 @@ def test_messages_of_ros_1_in_an_mcap_file_are_read(ros2_channels, frames, tmp_p
     bag = BagFrames(write_mcap(tmp_path / 'x.mcap', [*channels, odd], messages, profile=profile))
     assert_same(bag, frames)
     assert any('/odd (ros1 my_msgs/Odd)' in note for note in bag.notes)
+
+
+def test_of_an_images_transports_the_best_is_taken(make, frames, write_bag):
+    """JPEG of colour and of infrared, exact copies in zstd, and depth in two ways."""
+    rgb, depth = frames[0].rgb, np.nan_to_num(frames[0].depth_m * 1000).round().astype(np.uint16)
+    head = struct.pack('<IIBII', *rgb.shape[:2], 0, rgb[0].nbytes, 4) + b'rgb8'
+    messages = [
+        ('/c/compressed', encoded(rgb, 'jpeg'), 'rgb8; jpeg compressed bgr8'),
+        ('/c/zstd', head + zstd_library().compress(rgb.tobytes()), 'zstd'),
+        ('/ir/compressed', encoded(rgb[..., 0], 'jpeg'), 'mono8; jpeg compressed '),
+        ('/d/compressed', encoded(depth, 'png'), '16UC1; png compressed '),
+        ('/d/compressedDepth', bytes(12) + encoded(depth, 'png'), '16UC1; compressedDepth png'),
+    ]
+    bag = BagFrames(
+        write_bag([(t, START_NS, make.compressed(data, f, START_NS)) for t, data, f in messages])
+    )
+    assert (bag.topics.image, bag.topics.depth) == ('/c/zstd', '/d/compressedDepth')
+    assert_same(bag, frames, 1)
 
 
 def test_a_file_without_index_may_be_out_of_order(ros2_channels, frames, tmp_path):

@@ -52,12 +52,16 @@ def message(kind, packet, encoding='h264'):
 
 @pytest.fixture
 def video_bag(tmp_path):
-    def write(packets, kind=FFMPEG, defined=True, encoding='h264'):
+    def write(packets, kind=FFMPEG, defined=True, encoding='h264', odd=()):
         channel = Channel(
             TOPICS[kind], kind, definition=DEFINITIONS[kind].encode() if defined else b''
         )
         messages = [
-            (0, START_NS + place * 10**8, message(kind, packet, encoding))
+            (
+                0,
+                START_NS + place * 10**8,
+                message(kind, packet, 'odd' if place in odd else encoding),
+            )
             for place, packet in enumerate(packets)
         ]
         return write_mcap(tmp_path / 'video.mcap', [channel], messages)
@@ -84,6 +88,26 @@ def test_a_video_is_read_in_order_and_at_random(video_bag, kind, b_frames, defin
     for index, frame in zip((22, 1, 9), bag.pick([22, 1, 9]), strict=True):
         assert_is(frame, index)
     assert not any('read' in note for note in bag.notes)
+
+
+@pytest.mark.parametrize('b_frames', [0, 2])
+def test_depth_beside_a_video_is_paired_by_stamp(tmp_path, b_frames, make, types):
+    packets = video_packets(20, b_frames=b_frames)
+    channels = [
+        Channel(TOPICS[FFMPEG], FFMPEG, definition=DEFINITIONS[FFMPEG].encode()),
+        Channel('/camera/depth/image_raw', 'sensor_msgs/msg/Image'),
+    ]
+    messages = []
+    for place, packet in enumerate(packets):
+        stamp = START_NS + place * 10**8
+        depth = make.image(np.full((48, 64), 1000 + place, np.uint16), '16UC1', stamp)
+        data = bytes(types.serialize_cdr(depth, depth.__msgtype__))
+        messages += [(0, stamp, message(FFMPEG, packet)), (1, stamp, data)]
+    bag = BagFrames(write_mcap(tmp_path / 'rgbd.mcap', channels, messages))
+    assert bag.missing_depth == 0
+    for index, frame in enumerate(bag):
+        assert_is(frame, index)
+        assert (frame.depth_m == np.float32(1 + index / 1000)).all()
 
 
 def test_pictures_that_lead_an_open_group_come_from_the_group_before(video_bag):
@@ -126,6 +150,14 @@ def test_a_lost_packet_costs_the_rest_of_its_group_and_is_said(video_bag):
 def test_a_video_without_key_frame_is_refused_with_the_reason(video_bag):
     with pytest.raises(DataError, match=r'no image on .* can be read .*first key frame'):
         BagFrames(video_bag(video_packets(8)[1:]))
+
+
+def test_a_packet_of_another_codec_costs_its_group_alone(video_bag):
+    bag = BagFrames(video_bag(video_packets(24), odd=(10, 23)))
+    assert len(bag) == 17
+    for index, frame in zip([*range(10), *range(16, 23)], bag, strict=True):
+        assert_is(frame, index)
+    assert any("codec 'odd'" in note for note in bag.notes)
 
 
 def test_a_codec_that_is_not_read_is_named(video_bag):

@@ -50,7 +50,18 @@ def read_any_mcap() -> None:
             if self.chunks:
                 return super().messages(connections, start, stop)
             # A file without an index, as crashes leave them, is nearly in the order of time.
-            return self.messages_scan(connections, start, stop)
+            return self._scanned(self.messages_scan(connections, start, stop))
+
+        def _scanned(self, messages: Iterator[Any]) -> Iterator[Any]:
+            """The messages, where others may be read between two of them."""
+            at = self.data_start
+            while True:
+                self.bio.seek(at)
+                message = next(messages, None)
+                if message is None:
+                    return
+                at = self.bio.tell()
+                yield message
 
     storage_mcap.get_msgdef, storage_mcap.read_string = definition, string
     reader.Reader.STORAGE_PLUGINS['.mcap'] = McapReader

@@ -14,7 +14,15 @@ from tosa_ros.messages.topic_names import (
     says_depth,
     says_other_than_depth,
 )
-from tosa_ros.messages.transports import IMAGE_TYPES, image_topic, is_depth
+from tosa_ros.messages.transports import (
+    IMAGE_TYPES,
+    image_topic,
+    is_depth,
+    preference,
+    stated,
+    stated_encoding,
+)
+from tosa_ros.sources.bags.definitions import modern
 from tosa_ros.sources.bags.opening import damage_errors
 
 NONE = 'none'
@@ -58,7 +66,7 @@ def find_topics(bag: Any, wanted: BagTopics, notes: dict[str, int]) -> Found:
     Raises:
         DataError: a topic that is not there, no colour, or several candidates (all named).
     """
-    types = {c.topic: _modern(c.msgtype) for c in bag.connections if c.msgcount}
+    types = {c.topic: modern(c.msgtype) for c in bag.connections if c.msgcount}
     for name in vars(wanted).values():
         if name not in (None, NONE) and name not in types:
             raise DataError(f'topic {name}: not in the bag; it has {_listed(sorted(types))}')
@@ -103,20 +111,23 @@ class _Images:
         return self._first[topic]
 
     def colours_and_depths(self) -> tuple[list[str], list[str]]:
-        """Colour and depth topics; a compressed copy of a raw topic does not count."""
-        colours, greys, depths = [], [], []
+        """Colour and depth topics; of an image's transports, only the best one counts."""
+        best: dict[tuple[str, bool], str] = {}
         for topic, kind in self.types.items():
-            copy = image_topic(topic) != topic and image_topic(topic) in self.types
-            if kind not in IMAGE_TYPES or copy:
+            raw = image_topic(topic)
+            if kind not in IMAGE_TYPES or (raw != topic and raw in self.types):
                 continue
             message = self.first(topic)
             if message is None:
                 continue
-            if is_depth(message):
-                depths.append(topic)
-            else:
-                (greys if _is_grey(message) else colours).append(topic)
-        return colours or greys, depths
+            place = raw, is_depth(message)
+            rival = best.get(place)
+            if rival is None or preference(message) < preference(self.first(rival)):
+                best[place] = topic
+        depths = [topic for (_, deep), topic in best.items() if deep]
+        others = [topic for (_, deep), topic in best.items() if not deep]
+        colours = [topic for topic in others if not _is_grey(self.first(topic))]
+        return colours or others, depths
 
     def sample(self, topic: str) -> Any | None:
         """As `first`; None too where that message is damaged, which its frame will say."""
@@ -126,12 +137,12 @@ class _Images:
 
 
 def _is_grey(message: Any) -> bool:
-    return getattr(message, 'encoding', '') in _GREY
+    return stated_encoding(message) in _GREY
 
 
 def encoding_of(message: Any) -> str:
     """What an image message says of its pixels."""
-    return printable(getattr(message, 'encoding', '') or getattr(message, 'format', ''), 40)
+    return printable(stated(message), 40)
 
 
 def _depth(images: _Images, topics: Sequence[str], notes: dict[str, int]) -> tuple[str, str]:
@@ -152,12 +163,6 @@ def _depth(images: _Images, topics: Sequence[str], notes: dict[str, int]) -> tup
     others = [topic for topic in candidates if topic != depth]
     unlike = f', unlike {_listed(others)}' if others else ''
     return depth, f'as its name and encoding say{unlike}'
-
-
-def _modern(kind: str) -> str:
-    """ROS 1 type names as rosbags has them already carry /msg/; others get it."""
-    package, _, rest = kind.partition('/')
-    return kind if rest.startswith('msg/') else f'{package}/msg/{rest}'
 
 
 def first_message(bag: Any, topic: str) -> Any | None:

@@ -10,8 +10,15 @@ from typing import Any
 from tosa_ros.errors import DataError, RosError
 from tosa_ros.messages.stamps import header_of
 from tosa_ros.messages.transports import transport_of
-from tosa_ros.messages.video import MOST_LATE, Losses, Packet, VideoDecoder, packet_from_message
+from tosa_ros.messages.video import (
+    MOST_LATE,
+    Losses,
+    Packet,
+    VideoDecoder,
+    packet_from_message,
+)
 
+UNREADABLE = Packet(codec='', data=b'', is_key=False, encoding='')
 _MOST_KEPT = 24  # decoded pictures that wait to be asked for
 
 
@@ -43,7 +50,7 @@ class VideoTracks:
             packet = packet_from_message(message)
         except RosError as error:
             self._notes[f'{topic}: {error}'] = 1
-            return False
+            packet = UNREADABLE
         if track.add(stamp, received, packet):
             return True
         self._undecodable[topic, track.begun] += 1
@@ -83,7 +90,7 @@ class VideoTrack:
 
     def add(self, stamp: int, received: int, packet: Packet) -> bool:
         """Takes note of a packet; False where what it refers to is missing."""
-        lost = self._losses.before(packet)
+        lost = packet is UNREADABLE or self._losses.before(packet)
         self._intact = packet.is_key or (self._intact and not lost)
         index = len(self._received)
         if packet.is_key:
@@ -139,11 +146,13 @@ class VideoTrack:
     def _decode_to(self, index: int) -> None:
         """Feeds the decoder until the packet's picture is ready, or cannot come any more."""
         while index not in self._ready and self._next <= index + MOST_LATE:
-            connection, _, data = next(self._packets, (None, 0, None))
+            connection, received, data = next(self._packets, (None, 0, None))
             if connection is None:
                 self._bag = None
                 self._keep(self._decoder.rest())
                 return
+            if self._received[self._next : self._next + 1] != [received]:
+                raise DataError(f'{self._topic}: the packets of the video are in another order')
             message = self._bag.deserialize(data, connection.msgtype)
             tag = self._next, header_of(message)
             self._next += 1
