@@ -68,10 +68,10 @@ def _opened(
     source: Path | bytes | memoryview, what: str, error: type[TosaError], formats: Sequence[str]
 ) -> Iterator[Image.Image]:
     """A picture whose header was read; faults that are found while it is open are `error`."""
-    wanted = ' or '.join([', '.join(formats[:-1]), formats[-1]] if formats[1:] else formats)
     if isinstance(source, Path) and formats is FORMATS and _is_heic(source):
         _load_heic(what)
-        formats = (*formats, HEIC)
+        formats = (HEIC,)
+    wanted = ' or '.join([', '.join(formats[:-1]), formats[-1]] if formats[1:] else formats)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Of large pictures; ours is the stricter limit.
