@@ -91,6 +91,7 @@ BENCHMARK = {
     '--annotations': Case('--annotations {questions}/fewer.json'),
     '--frames-root': Case('--frames-root {photos}'),
     '--depth-scale': Case('--depth-scale 500'),
+    '--layout': Case('--layout scans'),
     '--split': Case('--split val'),
     '--scenes': Case('--scenes walks'),
     '--dry-run': Case('--dry-run', '', '--dry-run'),

@@ -64,6 +64,14 @@ def test_jsonl_of_folders(openeqa, frames):
     path.write_text(json.dumps({'episode': episode, **ASKED}))
     benchmark = load_benchmark('jsonl', path)
     assert len(next(iter(benchmark)).frames) == 3
+    path.write_text(json.dumps({'episode': episode, 'layout': 'tum', **ASKED}), 'utf-16')
+    benchmark = load_benchmark('jsonl', path)
+    with pytest.raises(FrameError, match=r'rgb\.txt: no such file'):
+        next(iter(benchmark))
+    path.write_bytes(
+        b'\xef\xbb\xbf' + json.dumps({'episode': episode, **ASKED}).encode() + b'\r\n'
+    )
+    assert len(next(iter(load_benchmark('jsonl', path, layout='openeqa'))).frames) == 3
 
 
 @pytest.mark.parametrize(
@@ -80,6 +88,7 @@ def test_jsonl_of_folders(openeqa, frames):
         ({'images': ['a.png', 'b.png'], 'depth': 'd.png', **ASKED}, "'depth' has 1 entries for 2"),
         ({'image': 'a.png', 'intrinsics': [1, 2], **ASKED}, r"'intrinsics' is \[1, 2\]"),
         ({'image': 'a.png', 'pose': [[1]], **ASKED}, "'pose' is not a 4x4"),
+        ({'image': 'a.png', 'layout': 'tum', **ASKED}, "field 'layout' goes with 'episode'"),
     ],
 )
 def test_jsonl_malformed(jsonl, record, message):

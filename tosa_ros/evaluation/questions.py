@@ -54,6 +54,10 @@ FILE_OPTIONS: dict[str, dict[str, Any]] = {
         'help': "units per metre of the depth files, or of bags' 16-bit depth (1000, or what the "
         'benchmark has)',
     },
+    'layout': {
+        'metavar': 'NAME',
+        'help': "layout of the episodes' folders (found by their files)",
+    },
 }
 
 

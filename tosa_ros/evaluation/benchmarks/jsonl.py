@@ -3,10 +3,10 @@
     {"image": "a.png", "depth": "a-depth.png", "intrinsics": [fx, fy, cx, cy],
      "question": "What is on the desk?", "answer": "a mug", "category": "objects"}
 
-`image` may be a list (with `depth` and `pose` lists beside it), or `episode` names a folder in
-OpenEQA's layout, a video or a bag. Paths are relative to the file. With `options` ("mug" or
-"A. mug"), the answer is one of their letters or texts. A question without an answer is asked and
-not scored.
+`image` may be a list (with `depth` and `pose` lists beside it), or `episode` names a folder of
+frames (`layout` where its files do not show it), a video or a bag. Paths are relative to the file.
+With `options` ("mug" or "A. mug"), the answer is one of their letters or texts. A question without
+an answer is asked and not scored.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tosa_ros.frames import Frame
 from tosa_ros.sources import MILLIMETRES, LazyFrames, open_source, read_frame
 
 FIELDS = (
-    'id image images depth depth_scale intrinsics pose episode question options answer answers '
-    'category'
+    'id image images depth depth_scale intrinsics pose episode layout question options answer '
+    'answers category'
 )
 
 
@@ -45,7 +45,12 @@ class Jsonl(OwnQuestions):
 
     @classmethod
     def load(
-        cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
+        cls,
+        data: Path,
+        *,
+        frames_root: Path | None = None,
+        depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> Jsonl:
         """Reads the file; paths in it are relative to its folder or to `frames_root`."""
         root = frames_root or data.parent
@@ -55,7 +60,7 @@ class Jsonl(OwnQuestions):
             unknown = record.keys() - set(FIELDS.split())
             if unknown:
                 raise DataError(f'{where}: unknown field {min(unknown)!r}; known: {FIELDS}')
-            episode, maker = _episode(record, root, depth_scale, where)
+            episode, maker = _episode(record, root, depth_scale, layout, where)
             makers[episode] = maker
             questions.append(own_question(record, index, episode, where))
         return cls(questions, makers)
@@ -64,12 +69,17 @@ class Jsonl(OwnQuestions):
         return self._makers[episode]()
 
 
-def _episode(record: dict, root: Path, scale: float | None, where: str) -> tuple[str, Any]:
+def _episode(
+    record: dict, root: Path, scale: float | None, layout: str | None, where: str
+) -> tuple[str, Any]:
     """An identity of the set of frames, and a function that opens it."""
     scale = field(record, 'depth_scale', (int, float), where) if 'depth_scale' in record else scale
     if 'episode' in record:
         name = field(record, 'episode', str, where)
-        return f'{name} {scale}', partial(_open, root / name, scale)
+        layout = field(record, 'layout', str, where) if 'layout' in record else layout
+        return f'{name} {scale} {layout}', partial(_open, root / name, scale, layout)
+    if 'layout' in record:
+        raise DataError(f"{where}: field 'layout' goes with 'episode', a folder")
     images = _paths(record, 'images' if 'images' in record else 'image', where)
     depths = _paths(record, 'depth', where) if 'depth' in record else [None] * len(images)
     poses = _poses(record, len(images), where)
@@ -87,10 +97,10 @@ def _episode(record: dict, root: Path, scale: float | None, where: str) -> tuple
     return repr(seen), lambda: _checked(makers, [root / image for image in images], where)
 
 
-def _open(path: Path, scale: float | None) -> Sequence[Frame]:
+def _open(path: Path, scale: float | None, layout: str | None) -> Sequence[Frame]:
     if not path.exists():
         raise DataError(f'{path}: no such folder, video or bag')
-    return open_source(path, scale)
+    return open_source(path, scale, layout)
 
 
 def _checked(makers: list, paths: list[Path], where: str) -> LazyFrames:

@@ -27,7 +27,12 @@ class OpenEQA(SceneBenchmark):
 
     @classmethod
     def load(
-        cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
+        cls,
+        data: Path,
+        *,
+        frames_root: Path | None = None,
+        depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> OpenEQA:
         """Reads the question file. The frames' root is, if not given, its folder's `frames`."""
         questions, found = [], records(read_json(data), data)
@@ -53,14 +58,14 @@ class OpenEQA(SceneBenchmark):
         root = frames_root or (
             data.parent / 'frames' if (data.parent / 'frames').is_dir() else data.parent
         )
-        return cls(questions, root, [not_scored(data)] * blind, depth_scale)
+        return cls(questions, root, [not_scored(data)] * blind, depth_scale, layout)
 
     def frames(self, episode: str) -> Sequence[Frame]:
         path = find_episode(self.root, episode)
         if not episode.startswith(HM3D) or not path.is_dir() or is_bag(path):
-            return open_source(path, self.depth_scale)
+            return open_source(path, self.depth_scale, self.layout)
         scale = HM3D_UNITS_PER_METRE if self.depth_scale is None else self.depth_scale
-        folder = read_folder(path, depth_scale=scale, camera_axes='opengl')
+        folder = read_folder(path, depth_scale=scale, camera_axes='opengl', layout=self.layout)
         if folder.intrinsics is None:
             return folder
         fx, _, cx, cy = folder.intrinsics  # the published fy is wrong: Habitat's pixels are square

@@ -26,7 +26,12 @@ class ScanQA(SceneBenchmark):
 
     @classmethod
     def load(
-        cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
+        cls,
+        data: Path,
+        *,
+        frames_root: Path | None = None,
+        depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> ScanQA:
         """Reads the questions; scenes are beside them unless `frames_root` is given."""
         questions, found = [], records(read_json(data), data)
@@ -44,7 +49,7 @@ class ScanQA(SceneBenchmark):
                 )
             )
         problems = [not_scored(data)] * blind
-        return cls(questions, frames_root or data.parent, problems, depth_scale)
+        return cls(questions, frames_root or data.parent, problems, depth_scale, layout)
 
     def score(self, predictions: Predictions) -> list[Score]:
         exact = [

@@ -14,6 +14,7 @@ class SceneBenchmark(Benchmark):
     """Episodes are looked for under one root, as a folder of frames, a video or a bag.
 
     depth_scale: depth units per metre of folders; by default what the benchmark has.
+    layout: of folders; by default the one that their files show.
     """
 
     def __init__(
@@ -22,9 +23,10 @@ class SceneBenchmark(Benchmark):
         root: Path,
         problems: Sequence[str] = (),
         depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> None:
         super().__init__(questions, problems)
-        self.root, self.depth_scale = root, depth_scale
+        self.root, self.depth_scale, self.layout = root, depth_scale, layout
 
     def frames(self, episode: str) -> Sequence[Frame]:
-        return open_source(find_episode(self.root, episode), self.depth_scale)
+        return open_source(find_episode(self.root, episode), self.depth_scale, self.layout)

@@ -28,6 +28,7 @@ class SQA3D(SceneBenchmark):
         annotations: Path | None = None,
         frames_root: Path | None = None,
         depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> SQA3D:
         """Reads both files; the annotations are the questions' sibling if not given.
 
@@ -56,7 +57,7 @@ class SQA3D(SceneBenchmark):
             )
         if not questions:
             raise DataError(f'{data}: not one of its questions has an annotation')
-        return cls(questions, frames_root or data.parent, problems, depth_scale)
+        return cls(questions, frames_root or data.parent, problems, depth_scale, layout)
 
     def prompt(self, question: Question, template: str | None = None) -> str:
         asked = f'{question.details["situation"]} {question.text}'

@@ -42,7 +42,12 @@ class VSIBench(SceneBenchmark):
 
     @classmethod
     def load(
-        cls, data: Path, *, frames_root: Path | None = None, depth_scale: float | None = None
+        cls,
+        data: Path,
+        *,
+        frames_root: Path | None = None,
+        depth_scale: float | None = None,
+        layout: str | None = None,
     ) -> VSIBench:
         """Reads the questions; videos are beside them unless `frames_root` is given."""
         tables = data.is_dir() or is_table(data)
@@ -56,7 +61,7 @@ class VSIBench(SceneBenchmark):
         if all(q.details['pruned'] is False for q in questions):
             problems.append(f'{data}: none of its questions is pruned: it is VSI-Bench-Debiased')
         root = frames_root or (data if data.is_dir() else data.parent)
-        return cls(questions, root, problems, depth_scale)
+        return cls(questions, root, problems, depth_scale, layout)
 
     def prompt(self, question: Question, template: str | None = None) -> str:
         text = super().prompt(question, template)
