@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument('--soak-minutes', type=float, default=0.0)
     parser.add_argument('--json', action='store_true', help='print rows, not tables')
     args = parser.parse_args()
-    os.environ.update({**profile_environment(), **quiet_threads()})
+    os.environ.update({**profile_environment('benchmark'), **quiet_threads()})
     rclpy.init()
     rows: list[dict[str, Any]] = []
     with graph(args) as processes:

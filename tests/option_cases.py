@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 
 from tosa_ros.errors import TosaError
-from tosa_ros.settings import METHOD, SETTINGS, Flag
+from tosa_ros.settings import METHOD, SETTINGS, Flag, node_choices
+from tosa_ros.settings.nodes import EXTRINSIC
 
 
 @dataclass(frozen=True)
@@ -231,11 +232,15 @@ CASES = {
         '--json': Case('--json'),
     },
     'up': METHOD_SETTINGS
+    | {row.option: of_setting(row) for row in node_choices().values() if row != EXTRINSIC}
     | MODEL
     | {
         '--image-topic': Case('--image-topic /a'),
         '--depth-topic': Case('--depth-topic /b'),
         '--camera-info-topic': Case('--camera-info-topic /c'),
+        '--depth-camera-info-topic': Case('--depth-camera-info-topic /d'),
+        '--camera': Case('--camera zed'),
+        '--extrinsic': Case('--extrinsic 0,0,0,0,0,0,1'),
         '--depth-source': Case('--depth-source none'),
         '--params-file': Case('--params-file {questions}/q.json'),
         '--namespace': Case('--namespace robot'),

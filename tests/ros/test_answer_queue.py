@@ -71,7 +71,7 @@ def test_the_longest_question_may_be_escaped():
 
 def test_a_reply_is_text_that_can_be_sent():
     data = '{"id": "\\udfff", "text": "what?"}'
-    assert json.loads(Reply(parse_question(data).id, 'what?').to_json())['id'] == '?'
+    assert json.loads(Reply(id=parse_question(data).id, question='what?').to_json())['id'] == '?'
 
 
 @pytest.fixture(scope='module')

@@ -10,10 +10,11 @@ import sys
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.bringup import Graph, launch_arguments
+from tosa_ros.ros.bringup import Graph, launch_arguments, up_words
 from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
 
+PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 RUN = [sys.executable, '-m', 'tosa_ros.ros.run']
 
 
@@ -65,13 +66,27 @@ def test_choices_that_cannot_be_are_refused(choice, said):
 
 def test_launch_arguments_are_text_and_empty_ones_are_left_out():
     given = {argument.name: argument.default for argument in launch_arguments()}
-    given.pop('use_rviz')
-    graph = Graph.of({**given, 'keep': '0.5', 'alpha': '0.1,0.9', 'use_sim_time': 'true'})
+    assert [given.pop(name) for name in ('use_rviz', 'single_process')] == ['false', 'false']
+    # Nav2 and others write True.
+    graph = Graph.of({**given, 'keep': '0.5', 'alpha': '0.1,0.9', 'use_sim_time': 'True'})
     assert graph.chosen == {'keep': 0.5, 'alpha': (0.1, 0.9)}
     assert (graph.use_sim_time, graph.autostart, graph.log_level) == (True, None, 'info')
     assert graph.image_topic == '/camera/camera/color/image_raw'
     with pytest.raises(RosError, match="keep: 'half'; wanted a fraction of tokens"):
         Graph.of({'keep': 'half'})
+
+
+def test_launch_arguments_as_words_of_tosa_up():
+    from tosa_ros.cli.main import build_parser
+
+    given = {'camera': 'zed', 'extrinsic': '-0.1,0,0,0,0,0,1', 'register': 'True', 'keep': '0.5',
+             'rectified': 'false', 'model': '', 'autostart': 'true', 'frames': '4'}  # fmt: skip
+    words = up_words(given)
+    args = build_parser().parse_args(['up', '--single-process', *words])
+    assert (args.camera, args.extrinsic, args.register) == ('zed', '-0.1,0,0,0,0,0,1', True)
+    assert (args.rectified, args.keep, args.frames, args.model) == (False, 0.5, 4, None)
+    with pytest.raises(RosError, match='autostart: false; single_process starts its nodes'):
+        up_words({'autostart': 'False'})
 
 
 @pytest.mark.parametrize('namespace', ['', 'robot', 'fleet/robot'])
@@ -101,12 +116,16 @@ def test_one_parameter_file_serves_every_namespace(ros, tmp_path, namespace):
 
 def test_the_profile_is_given_unless_one_is_set_or_another_middleware_runs():
     ours = str(shared_file('config/fastdds.xml'))
-    assert profile_environment({}) == {'FASTDDS_DEFAULT_PROFILES_FILE': ours}
-    assert profile_environment({'ROS_DISTRO': 'humble'}) == {
+    small = {PROFILE: str(shared_file('config/fastdds_text.xml'))}
+    assert profile_environment('vision_node', {}) == {PROFILE: ours}
+    assert profile_environment('vision_node', {'ROS_DISTRO': 'humble'}) == {
         'FASTRTPS_DEFAULT_PROFILES_FILE': ours
     }
-    assert profile_environment({'FASTDDS_DEFAULT_PROFILES_FILE': '/mine.xml'}) == {}
-    assert profile_environment({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == {}
+    # From a process that needs no more to one that does, and back.
+    assert profile_environment('vision_node', small) == {PROFILE: ours}
+    assert profile_environment('qa_node', {PROFILE: ours}) == small
+    assert profile_environment('vision_node', {PROFILE: '/mine.xml'}) == {}
+    assert profile_environment('vision_node', {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == {}
 
 
 def test_only_segments_of_dead_processes_are_removed(tmp_path):

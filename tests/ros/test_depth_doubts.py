@@ -99,7 +99,7 @@ def test_registered_depth_gives_no_note_where_its_place_is_known(bench, robot, l
 
 
 def test_registered_depth_of_an_unknown_place_says_so(bench, robot, look):
-    robot(register=True)
+    robot(register=True, extrinsic=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     words = DOUBTS_IN_WORDS[DepthDoubt.PLACE]
     assert note_of_an_answer(bench, lambda: look('depth_optical', DEPTH), words)
 

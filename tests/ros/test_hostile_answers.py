@@ -10,7 +10,7 @@ import pytest
 from tosa_ros.errors import RosError
 from tosa_ros.ros.replies import MAX_REPLY_CHARACTERS, Reply, parse_reply
 
-SOUND = json.loads(Reply('q', 'what?', text='a cup').to_json())
+SOUND = json.loads(Reply(id='q', question='what?', text='a cup').to_json())
 HOSTILE = [
     '',
     'hello',
@@ -48,7 +48,7 @@ def answering(bench):
     from tosa_ros.ros.topics import qos_profile
 
     kind = bench.kinds['answer']
-    bench.mouths['answer'] = bench.node.create_publisher(kind, 'answer', qos_profile('answer'))
+    bench.mouths['answer'] = bench.node.create_publisher(kind, 'answer', qos_profile('text'))
 
 
 def publisher(bench, stop, make):
@@ -74,7 +74,7 @@ def test_say_passes_over_all_of_it_and_takes_the_answer(bench, ros):
         stop,
         lambda name: [
             *(data.replace('"q"', f'"{name}"') for data in HOSTILE if len(data) < 300_000),
-            Reply(name, 'what?', text='a cup').to_json(),
+            Reply(id=name, question='what?', text='a cup').to_json(),
         ],
     )
     asker = Asker('say_hostile')
@@ -99,9 +99,10 @@ def test_say_waits_for_one_that_answers_not_for_a_recorder(bench, ros):
             asker.ask('what?', 3.0)
         assert bench.received['question'] == []
         stop = threading.Event()
-        others = publisher(bench, stop, lambda name: [Reply(name, 'q', text='late').to_json()])
-        late = threading.Timer(1.0, answering, [bench])
-        late.start()
+        late = lambda name: [Reply(id=name, question='q', text='late').to_json()]  # noqa: E731
+        others = publisher(bench, stop, late)
+        timer = threading.Timer(1.0, answering, [bench])
+        timer.start()
         others.start()
         assert asker.ask('what?', 60.0)['text'] == 'late'
         stop.set()

@@ -61,10 +61,38 @@ def test_the_graph_comes_up_and_answers(bench, launched, checkpoint):
     assert launch.end() == 0, launch.output
 
 
-def test_a_choice_that_there_is_not_is_refused(launched):
-    launch = launched('vqa.launch.py', 'depth_source:=lidar')
-    assert launch.popen.wait(60) != 0
-    assert 'depth_source' in launch.output
+@pytest.mark.parametrize(
+    ('word', 'said'),
+    [
+        ('depth_source:=lidar', "depth_source: 'lidar'; wanted one of"),
+        ('keep:=2', "keep: '2'; wanted"),
+        ('log_level:=foo', "log_level: 'foo'; wanted one of"),
+        ('camera:=kinect', 'camera: kinect; wanted one of realsense'),
+        ('use_sim_time:=maybe', "use_sim_time: 'maybe'; wanted true or false"),
+        ('use_rviz:=true', 'use_rviz: rviz2 is not installed'),
+    ],
+)
+def test_what_cannot_be_is_refused_once_and_leaves_nothing_behind(launched, word, said):
+    launch = launched('vqa.launch.py', word)
+    assert launch.popen.wait(60) == 1
+    assert launch.output.count(said) == 1
+    assert 'process started' not in launch.output
+
+
+def test_a_parameter_file_that_cannot_be_ends_the_launch(launched, tmp_path):
+    (tmp_path / 'mine.yaml').write_text('/**/vision_node:\n  ros__parameters:\n    keep: 2\n')
+    launch = launched('vqa.launch.py', f'params_file:={tmp_path / "mine.yaml"}')
+    assert launch.popen.wait(60) == 1
+    assert launch.output.count('parameter keep: 2; wanted') == 1
+    assert 'vision_node cannot start with its parameters' in launch.output
+
+
+def test_true_and_false_are_written_as_nav2_does(bench, launched, checkpoint):
+    launch = launched('vqa.launch.py', f'model:={checkpoint}', 'use_sim_time:=True',
+                      'autostart:=False', 'camera:=usb')  # fmt: skip
+    bench.wait(lambda: bench.state('vision_node') == 'unconfigured')
+    bench.wait(lambda: bench.state('qa_node') == 'unconfigured')
+    assert launch.end() == 0, launch.output
 
 
 @pytest.mark.parametrize(('source', 'spatial'), [('sensor', 'metric'), ('none', 'none')])
@@ -88,9 +116,6 @@ def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(
         f'out:={tmp_path / "out"}',
         f'model:={checkpoint}',
         f'depth_source:={source}',
-        f'image_topic:={bags.COLOUR_TOPIC}',
-        f'depth_topic:={bags.DEPTH_TOPIC}',
-        f'camera_info_topic:={bags.INFO_TOPIC}',
     )
     assert launch.popen.wait(120) == 0, launch.output
     assert 'Traceback' not in launch.output
@@ -98,3 +123,10 @@ def test_a_bag_is_played_to_the_graph_and_its_questions_are_scored(
     answer = json.loads(answer)
     assert (answer['question_id'], answer['spatial']) == ('end', spatial)
     assert json.loads((tmp_path / 'out' / 'scores.json').read_text())['scored'] == 1
+
+
+def test_a_bag_that_cannot_be_played_is_no_success(launched, tmp_path):
+    launch = launched('replay.launch.py', f'bag:={tmp_path / "none"}', 'questions:=q.json')
+    assert launch.popen.wait(60) == 1
+    assert 'none: no such bag' in launch.output
+    assert 'process started' not in launch.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,63 @@ def test_the_nearest_depth_wins():
     for stamp, name in ((60, 'far'), (95, 'near'), (140, 'later')):
         pairing.add_depth(stamp * MS, name, 0.0)
     assert pairing.add_colour(100 * MS, 'c', 0.0) == ('c', 'near')
+
+
+def play(pairing, *streams):
+    """Feeds (arrival ms, 'c' or 'd', stamp ms) in the order of arrival; the pairs of stamps."""
+    events = sorted(event for stream in streams for event in stream)
+    found = []
+    for arrival, kind, stamp in events:
+        add = pairing.add_colour if kind == 'c' else pairing.add_depth
+        pair = add(stamp * MS, stamp, arrival / 1e3)
+        found += [tuple(pair)] if pair else []
+    return found
+
+
+@pytest.mark.parametrize('colour_first', [True, False])
+def test_colour_never_takes_its_neighbour_s_depth(colour_first):
+    late = 5 if colour_first else -5
+    colours = [(33 * i, 'c', 33 * i) for i in range(30)]
+    # Under a load one colour image is lost: its depth must not serve the next one.
+    kept = [one for one in colours if one[2] != 330]
+    depths = [(33 * i + late, 'd', 33 * i) for i in range(30)]
+    found = play(Pairing(0.05, 1.0), kept, depths)
+    assert found[1:] == [(c[2], c[2]) for c in kept[1:]]
+
+
+def test_depth_at_a_third_of_the_rate_serves_the_colour_it_was_made_of():
+    colours = [(33 * i, 'c', 33 * i) for i in range(60)]
+    depths = [(99 * i + 20, 'd', 99 * i) for i in range(20)]
+    assert play(Pairing(0.05, 1.0), colours, depths) == [(99 * i, 99 * i) for i in range(20)]
+
+
+@pytest.mark.parametrize('shift', [5, 16, 28, 33])
+def test_streams_that_run_free_of_one_another_pair_nearest(shift):
+    colours = [(66 * i, 'c', 66 * i) for i in range(40)]
+    depths = [(66 * i + shift, 'd', 66 * i + shift) for i in range(40)]
+    found = play(Pairing(0.05, 1.0), colours, depths)
+    # The first may have met no nearer one; from then on all are nearest, and none is left out.
+    assert len(found) >= 38
+    assert all(abs(colour - depth) <= min(shift, 66 - shift) for colour, depth in found[2:])
+
+
+def test_the_next_depth_is_not_awaited_when_it_cannot_be_nearer():
+    pairing = Pairing(0.05, 1.0)
+    for stamp in (0, 66, 132):
+        pairing.add_depth(stamp * MS, stamp, 0.0)
+    assert pairing.add_colour(160 * MS, 160, 0.0) == (160, 132)
+    pairing.add_depth(198 * MS, 198, 0.0)
+    # 40 ms after the last, 26 ms before the next.
+    assert pairing.add_colour(238 * MS, 238, 0.0) is None
+    assert pairing.add_depth(264 * MS, 264, 0.0) == (238, 264)
+
+
+def test_depth_that_ends_does_not_hold_colour_for_longer_than_the_timeout():
+    pairing = Pairing(0.05, 1.0)
+    for stamp in (0, 66):
+        pairing.add_depth(stamp * MS, stamp, 0.0)
+    assert pairing.add_colour(106 * MS, 106, 0.1) is None
+    assert pairing.add_colour(1206 * MS, 1206, 1.2) == (1206, None)
 
 
 def test_a_slow_estimator_meets_the_colour_it_was_given():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tosa_ros.errors import RosError
-from tosa_ros.ros.parameters import declare, undeclared
+from tosa_ros.ros.parameters import declare
+from tosa_ros.ros.topics import TOPICS
+from tosa_ros.ros.undeclared import undeclared
 from tosa_ros.settings import NODES, Choice, Kind, Number, Numbers, Setting
 
 TABLE = (
@@ -99,9 +101,21 @@ def test_changes_at_run_time_are_kept_within_the_table(node_with):
 
 
 def test_unknown_names_are_found(node_with):
-    node = node_with(rate=1.0, raet=2.0, **{'qos_overrides./x.publisher.depth': 3})
+    others = {'max_new_tokens': 5, 'qos_overrides./answer.publisher.depth': 3}
+    own = {'qos_overrides./image.subscription.durability': 'volatile'}
+    wrong = {
+        'qos_overrides./imgae.subscription.depth': 3,
+        'qos_overrides./image.publisher.depth': 3,
+        'qos_overrides./visual_tokens.publisher.lifespan': 1,
+    }
+    node = node_with(rate=1.0, raet=2.0, colour='red', **others, **own, **wrong)
     declare(node, TABLE)
-    assert undeclared(node) == ['raet']
+    unknown, elsewhere = undeclared(node, TOPICS['vision_node'])
+    assert elsewhere == sorted(others)
+    assert [name.partition(' ')[0] for name in unknown] == ['colour', *sorted(wrong), 'raet']
+    assert unknown[-1] == 'raet (did you mean rate?)'
+    [misspelt] = [name for name in unknown if 'imgae' in name]
+    assert misspelt.endswith('(did you mean qos_overrides./image.subscription.depth?)')
 
 
 def test_values_that_do_not_go_together_are_refused(node_with):

@@ -124,7 +124,7 @@ def slow_answers(ros):
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     came, answered, end = [], [], threading.Event()
-    publisher = node.create_publisher(String, 'answer', qos_profile('answer'))
+    publisher = node.create_publisher(String, 'answer', qos_profile('text'))
     node.create_subscription(String, 'question', lambda m: came.append((_now(), m.data)), 100)
 
     def work():
@@ -133,7 +133,7 @@ def slow_answers(ros):
             while len(answered) < len(came) and _now() - came[len(answered)][0] >= 0.5:
                 asked = json.loads(came[len(answered)][1])
                 answered.append(_now())
-                reply = Reply(asked['id'], asked['text'], text='so')
+                reply = Reply(id=asked['id'], question=asked['text'], text='so')
                 publisher.publish(String(data=reply.to_json()))
 
     thread = threading.Thread(target=work)

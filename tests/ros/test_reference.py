@@ -14,6 +14,7 @@ import pytest
 from tosa_ros.cli.main import build_parser
 from tosa_ros.ros import reference
 from tosa_ros.ros.bringup import Graph, launch_arguments
+from tosa_ros.ros.cameras import camera_names
 from tosa_ros.ros.topics import TOPICS
 from tosa_ros.settings import GRAPH, NODES, SETTINGS, node_choices
 
@@ -74,13 +75,18 @@ def test_launch_arguments_are_documented_and_those_of_tosa_up():
     assert arguments == {name for row in rows for name in re.findall(r'`(\w+)`', row)}
     chosen = {field.name for field in dataclasses.fields(Graph)} - {'chosen'}
     assert chosen == {row.name for row in GRAPH}
-    assert arguments == chosen | set(node_choices()) | {'use_rviz'}
+    assert arguments == chosen | set(node_choices()) | {'use_rviz', 'single_process'}
     up = next(a for a in build_parser()._actions if a.dest == 'command').choices['up']
     options = {action.dest for action in up._actions}
     # A process that `tosa up` starts always starts itself.
     assert arguments - {'autostart', 'use_rviz'} <= options
     source = (ROOT / 'launch' / 'vqa.launch.py').read_text()
     assert 'for argument in launch_arguments()' in source
+
+
+def test_cameras_are_documented():
+    section = (ROOT / 'docs' / 'ros.md').read_text().split('## Cameras\n')[1].split('\n### ')[0]
+    assert re.findall(r'^\| `(\w+)` \|', section, flags=re.MULTILINE) == list(camera_names())
 
 
 def test_viewers_show_topics_that_exist():
@@ -97,14 +103,22 @@ def test_viewers_show_topics_that_exist():
 
     assert leaves(layout['layout']) == set(panels)
     named = set(re.findall(r'"(/[a-z_/]+)', json.dumps(panels)))
-    assert {name.lstrip('/') for name in named} - {'diagnostics'} <= names
-    wanted = {'/image', '/depth', '/merge_image', '/visual_tokens', '/answer', '/answer/partial'}
+    # As vqa.launch.py has them without arguments.
+    launched = dict(Graph.of({a.name: a.default for a in launch_arguments()[:-2]}).remappings())
+    colour = launched['image']
+    there = {f'/{name.lstrip("/")}' for name in names - launched.keys()}
+    assert named <= there | {colour}
+    wanted = {colour, '/depth', '/merge_image', '/visual_tokens', '/answer', '/answer/partial'}
     assert wanted <= named
 
 
 def test_the_fast_dds_profile_has_a_segment_larger_than_a_full_hd_image():
-    tree = ElementTree.parse(ROOT / 'config' / 'fastdds.xml')
-    space = {'dds': 'http://www.eprosima.com'}
-    [size] = tree.findall('.//dds:segment_size', space)
-    assert int(size.text) > 2 * 1920 * 1080 * 3
-    assert tree.find('.//dds:participant', space).get('is_default_profile') == 'true'
+    sizes, space = {}, {'dds': 'http://www.eprosima.com'}
+    for name in ('fastdds', 'fastdds_text'):
+        tree = ElementTree.parse(ROOT / 'config' / f'{name}.xml')
+        [size] = tree.findall('.//dds:segment_size', space)
+        sizes[name] = int(size.text)
+        assert tree.find('.//dds:participant', space).get('is_default_profile') == 'true'
+    assert sizes['fastdds'] > 2 * 1920 * 1080 * 3
+    # A camera, two nodes that publish images, one that does not, and a command, in Docker.
+    assert 3 * sizes['fastdds'] + 2 * sizes['fastdds_text'] < 48 << 20

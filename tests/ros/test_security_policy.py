@@ -56,8 +56,9 @@ def test_the_file_has_the_layout_of_sros2():
 @pytest.mark.parametrize('node', NODES)
 def test_every_topic_and_service_of_the_tables_is_named(node):
     named = allowed()[node]
-    out = {f'/{t.name}' for t in TOPICS[node] if t.out}
-    wanted = {f'/{t.name}' for t in TOPICS[node] if not t.out}
+    out, wanted = (
+        {f'/{t.name.lstrip("/")}' for t in TOPICS[node] if t.out is way} for way in (True, False)
+    )
     always = {f'/{node}/transition_event', '/diagnostics', '/parameter_events', '/rosout'}
     assert named['topics', 'publish'] == out | always
     assert named['topics', 'subscribe'] == wanted | {'/clock'}

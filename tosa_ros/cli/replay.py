@@ -13,6 +13,7 @@ from tosa_ros import __version__
 from tosa_ros.cli import console, running
 from tosa_ros.cli.judging import judging_from
 from tosa_ros.cli.parsing import option_strings, refuse
+from tosa_ros.settings import SYNC_SLOP
 
 if TYPE_CHECKING:
     from tosa_ros.evaluation.replay import BagQuestions
@@ -72,9 +73,9 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--slop',
         type=float,
-        default=0.05,
+        default=SYNC_SLOP.default,
         metavar='S',
-        help='largest difference of stamps between colour and depth (0.05 s)',
+        help=f'largest difference of stamps between colour and depth ({SYNC_SLOP.default:g} s)',
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tosa_ros.messages.transports import depth_from_message
 # How far the calibrations of depth that is aligned may be apart, in fractions and pixels.
 SAME_FOCAL = 0.01
 SAME_CENTRE_PX = 2.0
+Extrinsic = Callable[[str, str], np.ndarray]
 
 
 class SensorReader:
@@ -24,7 +26,8 @@ class SensorReader:
 
     scale: raw units per metre of 16UC1. min_m, max_m: depth outside this range is missing.
     depth_to_colour: (4, 4), the depth camera's pose in the colour camera's frame, to register
-        depth to colour by the two cameras' calibrations; None leaves it where it is.
+        depth to colour by the two cameras' calibrations, or what gives it for the two frames'
+        ids; None leaves depth where it is.
     rectified: the colour image is, so that P of its calibration holds.
     beyond_m: the median of the last depth, metres, where all of it was outside of that range.
     """
@@ -34,7 +37,7 @@ class SensorReader:
         scale: float = 1000.0,
         min_m: float = 0.0,
         max_m: float = float('inf'),
-        depth_to_colour: np.ndarray | None = None,
+        depth_to_colour: np.ndarray | Extrinsic | None = None,
         rectified: bool = False,
     ) -> None:
         self.scale, self.min_m, self.max_m = scale, min_m, max_m
@@ -101,8 +104,10 @@ class SensorReader:
                 )
             depth_camera = depth_camera.scaled(width, height)
         colour_camera = self._camera('camera_info')
-        registered = register_depth(depth, depth_camera, colour_camera, self._depth_to_colour)
-        return registered, self._cameras['camera_info'].header.frame_id
+        colour_frame, pose = self._cameras['camera_info'].header.frame_id, self._depth_to_colour
+        if callable(pose):
+            pose = pose(message.header.frame_id, colour_frame)
+        return register_depth(depth, depth_camera, colour_camera, pose), colour_frame
 
     def _camera(self, name: str) -> Intrinsics:
         if name not in self._cameras:

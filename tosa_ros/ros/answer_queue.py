@@ -105,7 +105,8 @@ class AnswerQueue:
 
     def refuse(self, question: Question, reason: str) -> None:
         """Replies that there is no answer, and why."""
-        self._publish(Reply(question.id, question.text[:ECHOED_CHARACTERS], error=reason))
+        text = question.text[:ECHOED_CHARACTERS]
+        self._publish(Reply(id=question.id, question=text, error=reason))
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
@@ -146,8 +147,8 @@ class AnswerQueue:
             return
         tokens = [seen.tokens for seen in frames]
         reply = Reply(
-            question.id,
-            question.text[:ECHOED_CHARACTERS],
+            id=question.id,
+            question=question.text[:ECHOED_CHARACTERS],
             note=note_of(tokens),
             stamp=tokens[-1].stamp,
             frame_id=frames[-1].frame_id,

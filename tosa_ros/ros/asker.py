@@ -26,8 +26,7 @@ class Asker(Node):
         super().__init__(name)
         self._replies: list[dict[str, Any]] = []
         self._question = self.create_publisher(String, 'question', qos_profile('text'))
-        # What was answered while our subscription was still being matched comes late, not never.
-        self.create_subscription(String, 'answer', self._came, qos_profile('answer'))
+        self._answers = self.create_subscription(String, 'answer', self._came, qos_profile('text'))
         self.create_subscription(String, 'answer/partial', self._came, qos_profile('text'))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -100,7 +99,7 @@ class Asker(Node):
 
     def _is_answered(self) -> bool:
         """Whether qa_node runs: a recorder subscribes too, but gives no answers."""
-        answering = self.count_publishers('answer')
+        answering = self._answers.get_publisher_count()
         return answering > 0 and self._question.get_subscription_count() > 0
 
     def _came(self, message: String) -> None:

@@ -19,24 +19,30 @@ from typing import Any, NamedTuple
 
 from tosa_ros.errors import RosError
 from tosa_ros.messages.topic_names import camera_infos_beside
+from tosa_ros.ros.cameras import camera_choices
 from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 from tosa_ros.ros.package_files import shared_file
 from tosa_ros.ros.session import ros_arguments
 from tosa_ros.ros.shutdown import STARTED_BY
 from tosa_ros.settings import (
     GRAPH,
-    Choice,
     Flag,
-    Maybe,
     Setting,
     node_choices,
     node_settings,
 )
 from tosa_ros.settings.graph import FROM_FILE
 
-CAMERA = '/camera/camera'
+CAMERA = 'realsense'  # of the launch files
 RESPAWN_S = 1.0
 END_S = 10.0
+USE_RVIZ = Setting('use_rviz', False, Flag(), 'Also start RViz, with config/vqa.rviz.')
+SINGLE_PROCESS = Setting(
+    'single_process',
+    False,
+    Flag(),
+    'All nodes in one process, which passes tokens without messages.',
+)
 BAD_PARAMETER = 2  # The exit code of a node that was given a parameter it cannot take.
 
 
@@ -48,9 +54,11 @@ class Graph:
     chosen: settings of the nodes (`settings.node_choices`) by name.
     """
 
+    camera: str | None = None
     image_topic: str | None = None
     depth_topic: str | None = None
     camera_info_topic: str | None = None
+    depth_camera_info_topic: str | None = None
     depth_source: str | None = None
     params_file: str | None = None
     namespace: str = ''
@@ -75,6 +83,7 @@ class Graph:
         """The graph of what was given of `settings.GRAPH` and `settings.node_choices`, by name.
 
         None and text that stands for None mean that a choice is left out; other text is read.
+        What is left out is as the camera has it, where one is named.
 
         Raises:
             RosError: a value that is not allowed.
@@ -86,6 +95,8 @@ class Graph:
             for name, value in given.items()
             if value not in (None, '')
         }
+        if 'camera' in read:
+            read = {**camera_choices(read['camera']), **read}
         own = {name: read.pop(name) for name in list(read) if name in rows}
         return cls(**own, chosen=read)
 
@@ -106,7 +117,8 @@ class Graph:
             'image': self.image_topic,
             'sensor_depth': self.depth_topic,
             'camera_info': self.camera_info_topic,
-            'depth_camera_info': self.depth_topic and camera_infos_beside(self.depth_topic)[0],
+            'depth_camera_info': self.depth_camera_info_topic
+            or (self.depth_topic and camera_infos_beside(self.depth_topic)[0]),
         }
         return [(name, topic) for name, topic in given.items() if topic]
 
@@ -143,34 +155,40 @@ class Argument(NamedTuple):
     default: str
     description: str
     empty: str
-    choices: tuple[str, ...] | None
 
 
 def launch_arguments() -> list[Argument]:
     """Every argument of vqa.launch.py; it expects a RealSense, where `tosa up` has no camera."""
-    defaults = {
-        'image_topic': f'{CAMERA}/color/image_raw',
-        'depth_topic': f'{CAMERA}/aligned_depth_to_color/image_raw',
-        'camera_info_topic': f'{CAMERA}/color/camera_info',
-        'params_file': str(shared_file('config/vqa.yaml')),
-    }
+    defaults = {'camera': CAMERA, 'params_file': str(shared_file('config/vqa.yaml'))}
     arguments = [
-        Argument(row.name, defaults.get(row.name, ''), row.help, row.unset, _of(row))
-        for row in GRAPH
+        Argument(row.name, defaults.get(row.name, ''), row.help, _unset(row)) for row in GRAPH
     ]
-    arguments += [
-        Argument(row.name, '', row.help, FROM_FILE, _of(row)) for row in node_choices().values()
-    ]
-    rviz = 'Also start RViz, with config/vqa.rviz.'
-    return [*arguments, Argument('use_rviz', 'false', rviz, 'false', ('true', 'false'))]
+    arguments += [Argument(row.name, '', row.help, FROM_FILE) for row in node_choices().values()]
+    flags = [Argument(row.name, 'false', row.help, 'false') for row in (SINGLE_PROCESS, USE_RVIZ)]
+    return [*arguments, *flags]
 
 
-def _of(row: Setting) -> tuple[str, ...] | None:
-    """The values that an argument may have, where they are few."""
-    kind = row.kind.of if isinstance(row.kind, Maybe) else row.kind
-    if isinstance(kind, Flag):
-        return ('', 'true', 'false')
-    return ('', *kind.choices) if isinstance(kind, Choice) else None
+def up_words(given: Mapping[str, str]) -> list[str]:
+    """Arguments of the launch file, as text, as words for `tosa up`.
+
+    Raises:
+        RosError: autostart is off, which nodes in one process do not have.
+    """
+    rows, words = {row.name: row for row in (*GRAPH, *node_choices().values())}, []
+    for name, text in given.items():
+        value = rows[name].parse(text, RosError) if text else None
+        if name == 'autostart':
+            if value is False:
+                raise RosError('autostart: false; single_process starts its nodes by itself')
+        elif isinstance(value, bool):
+            words.append(rows[name].option if value else f'--no-{rows[name].option[2:]}')
+        elif value is not None:
+            words.append(f'{rows[name].option}={text}')
+    return words
+
+
+def _unset(row: Setting) -> str:
+    return "the camera's" if row.name.endswith('_topic') else row.unset
 
 
 class Processes:
@@ -226,7 +244,7 @@ class Processes:
         remove_dead_segments()
 
     def _start(self, node: str) -> None:
-        given = {**profile_environment(), **quiet_threads(), STARTED_BY: str(os.getpid())}
+        given = {**profile_environment(node), **quiet_threads(), STARTED_BY: str(os.getpid())}
         # In a session of its own: Ctrl-C reaches a node once, from here.
         self._running[node] = subprocess.Popen(
             self._graph.command(node),

@@ -16,9 +16,10 @@ from tosa_ros.messages import SensorReader, pose_from_message, rgb_from_message
 from tosa_ros.messages.topic_names import says_other_than_depth
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
+from tosa_ros.ros.extrinsic import NotYetError, StaticExtrinsic
 from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.node import TosaNode, run_node
-from tosa_ros.ros.topics import image_topic, image_topics
+from tosa_ros.ros.topics import TF_STATIC, image_topic, image_topics, ros_type
 
 _OWN_INFO = 'depth_camera_info'
 
@@ -32,6 +33,7 @@ class DepthNode(TosaNode):
         self._reader: SensorReader | None = None
         self._estimator: Any = None
         self._told: DepthDoubt | None = None
+        self._static: StaticExtrinsic | None = None
         super().__init__('depth_node', **node_options)
 
     def configure(self) -> None:
@@ -48,6 +50,7 @@ class DepthNode(TosaNode):
             moved = self._extrinsic() if self.value('register') else None
             if moved is None:  # Whether it should be registered is good to know, no more.
                 self.needed_inputs = tuple(n for n in self.needed_inputs if n != _OWN_INFO)
+            self._static = moved if isinstance(moved, StaticExtrinsic) else None
             rectified = self.value('rectified')
             self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
             self.on_parameters({})
@@ -62,7 +65,7 @@ class DepthNode(TosaNode):
         self._doubts = self.publisher('depth/doubts')
 
     def release(self) -> None:
-        self._reader = self._estimator = None
+        self._reader = self._estimator = self._static = None
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         if not self.demanded():
@@ -72,6 +75,8 @@ class DepthNode(TosaNode):
         if reader is not None and (self.value('register') or not reader.knows_cameras):
             for info in ('camera_info', _OWN_INFO):
                 inputs[info] = partial(self._reader.camera_info, info)
+        if self._static is not None:
+            inputs[TF_STATIC] = self._static.add
         return inputs
 
     def on_parameters(self, changed: dict[str, Any]) -> None:
@@ -90,8 +95,18 @@ class DepthNode(TosaNode):
             return image_topic('image', self.value('image_transport'))
         return image_topic('sensor_depth', self.value('depth_transport'))
 
-    def _extrinsic(self) -> np.ndarray:
-        pose, numbers = Pose(), list(self.value('extrinsic'))
+    def _extrinsic(self) -> np.ndarray | StaticExtrinsic:
+        numbers = self.value('extrinsic')
+        if numbers is None:
+            try:
+                ros_type(self._topics[TF_STATIC].type)
+            except ImportError as error:
+                raise RosError(
+                    f'register: /tf_static cannot be read ({error}): install tf2_msgs, or set '
+                    'extrinsic'
+                ) from None
+            return StaticExtrinsic(self.value('extrinsic_timeout_s'), self.now)
+        pose = Pose()
         pose.position.x, pose.position.y, pose.position.z = numbers[:3]
         quaternion = pose.orientation
         quaternion.x, quaternion.y, quaternion.z, quaternion.w = numbers[3:]
@@ -108,7 +123,10 @@ class DepthNode(TosaNode):
     def work(self, item: tuple[Any, float]) -> None:
         message, came = item
         if self._reader is not None:
-            depth, frame_id = self._reader.read(message)
+            try:
+                depth, frame_id = self._reader.read(message)
+            except NotYetError:
+                return
             doubts = self._reader.doubts(message.header.frame_id)
         else:
             estimate = self._estimator.estimate(rgb_from_message(message))

@@ -1,15 +1,18 @@
-"""Fast DDS made fit for images: a larger shared-memory segment, and none left behind."""
+"""Fast DDS made fit for images: larger shared-memory segments, and none left behind."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tosa_ros.ros.package_files import shared_file
 
+IMAGES, TEXT = 'config/fastdds.xml', 'config/fastdds_text.xml'
+# They publish no more than text, and need no segment for images.
+SMALL = ('qa_node', 'tosa up', 'tosa say')
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # What distributions before Jazzy call it, and later ones warn about.
 OLD_VARIABLE, OLD_DISTRIBUTIONS = 'FASTRTPS_DEFAULT_PROFILES_FILE', ('humble', 'iron')
@@ -18,15 +21,22 @@ SHARED_MEMORY = Path('/dev/shm')
 YOUNG_S = 1.0
 
 
-def profile_environment(environment: MutableMapping[str, str] = os.environ) -> dict[str, str]:
-    """The variable that gives Fast DDS our profile; empty where the user has set their own."""
-    if environment.get(PROFILE_VARIABLE) or environment.get(OLD_VARIABLE):
-        return {}
+def profile_environment(
+    process: str, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The variable that gives Fast DDS our profile for a node or command, by its name.
+
+    Empty where the user has set a profile of their own.
+    """
+    ours = [str(shared_file(name)) for name in (IMAGES, TEXT)]
+    for variable in (PROFILE_VARIABLE, OLD_VARIABLE):
+        # Ours may be there from the process that starts this one.
+        if environment.get(variable, '') not in ('', *ours):
+            return {}
     if 'fastrtps' not in environment.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'):
         return {}
     old = environment.get('ROS_DISTRO') in OLD_DISTRIBUTIONS
-    profile = str(shared_file('config/fastdds.xml'))
-    return {OLD_VARIABLE if old else PROFILE_VARIABLE: profile}
+    return {OLD_VARIABLE if old else PROFILE_VARIABLE: ours[process in SMALL]}
 
 
 def remove_dead_segments(folder: Path = SHARED_MEMORY) -> int:

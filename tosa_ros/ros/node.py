@@ -28,6 +28,7 @@ from tosa_ros.ros import parameters, topics
 from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
 from tosa_ros.ros.inputs import Inputs, resolved_name
 from tosa_ros.ros.shutdown import Shutdown
+from tosa_ros.ros.undeclared import undeclared
 from tosa_ros.ros.worker import LatestWorker
 from tosa_ros.settings import node_settings
 
@@ -69,7 +70,7 @@ class TosaNode(LifecycleNode):
             topics.ros_type(topics.DIAGNOSTICS.type),
             topics.DIAGNOSTICS.name,
             topics.qos_profile(topics.DIAGNOSTICS.qos),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(topics.overridable()),
         )
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick, clock=steady)
         if self.value('autostart'):
@@ -123,7 +124,7 @@ class TosaNode(LifecycleNode):
             resolved_name(self, name),
             topics.qos_profile(topic.qos),
             event_callbacks=PublisherEventCallbacks(matched=lambda _: self.update_inputs()),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(topics.overridable()),
         )
         return self._outputs[name]
 
@@ -152,12 +153,7 @@ class TosaNode(LifecycleNode):
     # Transitions.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        unknown = parameters.undeclared(self)
-        if unknown:
-            self.get_logger().error(
-                f'parameters that {self.get_name()} does not have are ignored: '
-                f'{", ".join(unknown)}; see `ros2 param list`'
-            )
+        self._report_undeclared()
         started = self.now()
         self.loading = True
         try:
@@ -204,6 +200,18 @@ class TosaNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._release()
         return super().on_error(state)
+
+    def _report_undeclared(self) -> None:
+        unknown, others = undeclared(self, self._topics.values())
+        name = self.get_name()
+        if unknown:
+            listed = ', '.join(unknown)
+            self.get_logger().warning(
+                f'parameters that {name} does not have are ignored: {listed}; see '
+                '`ros2 param list`'
+            )
+        if others:
+            self.get_logger().info(f'left to other nodes, not for {name}: {", ".join(others)}')
 
     def _start(self) -> None:
         self._autostart.cancel()

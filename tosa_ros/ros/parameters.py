@@ -48,15 +48,6 @@ def values(node: Any, settings: Sequence[Setting]) -> dict[str, Any]:
     return {row.name: row.from_ros(node.get_parameter(row.name).value) for row in settings}
 
 
-def undeclared(node: Any) -> list[str]:
-    """Names that a parameter file or the command line gives this node, but it does not have."""
-    return sorted(
-        name
-        for name in node._parameter_overrides
-        if not node.has_parameter(name) and not name.startswith('qos_overrides.')
-    )
-
-
 def _guard(node: Any, rows: dict[str, Setting], together: Together | None) -> None:
     """Refuses bad values at run time, and takes numbers where ROS wants doubles or text."""
     from rcl_interfaces.msg import SetParametersResult

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import String
 
-from tosa_ros.errors import QuestionError
+from tosa_ros.errors import QuestionError, printable
 from tosa_ros.ros.answer_queue import AnswerQueue
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.memory import FrameMemory, Seen
@@ -74,8 +74,12 @@ class QaNode(TosaNode):
         self._queue.max_new_tokens = self.value('max_new_tokens')
 
     def wants_tokens(self) -> bool:
-        """Whether vision_node has something to do for this node."""
-        return self.active and self._enabled and self.demanded()
+        """Whether vision_node has something to do for this node.
+
+        A question that waits is enough: who asks need not listen yet, or may read the log.
+        """
+        waiting = self._queue is not None and self._queue.pending > 0
+        return self.active and self._enabled and (waiting or self.demanded())
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         inputs = {'question': self._question_came}
@@ -116,6 +120,7 @@ class QaNode(TosaNode):
             self._queue.refuse(question, 'qa_node is disabled; call its service enable')
             return
         self._queue.ask(question)
+        self.update_inputs()
 
     def _cancel(self, _: Any, response: Any) -> Any:
         ended = self._queue.clear()
@@ -137,14 +142,22 @@ class QaNode(TosaNode):
         if reply.text and not reply.error:
             self._partial.publish(message)
         if reply.done:
-            if reply.error:
-                self.get_logger().debug(f'question {reply.id}: {reply.error}')
-            elif reply.first_word_ms is not None:
+            if not reply.error and reply.first_word_ms is not None:
                 self.meter.done(self.now(), reply.latency_ms / 1e3)
             self._answer.publish(message)
+            self.get_logger().info(_told(reply))
 
     def _clock_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+
+def _told(reply: Reply) -> str:
+    """A question and what came of it, for the log."""
+    question = printable(f'question {reply.id}: {reply.question!r}')
+    if reply.error:
+        return f'{question}: refused: {printable(reply.error)}'
+    note = f' ({reply.note})' if reply.note else ''
+    return f'{question}: {printable(repr(reply.text))} after {reply.latency_ms:.0f} ms{note}'
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -54,4 +54,4 @@ def refusal(data: str, reason: str) -> Reply:
         name = str(json.loads(data)['id'])[:100]
     except (ValueError, RecursionError, KeyError, TypeError):
         name = ''
-    return Reply(name, data[:ECHOED_CHARACTERS], error=reason)
+    return Reply(id=name, question=data[:ECHOED_CHARACTERS], error=reason)

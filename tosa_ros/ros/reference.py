@@ -27,7 +27,8 @@ YAML_HEAD = """\
 #   ros2 launch tosa_ros vqa.launch.py params_file:=my.yaml
 #
 # Every parameter is here with its default. What is not set at start only can be changed later:
-# `ros2 param set /vision_node keep 0.5`. The QoS of any topic can be overridden too:
+# `ros2 param set /vision_node keep 0.5`. The QoS of any topic can be overridden too (history,
+# depth, reliability, durability), by its full name:
 #
 #   qos_overrides./camera/camera/color/image_raw.subscription.reliability: best_effort
 """
@@ -89,7 +90,7 @@ def argument_table() -> str:
         shown = f'`{default}`' if default else argument.empty
         lines.append(f'| `{argument.name}` | {shown} | {argument.description} |')
     names = ', '.join(f'`{argument.name}`' for argument in nodes)
-    see = 'Parameters of the nodes: see [vision_node](#vision_node).'
+    see = 'Parameters of the nodes: see [below](#depth_node).'
     lines.append(f'| {names} | {nodes[0].empty} | {see} |')
     return '\n'.join(lines)
 

@@ -13,9 +13,10 @@ MAX_REPLY_CHARACTERS = 1_000_000
 _KINDS = {'str': (str,), 'int': (int,), 'float': (int, float), 'bool': (bool,)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A message on `answer` and `answer/partial`, as JSON.
+    """A message on `answer` and `answer/partial`, as JSON, in this order: `ros2 topic echo` cuts a
+    long line, and what matters stands before that.
 
     text: the answer so far. error: why there is none, or why it ends early; else empty.
     note: a limitation of a good answer. stamp, frame_id: of the newest frame it is about.
@@ -25,9 +26,9 @@ class Reply:
     """
 
     id: str
-    question: str
     text: str = ''
     error: str = ''
+    question: str
     note: str = ''
     stamp: float = 0.0
     frame_id: str = ''

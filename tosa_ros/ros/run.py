@@ -12,6 +12,7 @@ import traceback
 import warnings
 from typing import NoReturn
 
+from tosa_ros.ros.fastdds import remove_dead_segments
 from tosa_ros.ros.shutdown import exit_at_once_on_signals, exit_now, exit_with_starter
 
 
@@ -19,6 +20,8 @@ def run(name: str) -> NoReturn:
     """Runs a node until a signal ends it, and ends the process with its exit code."""
     exit_at_once_on_signals()
     exit_with_starter()
+    # Its own of the last time, if it was killed, and those of others.
+    remove_dead_segments()
     # Threads of several processes that spin while they wait slow one another down tenfold.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     warnings.showwarning = _one_line

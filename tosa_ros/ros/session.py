@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tosa_ros.errors import RosError, printable
 from tosa_ros.ros import require_rclpy
-from tosa_ros.ros.fastdds import profile_environment
+from tosa_ros.ros.fastdds import profile_environment, remove_dead_segments
 
 _NAMESPACE = re.compile(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 
@@ -40,11 +40,14 @@ def ros_arguments(
 def session(command: str, arguments: Sequence[str]) -> Iterator[None]:
     """Initialises rclpy without its signal handlers, and shuts it down at the end.
 
+    What killed processes left in shared memory is removed.
+
     Raises:
         MissingDependencyError: there is no rclpy, which `command` needs.
     """
     rclpy = require_rclpy(command)
-    os.environ.update(profile_environment())  # before DDS reads it
+    remove_dead_segments()
+    os.environ.update(profile_environment(command))  # before DDS reads it
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)

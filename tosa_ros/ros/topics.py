@@ -13,13 +13,17 @@ from tosa_ros.messages.transports import RAW, TRANSPORTS, transport
 
 # name: (reliable, depth, in words).
 QOS = {
-    'sensor': (False, 1, 'best effort, or reliable if all publishers are; depth 1'),
+    # A few, so that colour and depth of one instant are both there when many wait to be read.
+    'sensor': (False, 5, 'best effort, or reliable if all publishers are; depth 5'),
     'viewer': (True, 1, 'reliable, depth 1'),
     # A thousand questions at once are all refused or answered, not lost on the way.
     'text': (True, 1000, 'reliable, depth 1000'),
-    'answer': (True, 1000, 'reliable, transient local, depth 1000'),
     'fact': (True, 1, 'reliable, transient local, depth 1'),
+    'kept': (True, 100, 'reliable, transient local, depth 100'),
 }
+
+
+POLICIES = ('history', 'depth', 'reliability', 'durability')
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def _images(name: str, holds: str, parameter: str, description: str) -> tuple[To
 _CAMERA_INFO = Topic(
     'camera_info', 'sensor_msgs/msg/CameraInfo', 'sensor', "The colour camera's calibration."
 )
+TF_STATIC = '/tf_static'
 _DEPTH = ('depth', 'sensor_msgs/msg/Image', 'viewer')
 _RELATIVE = ('relative_depth', 'sensor_msgs/msg/Image', 'viewer')
 _DOUBTS = ('depth/doubts', 'std_msgs/msg/UInt8', 'fact')
@@ -91,6 +96,12 @@ DEPTH_TOPICS = (
         'sensor_msgs/msg/CameraInfo',
         'sensor',
         "The colour camera's calibration, for the same.",
+    ),
+    Topic(
+        TF_STATIC,
+        'tf2_msgs/msg/TFMessage',
+        'kept',
+        'Where the depth camera is (register: true, without extrinsic).',
     ),
     *_images('image', 'colour', 'image_transport', 'Colour (source: monocular).'),
     Topic(*_DEPTH, "32FC1, metres along the optical axis in the image's pixels, NaN: none.", True),
@@ -136,7 +147,7 @@ QA_TOPICS = (
     Topic(
         'answer',
         'std_msgs/msg/String',
-        'answer',
+        'text',
         'JSON, one message for each question, refused ones too.',
         True,
     ),
@@ -183,6 +194,13 @@ def qos_profile(name: str) -> Any:
     if 'transient local' in words:
         profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
     return profile
+
+
+def overridable() -> list[Any]:
+    """The rclpy policies of any topic that parameters override."""
+    from rclpy.qos import QoSPolicyKind
+
+    return [getattr(QoSPolicyKind, policy.upper()) for policy in POLICIES]
 
 
 def reliability(reliable: bool) -> Any:

@@ -14,6 +14,7 @@ from tosa_ros.settings.nodes import (
     MAX_NEW_TOKENS,
     MODEL,
     NODES,
+    SYNC_SLOP,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -29,6 +30,7 @@ __all__ = [
     'MODEL',
     'NODES',
     'SETTINGS',
+    'SYNC_SLOP',
     'Choice',
     'Either',
     'Flag',

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from tosa_ros.settings.kinds import Choice, Flag, Kind, Maybe
 from tosa_ros.settings.merging import METHOD, SETTINGS
-from tosa_ros.settings.nodes import DEPTH_SOURCES, DEVICE, DTYPE, MODEL
+from tosa_ros.settings.nodes import (
+    DEPTH_MODEL,
+    DEPTH_SCALE,
+    DEPTH_SOURCES,
+    DEPTH_TRANSPORT,
+    DEVICE,
+    DTYPE,
+    EXTRINSIC,
+    FRAMES,
+    IMAGE_TRANSPORT,
+    MODEL,
+    RECTIFIED,
+    REGISTER,
+    SYNC_SLOP,
+)
 from tosa_ros.settings.setting import Setting
 
 FROM_FILE = 'what the parameter file says'
@@ -12,14 +26,27 @@ LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 # Each is a field of `ros.bringup.Graph`.
 GRAPH = (
+    Setting(
+        'camera',
+        None,
+        Maybe(Kind(), 'none'),
+        'A camera of config/cameras.yaml, or FILE.yaml:NAME of a file like it: its topics and '
+        'settings hold where no others are given.',
+    ),
     Setting('image_topic', None, Maybe(Kind(), 'image'), 'The colour image.'),
     Setting(
         'depth_topic',
         None,
         Maybe(Kind(), 'sensor_depth'),
-        "The sensor's depth, aligned to colour (or see register in the parameters).",
+        "The sensor's depth, aligned to colour (or see register).",
     ),
     Setting('camera_info_topic', None, Maybe(Kind(), 'camera_info'), "The colour camera's info."),
+    Setting(
+        'depth_camera_info_topic',
+        None,
+        Maybe(Kind(), 'depth_camera_info'),
+        "The depth camera's info, for register.",
+    ),
     Setting(
         'depth_source',
         None,
@@ -51,5 +78,9 @@ GRAPH = (
 
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
-    rows = (MODEL, DEVICE, DTYPE, METHOD, *SETTINGS.loaded().values())
+    streams = (
+        IMAGE_TRANSPORT, DEPTH_TRANSPORT, DEPTH_SCALE, REGISTER, EXTRINSIC, RECTIFIED, SYNC_SLOP,
+        DEPTH_MODEL, FRAMES,
+    )  # fmt: skip
+    rows = (MODEL, DEVICE, DTYPE, *streams, METHOD, *SETTINGS.loaded().values())
     return {row.name: row for row in rows}

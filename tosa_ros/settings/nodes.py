@@ -5,7 +5,7 @@ The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are writt
 
 from __future__ import annotations
 
-from tosa_ros.settings.kinds import Choice, Flag, Kind, Number, Numbers
+from tosa_ros.settings.kinds import Choice, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.merging import MERGING, METHOD, SETTINGS
 from tosa_ros.settings.setting import Setting
 
@@ -34,6 +34,15 @@ DTYPE = Setting(
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
+# One value, live and for bags: half a frame at 15 Hz and some more, as free-running streams need.
+SYNC_SLOP = Setting(
+    'sync_slop_s',
+    0.05,
+    Number(0, 1),
+    'Largest difference between the stamps of colour and depth in one frame. The nearest is '
+    'taken, even if it is yet to come.',
+    unit='s',
+)
 DEPTH_SOURCES = ('sensor', 'monocular')
 
 _AUTOSTART = Setting(
@@ -43,13 +52,65 @@ _AUTOSTART = Setting(
     'Configure and activate the node by itself. If off, a lifecycle manager does it.',
     read_only=True,
 )
-_IMAGE_TRANSPORT = Setting(
+IMAGE_TRANSPORT = Setting(
     'image_transport',
     'raw',
     Choice(('raw', 'zstd', 'compressed')),
     'How colour comes: raw is sensor_msgs/Image on image; compressed and zstd are '
     'CompressedImage on image/compressed and image/zstd.',
     read_only=True,
+)
+DEPTH_TRANSPORT = Setting(
+    'depth_transport',
+    'raw',
+    Choice(('raw', 'compressedDepth', 'zstd', 'compressed')),
+    'How sensor depth comes: raw is sensor_msgs/Image on sensor_depth; the others are '
+    'CompressedImage on sensor_depth/compressedDepth (PNG or RVL), sensor_depth/zstd, and '
+    'sensor_depth/compressed (PNG).',
+    read_only=True,
+)
+DEPTH_SCALE = Setting(
+    'depth_scale',
+    1000.0,
+    Number(1, 1e6),
+    'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is always '
+    'in metres.',
+)
+REGISTER = Setting(
+    'register',
+    False,
+    Flag(),
+    "Move sensor depth into the colour camera's pixels, by depth_camera_info, camera_info and "
+    'extrinsic. Leave it off if the driver aligns depth to colour.',
+    read_only=True,
+)
+EXTRINSIC = Setting(
+    'extrinsic',
+    None,
+    Maybe(Numbers(Number(), count=7), 'what /tf_static says'),
+    "The depth camera's pose in the colour camera's optical frame, for register: x, y, z in "
+    'metres and a quaternion x, y, z, w (`ros2 run tf2_ros tf2_echo COLOUR DEPTH`).',
+    read_only=True,
+)
+RECTIFIED = Setting(
+    'rectified',
+    False,
+    Flag(),
+    'The colour image is rectified, so that P of camera_info holds, not K.',
+    read_only=True,
+)
+DEPTH_MODEL = Setting(
+    'depth_model',
+    '',
+    Kind(),
+    'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
+    'depth-anything/Depth-Anything-V2-Small-hf; a .pth file of the authors of Depth Anything, '
+    'or its URL with #sha256=; NAME:MODEL is of an estimator that another package brings. '
+    'Empty is the embedded one.',
+    read_only=True,
+)
+FRAMES = Setting(
+    'frames', 1, Number(1, 64, whole=True), 'Number of frames that a question is about.'
 )
 _MAX_RATE = Setting(
     'max_rate',
@@ -69,22 +130,8 @@ DEPTH_NODE = (
         'sensor: a depth camera on sensor_depth. monocular: an estimate of image by depth_model.',
         read_only=True,
     ),
-    Setting(
-        'depth_transport',
-        'raw',
-        Choice(('raw', 'compressedDepth', 'zstd', 'compressed')),
-        'How sensor depth comes: raw is sensor_msgs/Image on sensor_depth; the others are '
-        'CompressedImage on sensor_depth/compressedDepth (PNG or RVL), sensor_depth/zstd, and '
-        'sensor_depth/compressed (PNG).',
-        read_only=True,
-    ),
-    Setting(
-        'depth_scale',
-        1000.0,
-        Number(1, 1e6),
-        'Units per metre of a 16UC1 depth image: 1000 (millimetres) by REP 118. 32FC1 is always '
-        'in metres.',
-    ),
+    DEPTH_TRANSPORT,
+    DEPTH_SCALE,
     Setting(
         'min_depth_m', 0.1, Number(0, 1000), 'Sensor depth nearer than this is invalid.', unit='m'
     ),
@@ -95,41 +142,20 @@ DEPTH_NODE = (
         'Sensor depth farther than this is invalid.',
         unit='m',
     ),
+    REGISTER,
+    EXTRINSIC,
     Setting(
-        'register',
-        False,
-        Flag(),
-        "Move sensor depth into the colour camera's pixels, by depth_camera_info, camera_info and "
-        'extrinsic. Leave it off if the driver aligns depth to colour.',
+        'extrinsic_timeout_s',
+        5.0,
+        Number(0.1, 3600),
+        'How long register waits for the transform on /tf_static before that is a fault; it goes '
+        'on waiting.',
+        unit='s',
         read_only=True,
     ),
-    Setting(
-        'extrinsic',
-        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
-        Numbers(Number(), count=7),
-        "The depth camera's pose in the colour camera's optical frame, for register: x, y, z in "
-        'metres and a quaternion x, y, z, w (`ros2 run tf2_ros tf2_echo COLOUR DEPTH`).',
-        read_only=True,
-    ),
-    Setting(
-        'rectified',
-        False,
-        Flag(),
-        'The colour image is rectified, so that register takes P of camera_info, not K: the same '
-        "value as vision_node's.",
-        read_only=True,
-    ),
-    Setting(
-        'depth_model',
-        '',
-        Kind(),
-        'The monocular estimator: a checkpoint folder or a Hugging Face name, such as '
-        'depth-anything/Depth-Anything-V2-Small-hf; a .pth file of the authors of Depth Anything, '
-        'or its URL with #sha256=; NAME:MODEL is of an estimator that another package brings. '
-        'Empty is the embedded one.',
-        read_only=True,
-    ),
-    _IMAGE_TRANSPORT,
+    RECTIFIED,
+    DEPTH_MODEL,
+    IMAGE_TRANSPORT,
     DEVICE,
     _MAX_RATE,
 )
@@ -149,13 +175,7 @@ VISION_NODE = (
         'appearance.',
         read_only=True,
     ),
-    Setting(
-        'sync_slop_s',
-        0.02,
-        Number(0, 1),
-        'Largest difference between the stamps of colour and depth in one frame.',
-        unit='s',
-    ),
+    SYNC_SLOP,
     Setting(
         'depth_timeout_s',
         1.0,
@@ -165,14 +185,8 @@ VISION_NODE = (
         'long for depth, 300 at most.',
         unit='s',
     ),
-    Setting(
-        'rectified',
-        False,
-        Flag(),
-        'The image is rectified, so that P of camera_info holds, not K.',
-        read_only=True,
-    ),
-    _IMAGE_TRANSPORT,
+    RECTIFIED,
+    IMAGE_TRANSPORT,
     _MAX_RATE,
 )
 
@@ -181,7 +195,7 @@ QA_NODE = (
     MODEL,
     DEVICE,
     DTYPE,
-    Setting('frames', 1, Number(1, 64, whole=True), 'Number of frames that a question is about.'),
+    FRAMES,
     Setting(
         'frame_interval_s',
         1.0,

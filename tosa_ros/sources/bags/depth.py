@@ -12,7 +12,7 @@ from tosa_ros.errors import RosError, printable
 from tosa_ros.frames import NO_DOUBT, ROOM_MEDIAN_DEPTH_M, DepthDoubt, Intrinsics
 from tosa_ros.messages import SensorReader, camera_from_info, depth_from_message
 from tosa_ros.messages.frame_builder import check_units, depth_pixels, fitted, same_frame
-from tosa_ros.sources.bags.poses import Transforms
+from tosa_ros.messages.transforms import Transforms
 from tosa_ros.sources.bags.topics import BagTopics
 
 

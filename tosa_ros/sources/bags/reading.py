@@ -14,6 +14,7 @@ import numpy as np
 from tosa_ros.errors import DataError, DepthError, RosError, TosaError
 from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.messages import FrameBuilder, header_stamp_ns
+from tosa_ros.settings import SYNC_SLOP
 from tosa_ros.sources.bags.depth import BagDepth, is_metric
 from tosa_ros.sources.bags.opening import Bag, damage_errors, in_words
 from tosa_ros.sources.bags.poses import CameraPoses
@@ -30,7 +31,6 @@ from tosa_ros.sources.bags.viewer import ViewerSays, viewer_says
 from tosa_ros.sources.folder import MILLIMETRES
 from tosa_ros.sources.source import FrameSource
 
-DEFAULT_SLOP_S = 0.05
 RELATIVE_BEFORE_S = 1e8  # stamps before 1973 count from a start, not from the epoch
 
 
@@ -64,7 +64,7 @@ class BagFrames(FrameSource):
         self,
         path: str | Path,
         topics: BagTopics | None = None,
-        slop_s: float = DEFAULT_SLOP_S,
+        slop_s: float = SYNC_SLOP.default,
         depth_scale: float | None = None,
     ) -> None:
         self.path = Path(path)
