@@ -285,8 +285,11 @@ def test_a_url_with_its_hash(served, write, rgb, capsys):
     np.testing.assert_array_equal(found, load(write(ROOM)).estimate(rgb).depth_m)
     assert [p.name for p in kept.iterdir()] == [f'{ROOM[:-4]}-{sha256}.pth']
     assert capsys.readouterr().out == ''  # which may be someone's JSON
-    again = load(f'{url}#sha256={sha256}')
-    assert again.kind == 'metric'
+    assert load(f'{url}#sha256={sha256}').kind == 'metric'
+    (file,) = kept.iterdir()
+    file.write_bytes(write(V2).read_bytes())
+    with pytest.raises(DepthError, match='kept from a download, was changed since; delete it'):
+        load(f'{url}#sha256={sha256}')
 
 
 def test_a_url_without_its_hash_or_with_another(served):

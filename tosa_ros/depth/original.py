@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import math
 import pickle
 import re
@@ -162,8 +163,12 @@ def _download(path: str, source: Published, what: str) -> object:
         raise DepthError(f'{what}: ends with #{hashed}; wanted #sha256= and 64 hexadecimal digits')
     name = file_name(url)
     sha256 = given[1] if given else source.sha256
-    # torch checks the hash that is in the name of the kept file, and prints where it downloads to.
     stem, suffix = name.rsplit('.', 1)
+    kept = Path(torch.hub.get_dir(), 'checkpoints', f'{stem}-{sha256}.{suffix}')
+    # torch compares what it downloads with the hash in the file's name, but not what it kept.
+    if kept.is_file() and _sha256_of(kept) != sha256:
+        raise DepthError(f'{what}: {kept}, kept from a download, was changed since; delete it')
+    # It also prints where it downloads to.
     with (
         one_line_errors(f'{what} cannot be downloaded', DepthError),
         _tensors_alone(what),
@@ -174,9 +179,17 @@ def _download(path: str, source: Published, what: str) -> object:
             map_location='cpu',
             progress=sys.stderr.isatty(),
             check_hash=True,
-            file_name=f'{stem}-{sha256}.{suffix}',
+            file_name=kept.name,
             weights_only=True,
         )
+
+
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
