@@ -61,7 +61,7 @@ class SensorDepth:
         missing = raw <= 0
         if raw.dtype.itemsize == 2:
             missing |= raw == np.iinfo(raw.dtype).max
-        np.putmask(metres, missing, np.float32(np.nan))
+        np.copyto(metres, np.float32(np.nan), where=missing)  # many times faster than np.where
         return metres
 
     def to_array(self, depth_m: np.ndarray, *, drop_far: bool = False) -> np.ndarray:
@@ -111,7 +111,8 @@ class SensorDepth:
             )
         with np.errstate(over='ignore'):
             metres = depth.astype(np.float32)
-        return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
+        np.copyto(metres, np.float32(np.nan), where=~((metres > 0) & (metres < np.inf)))
+        return metres
 
 
 def read_depth(

@@ -145,10 +145,11 @@ def depth_pixels(
         raw = sensor.from_array(raw)
     raw = fitted(raw, width, height)
     # By REP 117 infinities are too near or too far; a zero from a sensor means no reading.
-    valid = np.isfinite(raw) & ((raw >= 0) if relative else (raw > 0))
+    valid = (raw < np.inf) & ((raw >= 0) if relative else (raw > 0))
     if not valid.any():
         raise RosError(f'depth: none of its {raw.size} pixels is valid')
-    depth = np.where(valid, raw, np.float32(np.nan))
+    depth = raw.astype(np.float32)
+    np.copyto(depth, np.float32(np.nan), where=~valid)
     if relative:
         if np.nanmax(depth) > 1:
             raise RosError(
