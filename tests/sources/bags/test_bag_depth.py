@@ -61,7 +61,7 @@ def test_what_its_name_denies_is_no_depth_unless_it_is_named(
     assert bag[0].depth_m is None
     assert said(bag, topic) == (
         f'{topic} ({encoding}) is not taken as depth, because its name says {word}; '
-        f'if it is depth, name it: --depth-topic {topic}'
+        f'if it is depth, name it: --depth-topic {topic} of tosa replay and tosa bag'
     )
     named = BagFrames(path, BagTopics(depth=topic))
     np.testing.assert_allclose(named[0].depth_m, 2)

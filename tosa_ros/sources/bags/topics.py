@@ -153,7 +153,7 @@ def _depth(images: _Images, topics: Sequence[str], notes: dict[str, int]) -> tup
             encoding = encoding_of(images.first(topic))
             notes[
                 f'{topic} ({encoding}) is not taken as depth, because its name says {word}; '
-                f'if it is depth, name it: --depth-topic {topic}'
+                f'if it is depth, name it: --depth-topic {topic} of tosa replay and tosa bag'
             ] = 1
     candidates = [topic for topic, word in words.items() if not word]
     saying = [topic for topic in candidates if says_depth(topic)]
