@@ -6,10 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from videos import KEY_EVERY, video_packets
+from videos import KEY_EVERY, colour, video_packets
 
 from tosa_ros.errors import MissingDependencyError, RosError
-from tosa_ros.messages import depth_from_message, rgb_from_message
+from tosa_ros.messages import (
+    FrameBuilder,
+    ImageStream,
+    depth_from_message,
+    rgb_from_message,
+)
 from tosa_ros.messages.h264 import FrameNumbers
 from tosa_ros.messages.key_frames import is_key_frame
 from tosa_ros.messages.transports import is_depth, transport_of
@@ -51,8 +56,8 @@ def decoded(messages):
 def assert_are(seen, indices):
     """video_packets' pictures are of one colour each, by their place."""
     assert sorted(seen) == list(indices)
-    for index, colour in seen.items():
-        np.testing.assert_allclose(colour, (10 * index, 200 - 5 * index, 60), atol=6)
+    for index, seen_colour in seen.items():
+        np.testing.assert_allclose(seen_colour, colour(index), atol=6)
 
 
 @pytest.mark.parametrize('b_frames', [0, 2])
@@ -165,6 +170,19 @@ def test_the_table_knows_video_and_that_it_is_no_whole_image():
 )  # fmt: skip
 def test_codecs_go_by_many_names(name, codec):
     assert codec_named(name) == codec
+
+
+def test_a_topics_images_come_whole_or_decoded():
+    packets, stream = video_packets(COUNT, b_frames=2), ImageStream()
+    whole = SimpleNamespace(encoding='rgb8')
+    assert stream.images(whole) == [whole]
+    images = [image for packet in packets for image in stream.images(ffmpeg(packet))]
+    assert [image.header.stamp.sec for image in images] == list(range(len(images)))
+    assert len(images) >= COUNT - 4
+    last = images[-1]
+    assert (last.width, last.height, last.step, last.encoding) == (64, 48, 192, 'rgb8')
+    frame = FrameBuilder(lambda what, line: None).frame(last, None)
+    np.testing.assert_allclose(frame.rgb.mean(axis=(0, 1)), colour(len(images) - 1), atol=6)
 
 
 def test_a_mosaic_in_a_video_is_a_mosaic():

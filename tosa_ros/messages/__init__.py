@@ -10,12 +10,18 @@ from tosa_ros.messages.making import MessageMaker
 from tosa_ros.messages.poses import pose_from_message, quaternion
 from tosa_ros.messages.sensor_depth import SensorReader
 from tosa_ros.messages.stamps import header_stamp_ns, stamp_ns, stamp_s
-from tosa_ros.messages.transports import TRANSPORTS, depth_from_message, rgb_from_message
+from tosa_ros.messages.transports import (
+    TRANSPORTS,
+    ImageStream,
+    depth_from_message,
+    rgb_from_message,
+)
 
 __all__ = [
     'TRANSPORTS',
     'Camera',
     'FrameBuilder',
+    'ImageStream',
     'MessageMaker',
     'SensorReader',
     'camera_from_info',

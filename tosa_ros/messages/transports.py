@@ -185,6 +185,27 @@ def depth_from_message(message: Any) -> np.ndarray:
     return found.depth(message)
 
 
+class ImageStream:
+    """The images of one topic: whole ones as they come, those of a video decoded in turn."""
+
+    def __init__(self) -> None:
+        self._decoder: VideoDecoder | None = None
+
+    def images(self, message: Any) -> list[Any]:
+        """What is ready when a message comes: itself; of a video none, one or several.
+
+        Raises:
+            RosError: a packet of a video that is damaged or of an unknown codec.
+            MissingDependencyError: PyAV is not installed.
+        """
+        decoder = transport_of(message).decoder
+        if decoder is None:
+            return [message]
+        if self._decoder is None:
+            self._decoder = decoder()
+        return self._decoder.images(message)
+
+
 def is_depth(message: Any) -> bool:
     """Whether an image message holds depth, by what it says of itself."""
     return transport_of(message).is_depth(message)

@@ -7,7 +7,7 @@ another order where there are B frames, so each carries the tag that came with i
 from __future__ import annotations
 
 import contextlib
-from types import SimpleNamespace
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,20 +49,28 @@ class Picture(NamedTuple):
     decoded: Any
     encoding: str
 
-    def image(self, header: Any) -> Any:
-        """An Image with this header, as an object of its fields."""
-        grey = self.encoding in BAYER_ENCODINGS
-        pixels = self.decoded.to_ndarray(format='gray' if grey else 'rgb24')
-        height, width = pixels.shape[:2]
-        return SimpleNamespace(
-            header=header,
-            height=height,
-            width=width,
-            encoding=self.encoding,
-            is_bigendian=0,
-            step=pixels[0].size,
-            data=np.ascontiguousarray(pixels).reshape(-1),
-        )
+    def image(self, header: Any) -> DecodedImage:
+        """The Image with this header."""
+        return DecodedImage(header, self.decoded, self.encoding)
+
+
+class DecodedImage:
+    """A picture of a video with the fields of an Image; in RGB when its data are asked for."""
+
+    is_bigendian = 0
+
+    def __init__(self, header: Any, decoded: Any, encoding: str) -> None:
+        self.header, self.encoding = header, encoding
+        self.height, self.width = decoded.height, decoded.width
+        self._grey = encoding in BAYER_ENCODINGS
+        self.step = self.width * (1 if self._grey else 3)
+        self._decoded = decoded
+
+    @functools.cached_property
+    def data(self) -> np.ndarray:
+        """(height * step,) uint8."""
+        pixels = self._decoded.to_ndarray(format='gray' if self._grey else 'rgb24')
+        return np.ascontiguousarray(pixels).reshape(-1)
 
 
 class VideoDecoder:
