@@ -82,7 +82,7 @@ def test_colour_and_depth_are_not_taken_for_one_another():
 def test_the_nodes_offer_every_transport_that_carries_what_they_need():
     by_name = {one.name: one for one in (*DEPTH_NODE, *VISION_NODE)}
     for setting, holds in (('image_transport', 'colour'), ('depth_transport', 'depth')):
-        wanted = {one.name for one in TRANSPORTS if getattr(one, holds)}
+        wanted = {one.name for one in TRANSPORTS if one.carries(holds)}
         assert set(by_name[setting].kind.choices) == wanted
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
 import numpy as np
 import pytest
+from videos import KEY_EVERY, colour, video_packets
 
 from tosa_ros import messages
 from tosa_ros.errors import RosError
@@ -118,6 +120,32 @@ def test_compressed_colour(bench, vision):
     jpeg = conversions.compressed_image_message(bench.rgb, bench.header())
     publisher = bench.node.create_publisher(CompressedImage, 'image/compressed', 1)
     assert bench.next('visual_tokens', lambda: publisher.publish(jpeg)).width == 9
+    bench.node.destroy_publisher(publisher)
+
+
+def test_video_is_decoded_and_paired_by_its_own_stamps(bench, vision):
+    """As CompressedImage, for whose video no other package is needed."""
+    from sensor_msgs.msg import CompressedImage
+
+    pytest.importorskip('av')
+    vision(image_transport='compressed', use_depth=False)
+    publisher = bench.node.create_publisher(CompressedImage, 'image/compressed', 100)
+    packets = itertools.cycle(video_packets(2 * KEY_EVERY, b_frames=2))
+
+    def publish():
+        packet = next(packets)
+        header = bench.header(stamp_s=100.0 + packet.index)
+        publisher.publish(CompressedImage(header=header, format='h264', data=packet.data))
+
+    seen = set()
+    for _ in range(6):
+        cloud = bench.next('visual_tokens', publish)
+        tokens = tokens_from_cloud(cloud)
+        index = cloud.header.stamp.sec - 100
+        seen.add(index)
+        np.testing.assert_allclose(tokens.rgb.mean(axis=0), colour(index), atol=8)
+    assert len(seen) > 1
+    assert tokens.before > len(tokens)
     bench.node.destroy_publisher(publisher)
 
 

@@ -48,6 +48,10 @@ class Transport:
         """The topic on which this transport carries the image of a topic."""
         return image if self.name == RAW else f'{image}/{self.name}'
 
+    def carries(self, holds: str) -> bool:
+        """Whether it carries 'colour' or 'depth', as whole images or as a video."""
+        return bool(getattr(self, holds)) or (holds == 'colour' and self.decoder is not None)
+
 
 RAW = 'raw'
 _COMPRESSED = 'sensor_msgs/msg/CompressedImage'

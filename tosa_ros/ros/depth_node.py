@@ -12,7 +12,7 @@ from std_msgs.msg import Header, UInt8
 
 from tosa_ros.errors import RosError
 from tosa_ros.frames import DepthDoubt
-from tosa_ros.messages import SensorReader, pose_from_message, rgb_from_message
+from tosa_ros.messages import ImageStream, SensorReader, pose_from_message, rgb_from_message
 from tosa_ros.messages.topic_names import says_other_than_depth
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
@@ -34,6 +34,7 @@ class DepthNode(TosaNode):
         self._estimator: Any = None
         self._told: DepthDoubt | None = None
         self._static: StaticExtrinsic | None = None
+        self._images = ImageStream()
         super().__init__('depth_node', **node_options)
 
     def configure(self) -> None:
@@ -69,6 +70,7 @@ class DepthNode(TosaNode):
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         if not self.demanded():
+            self._images = ImageStream()
             return {}
         inputs: dict[str, Callable[[Any], None]] = {self._input(): self._image_came}
         reader = self._reader
@@ -117,8 +119,9 @@ class DepthNode(TosaNode):
 
     def _image_came(self, message: Any) -> None:
         now = self.now()
-        self.meter.input(now)
-        self.worker.submit((message, now))
+        for image in self._images.images(message):
+            self.meter.input(now)
+            self.worker.submit((image, now))
 
     def work(self, item: tuple[Any, float]) -> None:
         message, came = item

@@ -15,6 +15,8 @@ from tosa_ros.messages.transports import RAW, TRANSPORTS, transport
 QOS = {
     # A few, so that colour and depth of one instant are both there when many wait to be read.
     'sensor': (False, 5, 'best effort, or reliable if all publishers are; depth 5'),
+    # A lost packet costs all images up to the next key frame.
+    'video': (False, 100, 'best effort, or reliable if all publishers are; depth 100'),
     'viewer': (True, 1, 'reliable, depth 1'),
     # A thousand questions at once are all refused or answered, not lost on the way.
     'text': (True, 1000, 'reliable, depth 1000'),
@@ -58,12 +60,12 @@ def image_topics(name: str) -> tuple[str, ...]:
 
 def _images(name: str, holds: str, parameter: str, description: str) -> tuple[Topic, ...]:
     """An input image, by each transport that carries what it holds ('colour' or 'depth')."""
-    carriers = [one for one in TRANSPORTS if getattr(one, holds)]
+    carriers = [one for one in TRANSPORTS if one.carries(holds)]
     return tuple(
         Topic(
             one.topic(name),
             one.type,
-            'sensor',
+            'sensor' if one.decoder is None else 'video',
             description if one.name == RAW else f'The same with {parameter}: {one.name}.',
         )
         for one in carriers

@@ -9,7 +9,7 @@ import numpy as np
 
 from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.frames import ALL_DOUBTS, DepthDoubt, Frame
-from tosa_ros.messages import FrameBuilder, stamp_ns
+from tosa_ros.messages import FrameBuilder, ImageStream, stamp_ns
 from tosa_ros.ros.conversions import image_message
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.inputs import resolved_name
@@ -59,6 +59,7 @@ class VisionNode(TosaNode):
         self._builder = FrameBuilder(self.fault, self.value('rectified'))
         self._depth_said = False
         self._pairing = self._new_pairing()
+        self._images = ImageStream()
         self._tokens = self.publisher('visual_tokens')
         self._picture = self.publisher('merge_image')
 
@@ -72,6 +73,7 @@ class VisionNode(TosaNode):
         if not self.demanded():
             # What was seen before the rest says nothing about depth after it.
             self._pairing = self._new_pairing()
+            self._images = ImageStream()
             return {}
         inputs = {
             image_topic('image', self.value('image_transport')): self._colour_came,
@@ -114,9 +116,10 @@ class VisionNode(TosaNode):
 
     def _colour_came(self, message: Any) -> None:
         now = self.now()
-        self.meter.input(now)
-        item = (message, now)
-        self._submit(self._pairing.add_colour(stamp_ns(message.header.stamp), item, now), now)
+        for image in self._images.images(message):
+            self.meter.input(now)
+            stamp = stamp_ns(image.header.stamp)
+            self._submit(self._pairing.add_colour(stamp, (image, now), now), now)
 
     def _depth_came(self, message: Any, relative: bool) -> None:
         if not self._depth_said:

@@ -55,9 +55,10 @@ _AUTOSTART = Setting(
 IMAGE_TRANSPORT = Setting(
     'image_transport',
     'raw',
-    Choice(('raw', 'zstd', 'compressed')),
+    Choice(('raw', 'zstd', 'ffmpeg', 'foxglove', 'compressed')),
     'How colour comes: raw is sensor_msgs/Image on image; compressed and zstd are '
-    'CompressedImage on image/compressed and image/zstd.',
+    'CompressedImage on image/compressed and image/zstd; ffmpeg and foxglove are video, '
+    'FFMPEGPacket on image/ffmpeg and CompressedVideo on image/foxglove (needs PyAV).',
     read_only=True,
 )
 DEPTH_TRANSPORT = Setting(
