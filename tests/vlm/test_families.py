@@ -15,6 +15,7 @@ from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families import family_of
 from tosa_ros.vlm.families.llava_onevision import LlavaOnevision
 from tosa_ros.vlm.prompt import Prompt
+from tosa_ros.vlm.untrained import write_checkpoint
 
 QUESTIONS = ['How many mugs?', 'What colour is the chair that stands behind the table?']
 
@@ -77,3 +78,72 @@ def test_positions_may_have_axes(checkpoints, make_frame, context):
         assert streamed == alone[0]
         texts.append(alone)
     assert texts[0] == texts[1]
+
+
+@pytest.fixture(scope='module')
+def others(tmp_path_factory):
+    root = tmp_path_factory.mktemp('others')
+    names = ('qwen2_vl', 'qwen3_vl', 'mistral3', 'paligemma')
+    return {name: write_checkpoint(root / name, family=name) for name in names}
+
+
+def image_rows(path, frame, merging):
+    """One image's tokens, and the positions of its rows in a prompt, whose first is `start`."""
+    [tokens] = VisionEncoder.from_pretrained(path, merging=merging).encode([frame])
+    answerer = Answerer.from_pretrained(path)
+    rows = answerer._rows([tokens], QUESTIONS[0])
+    image = rows.images.bool()
+    start = int(image.nonzero()[0])
+    after = int(image.nonzero()[-1]) + 1
+    return tokens, start, rows.positions[image].tolist(), rows.positions[after].tolist(), rows
+
+
+def test_a_merged_token_keeps_time_row_and_column_of_its_middle_patch(others, make_frame):
+    merging = ToMe(keep=0.4)
+    for name in ('qwen2_vl', 'qwen3_vl'):
+        tokens, start, places, after, _ = image_rows(others[name], make_frame(0), merging)
+        assert (tokens.before, tokens.columns) == (20, 5)
+        middles = []
+        for token in range(len(tokens)):
+            members = [patch for patch in range(20) if tokens.source[patch] == token]
+            middles.append(members[(len(members) - 1) // 2])
+        assert places == [[start, start + p // 5, start + p % 5] for p in middles]
+        # Words go on behind the longer side, as without merging.
+        assert after == [start + 5] * 3
+
+
+def test_lines_of_mistral_end_where_tokens_are_left(others, make_frame):
+    whole, start, places, after, rows = image_rows(others['mistral3'], make_frame(0), ToMe(keep=1))
+    assert (whole.before, whole.columns) == (12, 4)
+    assert places == list(range(start, start + 15))
+    assert after == start + 15
+    breaks, end = rows.embeds[start + 4], rows.embeds[start + 14]
+    assert torch.equal(breaks, rows.embeds[start + 9])
+    assert not torch.equal(breaks, end)
+
+    merged, start, places, after, rows = image_rows(
+        others['mistral3'], make_frame(0), ToMe(keep=0.2)
+    )
+    middles = merged.middle_patches()
+    lines = {patch // 4 for patch in middles}
+    wanted = {start + p // 4 * 5 + p % 4 for p in middles} | {
+        start + 5 * r + 4 for r in lines - {2}
+    }
+    assert len(lines) < 3  # else no break could be left out
+    assert places == sorted(wanted | {start + 14})
+    assert after == start + 15
+    assert torch.equal(rows.embeds[start + len(places) - 1], end)
+    for place, embedding in zip(places, rows.embeds[start:], strict=False):
+        if place - start - 14 and (place - start) % 5 < 4:
+            patch = (place - start) // 5 * 4 + (place - start) % 5
+            assert torch.equal(embedding, merged.embeddings[middles.index(patch)])
+
+
+def test_a_prompt_that_is_read_both_ways_is_read_anew(others, make_frame):
+    """Every row of it depends on the question, so nothing is kept."""
+    path = others['paligemma']
+    answerer = Answerer.from_pretrained(path, dtype=torch.float32)
+    tokens = VisionEncoder.from_pretrained(path, dtype=torch.float32).encode([make_frame(0)])
+    answerer.answer(tokens, QUESTIONS[0], max_new_tokens=2)
+    keys = answerer._rows(tokens, QUESTIONS[0]).keys
+    assert answerer._prefix.take(keys)[1] == 0
