@@ -346,7 +346,8 @@ def test_a_silent_server_is_left_after_the_timeout_and_not_tried_six_times(tmp_p
     with socket.create_server(('127.0.0.1', 0)) as silent:
         url = f'http://127.0.0.1:{silent.getsockname()[1]}/v1'
         one = EndpointJudge(url, 'm', timeout_s=0.7)
-        in_time(one, 2, r'no whole reply within 0.7 s \(1 attempt\)')
+        line = in_time(one, 2, r'no whole reply within 0.7 s \(1 attempt\)')
+        assert line.endswith('; a slow judge needs a longer --judge-timeout')
         start = time.monotonic()
         again = EndpointJudge(url, 'm', timeout_s=0.7)
         with pytest.raises(JudgeError, match='50 of 50 answers have no mark'):

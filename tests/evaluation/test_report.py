@@ -91,7 +91,7 @@ def results():
             difference('tome-0.25', 'tosa-0.25', -1.5, 0.5),
         ],
         'not_evaluated': {SCRIPT: SCRIPT},
-        'problems': [SCRIPT],
+        'problems': [SCRIPT + '\x1b'],
         'judge_errors': {},
         'live': None,
         'settings': {'model': SCRIPT},
@@ -165,6 +165,13 @@ def test_each_method_has_a_marker_and_a_place_of_its_own(results):
     assert len(set(MARKERS)) == len(MARKERS)
     assert plot(results, 'svg') == drawing.encode()  # the same run, the same file
     assert plot(results) == plot(results)
+    assert plot(results).startswith(b'\x89PNG')
+
+
+def test_any_name_of_a_metric_is_drawn(results):
+    pytest.importorskip('matplotlib')
+    for one in results['methods'].values():
+        one['scores'][0]['metric'] = r'LLM-Match (judge $\foo{$, ' + 'a long name, ' * 20 + ')'
     assert plot(results).startswith(b'\x89PNG')
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from tosa_ros.drawing import draw_tokens, side_by_side, token_map
@@ -92,15 +93,9 @@ def pictures(
     for one in shown:
         try:
             frames = episode_frames(benchmark, one['episode'], asking)
+            rows = _rows(benchmark, one, frames, pipeline, merging)
         except TosaError:
-            continue  # That the episode is missing stands in the report already.
-        chosen = benchmark.sampled(len(frames), FRAMES)
-        rows = [[(f'frame {i + 1} of {len(frames)}', frames[i].rgb)] for i in chosen]
-        values = one.get('values', {})
-        for label in sorted(merging, key=lambda label: values.get(label, 0))[:METHODS]:
-            pipeline.merging = merging[label]
-            for row, i in zip(rows, chosen, strict=True):
-                row.append(_tokens(pipeline, frames[i], label))
+            continue  # That an episode is missing, or not merged, stands in the report already.
         stream = io.BytesIO()
         sheet = Image.fromarray(side_by_side(rows, width=WIDTH_PX))
         sheet.save(stream, 'JPEG', quality=QUALITY, optimize=True)
@@ -110,7 +105,25 @@ def pictures(
     return found
 
 
-def _tokens(pipeline: VqaPipeline, frame: Frame, label: str) -> tuple[str, Any]:
+def _rows(
+    benchmark: Benchmark,
+    one: Mapping[str, Any],
+    frames: Sequence[Frame],
+    pipeline: VqaPipeline | None,
+    merging: Mapping[str, MergingMethod],
+) -> list[list[tuple[str, np.ndarray]]]:
+    """Captioned pictures of one failure, a row a frame."""
+    chosen = benchmark.sampled(len(frames), FRAMES)
+    rows = [[(f'frame {i + 1} of {len(frames)}', frames[i].rgb)] for i in chosen]
+    values = one.get('values', {})
+    for label in sorted(merging, key=lambda label: values.get(label, 0))[:METHODS]:
+        pipeline.merging = merging[label]
+        for row, i in zip(rows, chosen, strict=True):
+            row.append(_tokens(pipeline, frames[i], label))
+    return rows
+
+
+def _tokens(pipeline: VqaPipeline, frame: Frame, label: str) -> tuple[str, np.ndarray]:
     (tokens,) = pipeline.encoder.encode([frame])
     grid = pipeline.encoder.image_input.grid(frame.width, frame.height)
     drawn = draw_tokens(frame.rgb, token_map(tokens.source, grid))

@@ -37,7 +37,7 @@ class PostError(Exception):
 
     status: of an HTTP error, 0 where a reply is there and unusable, None where there is none.
     said: what a server says beside an HTTP error, JSON or text as {"message": text}. It is not
-    for people, as the key may be in it.
+    for people, as the key may be in it. late: time was up.
     """
 
     def __init__(
@@ -48,10 +48,11 @@ class PostError(Exception):
         retry_after_s: float = 0.0,
         status: int | None = 0,
         said: Any = None,
+        late: bool = False,
     ) -> None:
         super().__init__(reason)
         self.passing, self.retry_after_s = passing, retry_after_s
-        self.status, self.said = status, said
+        self.status, self.said, self.late = status, said, late
 
 
 def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
@@ -75,10 +76,12 @@ def post_json(url: str, body: Any, *, key: str, timeout_s: float) -> Any:
         except urllib.error.HTTPError as error:
             raise _refusal(error, key) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = _late(timeout_s) if deadline.expired.is_set() else _in_words(error)
-            raise PostError(_shown(reason, key), passing=True, status=None) from None
+            if deadline.expired.is_set():
+                raise _late(timeout_s) from None
+            reason = _shown(_in_words(error), key)
+            raise PostError(reason, passing=True, status=None) from None
     if deadline.expired.is_set():
-        raise PostError(_late(timeout_s), passing=True, status=None)
+        raise _late(timeout_s)
     if len(reply) > MAX_REPLY_BYTES:
         raise PostError(f'the reply is longer than {MAX_REPLY_BYTES:,} bytes', passing=False)
     try:
@@ -228,8 +231,9 @@ def _said(detail: str) -> Any:
         return {'message': detail}
 
 
-def _late(timeout_s: float) -> str:
-    return f'no whole reply within {timeout_s:.3g} s'
+def _late(timeout_s: float) -> PostError:
+    reason = f'no whole reply within {timeout_s:.3g} s'
+    return PostError(reason, passing=True, status=None, late=True)
 
 
 def _in_words(error: Exception) -> str:

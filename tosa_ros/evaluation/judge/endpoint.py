@@ -201,10 +201,12 @@ class EndpointJudge:
         what = f'judge {self.model} at {self.base_url}: {error}'
         if error.status in _OF_ONE_REQUEST:
             return UnmarkedError(f'{what}; check the model and its settings')
+        advice = '; check the URL, model and key'
         if error.passing:
-            self._gone = f'{what} ({attempt} attempt{"s" if attempt > 1 else ""})'
-        else:
-            self._gone = f'{what}; check the URL, model and key'
+            advice = f' ({attempt} attempt{"s" if attempt > 1 else ""})'
+        if error.late:
+            advice += '; a slow judge needs a longer --judge-timeout'
+        self._gone = what + advice
         return JudgeError(self._gone)
 
     def _check_url(self) -> None:

@@ -12,7 +12,7 @@ TEMPERATURE = 0.2
 MAX_TOKENS = 32
 SEED = 1234
 # Ours: how long nothing may come from an endpoint before it counts as dead.
-TIMEOUT_S = 45.0
+TIMEOUT_S = 40.0
 
 
 class JudgeError(TosaError):

@@ -6,7 +6,9 @@ import base64
 import html
 from collections.abc import Sequence
 
+from tosa_ros.errors import printable
 from tosa_ros.evaluation.report.sections import Section, Shown
+from tosa_ros.evaluation.report.tables import LONGEST_CELL
 
 # The policy is a second wall behind the escaping: nothing is loaded, and no script runs.
 _PAGE = """<!doctype html>
@@ -40,11 +42,11 @@ img {{ max-width: 100%; height: auto }}
 
 def html_page(title: str, parts: Sequence[Section], picture: bytes | None) -> str:
     """The whole page. picture: the plot, a PNG."""
-    body = [f'<h1>{html.escape(title)}</h1>']
+    body = [f'<h1>{_text(title)}</h1>']
     if picture is not None:
         body.append(_image(picture, 'png', 'score against tokens'))
     for heading, part in parts:
-        body.append(f'<h2>{html.escape(heading)}</h2>')
+        body.append(f'<h2>{_text(heading)}</h2>')
         if isinstance(part, tuple):
             head, rows = part
             body.append('<div class="wide"><table>' + _row(head, 'th'))
@@ -54,24 +56,28 @@ def html_page(title: str, parts: Sequence[Section], picture: bytes | None) -> st
             lines = [one for one in part if isinstance(one, str)]
             body += [_list(lines)] if lines else []
             body += [_figure(one) for one in part if isinstance(one, Shown)]
-    return _PAGE.format(title=html.escape(title), body='\n'.join(body))
+    return _PAGE.format(title=_text(title), body='\n'.join(body))
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text, LONGEST_CELL))
 
 
 def _list(lines: Sequence[str]) -> str:
-    return '<ul>' + ''.join(f'<li>{html.escape(line)}</li>' for line in lines) + '</ul>'
+    return '<ul>' + ''.join(f'<li>{_text(line)}</li>' for line in lines) + '</ul>'
 
 
 def _figure(shown: Shown) -> str:
     first, *rest = shown.lines
     image = _image(shown.picture, 'jpeg', 'the frames and their tokens') if shown.picture else ''
-    caption = f'<figcaption><b>{html.escape(first)}</b>{_list(rest)}</figcaption>'
+    caption = f'<figcaption><b>{_text(first)}</b>{_list(rest)}</figcaption>'
     return f'<figure>{caption}<div class="wide">{image}</div></figure>'
 
 
 def _image(data: bytes, kind: str, alternative: str) -> str:
     source = f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
-    return f'<img alt="{html.escape(alternative)}" src="{source}">'
+    return f'<img alt="{_text(alternative)}" src="{source}">'
 
 
 def _row(cells: Sequence[str], tag: str) -> str:
-    return '<tr>' + ''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells) + '</tr>'
+    return '<tr>' + ''.join(f'<{tag}>{_text(cell)}</{tag}>' for cell in cells) + '</tr>'

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tosa_ros.errors import MissingDependencyError
+from tosa_ros.errors import MissingDependencyError, printable
 from tosa_ros.evaluation.report.tables import against_first, main_scores
 
 MARKERS = 'osD^vPX*<>hdp8H'
@@ -21,6 +22,7 @@ OFFSET_POINTS = 5.0  # between neighbours, on paper
 CROWDED = 0.03  # of the plot's width: so near, points are set apart
 # Tokens, score, and the ends of its interval.
 Points = list[tuple[float, float, float, float]]
+NAME_CHARACTERS = 46  # in a line
 SALT = 'tosa'  # of the SVG's ids, so that the same run gives the same file
 
 
@@ -60,7 +62,7 @@ def plot(results: Mapping[str, Any], form: str = 'png') -> bytes:
             linestyle=LINES[number // 10 % len(LINES)],  # There are ten colours.
             color=f'C{number % 10}',
             capsize=3,
-            label=kind,
+            label=_plain(kind),
             transform=axes.transData + aside,
         )
     _widen(axes, kinds)
@@ -121,7 +123,14 @@ def _points(results: Mapping[str, Any]) -> dict[str, Points]:
 
 
 def _metric(results: Mapping[str, Any]) -> str:
-    return next(iter(main_scores(results).values()))['metric']
+    """The main metric's name, in lines: a judge and its settings make it long."""
+    name = next(iter(main_scores(results).values()))['metric']
+    return '\n'.join(textwrap.wrap(_plain(name), NAME_CHARACTERS)[:4])
+
+
+def _plain(text: str) -> str:
+    """Foreign words that are no formula to matplotlib."""
+    return printable(text).replace('$', r'\$')
 
 
 def _crowded(kinds: Mapping[str, Points]) -> list[str]:
