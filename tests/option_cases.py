@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 
 from tosa_ros.errors import TosaError
-from tosa_ros.settings import METHOD, SETTINGS, Flag, node_choices
+from tosa_ros.settings import METHOD, SETTINGS, Flag
+from tosa_ros.settings.graph import STREAMS
 from tosa_ros.settings.nodes import EXTRINSIC
 
 
@@ -30,11 +31,12 @@ EVERYWHERE = {'--help', '--verbose', '--quiet', '--debug'}
 
 def of_setting(row):
     """A setting with another value than its default; so a new row needs no case."""
-    also = '' if METHOD.default in row.methods else f'--method {row.methods[0]}'
+    others = row.methods and METHOD.default not in row.methods
+    also = f'--method {row.methods[0]}' if others else ''
     kind = getattr(row.kind, 'of', row.kind)
     if isinstance(kind, Flag):
         return Case(row.option.replace('--', '--no-' if row.default else '--', 1), also)
-    for text in (*reversed(getattr(kind, 'choices', ())), '0.5', '0.3', '1', '1,2'):
+    for text in (*reversed(getattr(kind, 'choices', ())), '0.5', '0.3', '2', '1,2'):
         with contextlib.suppress(TosaError):
             if row.parse(text) != row.default:
                 return Case(f'{row.option} {text}', also)
@@ -98,6 +100,7 @@ BENCHMARK = {
     '--dry-run': Case('--dry-run', '', '--dry-run'),
 }
 TOPICS = {
+    '--camera': Case('--camera zed'),
     '--image-topic': Case('--image-topic /other'),
     '--depth-topic': Case('--depth-topic none'),
     '--camera-info-topic': Case('--camera-info-topic none'),
@@ -232,7 +235,7 @@ CASES = {
         '--json': Case('--json'),
     },
     'up': METHOD_SETTINGS
-    | {row.option: of_setting(row) for row in node_choices().values() if row != EXTRINSIC}
+    | {row.option: of_setting(row) for row in STREAMS if row != EXTRINSIC}
     | MODEL
     | {
         '--image-topic': Case('--image-topic /a'),

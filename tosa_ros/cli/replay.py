@@ -13,6 +13,7 @@ from tosa_ros import __version__
 from tosa_ros.cli import console, running
 from tosa_ros.cli.judging import judging_from
 from tosa_ros.cli.parsing import option_strings, refuse
+from tosa_ros.ros.cameras import camera_choices, recorded_topics
 from tosa_ros.settings import SYNC_SLOP
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def add_topic_options(parser: argparse.ArgumentParser) -> None:
     """Names of topics; without them they are found by their types."""
     group = parser.add_argument_group("topics; 'none' leaves one out")
+    group.add_argument(
+        '--camera',
+        metavar='C',
+        help='its topics and slop, of config/cameras.yaml or FILE.yaml:NAME (none)',
+    )
     for name in ('image', 'depth', 'camera-info', 'depth-camera-info', 'pose'):
         group.add_argument(
             f'--{name}-topic', metavar='T', help=f'{name.replace("-", " ")} (found by its type)'
@@ -73,7 +79,6 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--slop',
         type=float,
-        default=SYNC_SLOP.default,
         metavar='S',
         help=f'largest difference of stamps between colour and depth ({SYNC_SLOP.default:g} s)',
     )
@@ -92,13 +97,26 @@ def topics_from(args: argparse.Namespace):
     """The BagTopics that the options name."""
     from tosa_ros.sources.bags import BagTopics
 
-    return BagTopics(
-        image=args.image_topic,
-        depth=args.depth_topic,
-        camera_info=args.camera_info_topic,
-        depth_camera_info=args.depth_camera_info_topic,
-        pose=args.pose_topic,
-    )
+    named = {
+        'image': args.image_topic,
+        'depth': args.depth_topic,
+        'camera_info': args.camera_info_topic,
+        'depth_camera_info': args.depth_camera_info_topic,
+        'pose': args.pose_topic,
+    }
+    given = {name: topic for name, topic in named.items() if topic is not None}
+    return BagTopics(**{**recorded_topics(_of_camera(args)), **given})
+
+
+def slop_from(args: argparse.Namespace) -> float:
+    """The largest difference of stamps that the options name."""
+    if args.slop is not None:
+        return args.slop
+    return _of_camera(args).get(SYNC_SLOP.name, SYNC_SLOP.default)
+
+
+def _of_camera(args: argparse.Namespace) -> dict[str, Any]:
+    return camera_choices(args.camera) if args.camera else {}
 
 
 def bag_from(args: argparse.Namespace, path: Path) -> BagFrames:
@@ -106,7 +124,7 @@ def bag_from(args: argparse.Namespace, path: Path) -> BagFrames:
     from tosa_ros.sources.bags import BagFrames
     from tosa_ros.sources.bags.topics import NONE
 
-    bag = BagFrames(path, topics_from(args), args.slop, args.depth_scale)
+    bag = BagFrames(path, topics_from(args), slop_from(args), args.depth_scale)
     if bag.topics.depth == NONE:
         names = ('--slop', '--depth-camera-info-topic', '--depth-scale')
         refuse(args, 'changes nothing: no depth is read from the bag', *names)
@@ -133,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     benchmark = BagQuestions.load(args.questions, bag)
     for note in bag.notes:
         benchmark.note(note)
-    more = {'bag': args.bag.name, 'slop_s': args.slop, 'depth_scale': args.depth_scale}
+    more = {'bag': args.bag.name, 'slop_s': slop_from(args), 'depth_scale': args.depth_scale}
     more |= {f'{name}_topic': topic for name, topic in vars(bag.topics).items()}
     if args.offline:
         return running.run_benchmark(benchmark, args, more)

@@ -75,12 +75,14 @@ GRAPH = (
     Setting('log_level', 'info', Choice(LOG_LEVELS), 'Lowest severity that the nodes log.'),
 )
 
+# How images come; the nodes' settings that a camera has.
+STREAMS = (
+    IMAGE_TRANSPORT, DEPTH_TRANSPORT, DEPTH_SCALE, REGISTER, EXTRINSIC, RECTIFIED, SYNC_SLOP,
+    DEPTH_MODEL, FRAMES,
+)  # fmt: skip
+
 
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
-    streams = (
-        IMAGE_TRANSPORT, DEPTH_TRANSPORT, DEPTH_SCALE, REGISTER, EXTRINSIC, RECTIFIED, SYNC_SLOP,
-        DEPTH_MODEL, FRAMES,
-    )  # fmt: skip
-    rows = (MODEL, DEVICE, DTYPE, *streams, METHOD, *SETTINGS.loaded().values())
+    rows = (MODEL, DEVICE, DTYPE, *STREAMS, METHOD, *SETTINGS.loaded().values())
     return {row.name: row for row in rows}

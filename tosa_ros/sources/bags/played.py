@@ -17,7 +17,7 @@ def graph_arguments(path: Path, named: BagTopics) -> dict[str, str]:
         DataError: no such bag, a topic that is not in it, or several that could be meant.
     """
     with Bag(path).opened() as reader:
-        found = find_topics(reader, named, Counter())
+        found = find_topics(reader, named, Counter()).topics
     arguments = {'image_topic': image_topic(found.image), 'image_transport': _way(found.image)}
     if found.camera_info != NONE:
         arguments['camera_info_topic'] = found.camera_info
