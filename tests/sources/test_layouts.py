@@ -6,9 +6,13 @@ Every folder here is written by the format's own rules, with what its tools real
 from __future__ import annotations
 
 import json
+import random
+import re
+import warnings
 
 import numpy as np
 import pytest
+from hostile import result_or_line
 from PIL import Image
 
 from tosa_ros.errors import DepthError, FrameError, TosaError
@@ -518,3 +522,50 @@ def test_photos_are_not_of_another_layout(tmp_path):
     assert not is_of_photos(tmp_path)
     colour(tmp_path / 'album' / 'IMG_0001.JPG')
     assert is_of_photos(tmp_path / 'album')
+
+
+def everything(place):
+    """A folder of every layout that has numbers in texts; the texts of each."""
+    scannet(place / 'scannet')
+    tum(place / 'tum')
+    nerfstudio(place / 'nerfstudio', depth_unit_scale_factor=0.0005)
+    arkitscenes(place / 'arkitscenes')
+    record3d(place / 'record3d', 3, per_frame=True)
+    camera = {'w': WIDTH, 'h': HEIGHT, 'fx': 30.0, 'fy': 31.0, 'cx': 15.0, 'cy': 11.0}
+    held = {'fx': 30, 'fy': 31.0, 'cx': 15.0, 'cy': 11.0, 'width': WIDTH, 'height': HEIGHT}
+    held |= {f't_{r}{c}': pose()[r, c] for r in range(3) for c in range(4)}
+    for i in range(2):
+        colour(place / 'replica' / 'results' / f'frame{i:06d}.jpg')
+        colour(place / 'polycam' / 'images' / f'{i}.jpg')
+        colour(place / '3rscan' / f'frame-{i:06d}.color.jpg')
+        text(place / 'polycam' / 'cameras' / f'{i}.json', json.dumps(held))
+        text(place / '3rscan' / f'frame-{i:06d}.pose.txt', *rows(pose(i)))
+    text(place / 'replica' / 'traj.txt', *[' '.join(rows(pose(i))) for i in range(2)])
+    camera = {'camera': {**camera, 'scale': 6553.5}}
+    text(place / 'replica' / 'cam_params.json', json.dumps(camera))
+    info = ['m_depthShift = 1000', 'm_calibrationColorIntrinsic = ' + ' '.join(matrix_of(CAMERA))]
+    text(place / '3rscan' / '_info.txt', *info)
+    kinds = ('.txt', '.json', '.pincam', '.traj')
+    return {
+        folder: sorted(file for file in folder.rglob('*') if file.suffix in kinds)
+        for folder in sorted(place.iterdir())
+    }
+
+
+NOT_NUMBERS = ('nan', '-inf', '1e999', '0', '-1', 'x', '[]', 'null', '"x"', '{}', '9' * 20)
+
+
+def test_damaged_text_of_any_layout_is_a_result_or_one_line(tmp_path):
+    texts = everything(tmp_path)
+    assert len(texts) == 8
+    draws = random.Random(0)
+    for _ in range(400):
+        folder = draws.choice([*texts])
+        file = draws.choice(texts[folder])
+        whole = file.read_text()
+        one = draws.choice([*re.finditer(r'-?[\d.]+|"[^"]*"|-inf|nan', whole)])
+        file.write_text(whole[: one.start()] + draws.choice(NOT_NUMBERS) + whole[one.end() :])
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of odd medians
+            result_or_line(lambda folder=folder: [*open_source(folder)])
+        file.write_text(whole)

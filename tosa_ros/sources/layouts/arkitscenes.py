@@ -18,6 +18,7 @@ from tosa_ros.frames import Intrinsics
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.axes import from_axis_angle
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
+from tosa_ros.sources.layouts.objects import sized_camera
 from tosa_ros.sources.layouts.stamps import nearest, rows
 from tosa_ros.sources.matrices import numbers
 from tosa_ros.sources.naming import by_stem, files_in
@@ -94,8 +95,8 @@ def _camera(path: Path) -> Intrinsics:
     row = numbers(read_text(path, FrameError), str(path))
     if len(row) != 6:
         raise FrameError(f'{path}: {len(row)} numbers; wanted width height fx fy cx cy')
-    width, height, fx, fy, cx, cy = row
-    return Intrinsics(fx, fy, cx, cy, int(width), int(height))
+    width, height, *camera = row
+    return sized_camera(path, *camera, width, height)
 
 
 def _camera_to_world(row: list[float]) -> np.ndarray | None:

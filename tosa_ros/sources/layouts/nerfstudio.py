@@ -20,7 +20,7 @@ from tosa_ros.frames import Intrinsics
 from tosa_ros.sources.images import picture_size
 from tosa_ros.sources.layouts.axes import OPENGL_TO_OPTICAL
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
-from tosa_ros.sources.layouts.objects import number, object_of
+from tosa_ros.sources.layouts.objects import number, object_of, sized_camera
 from tosa_ros.sources.matrices import POSE, whole_pose
 from tosa_ros.sources.naming import natural
 
@@ -102,24 +102,28 @@ def _pose(held: Mapping[str, Any], where: str) -> np.ndarray:
         raise FrameError(f"{where}: wanted 'transform_matrix', 4x4 numbers")
     pose = whole_pose(matrix).copy()
     if held.get(SCALE) is not None:
-        pose[:3, 3] /= number(held, SCALE, where)
+        scale = number(held, SCALE, where)
+        if not scale > 0:
+            raise FrameError(f'{where}: {SCALE} is {scale}; wanted a number above 0')
+        pose[:3, 3] /= scale
     return pose @ OPENGL_TO_OPTICAL
 
 
 def _camera(held: Mapping[str, Any], image: Path, where: str) -> Intrinsics | None:
-    width, height = picture_size(image)
+    width, height = map(float, picture_size(image))
     if 'w' in held and 'h' in held:
-        width, height = int(number(held, 'w', where)), int(number(held, 'h', where))
+        width, height = number(held, 'w', where), number(held, 'h', where)
     if 'fl_x' in held:
         fx = number(held, 'fl_x', where)
     elif 'camera_angle_x' in held:
-        fx = width / 2 / math.tan(number(held, 'camera_angle_x', where) / 2)
+        half = math.tan(number(held, 'camera_angle_x', where) / 2)
+        fx = width / 2 / half if half else 0.0
     else:
         return None
     fy = number(held, 'fl_y', where) if 'fl_y' in held else fx
     cx = number(held, 'cx', where) if 'cx' in held else width / 2
     cy = number(held, 'cy', where) if 'cy' in held else height / 2
-    return Intrinsics(fx, fy, cx, cy, width, height)
+    return sized_camera(where, fx, fy, cx, cy, width, height)
 
 
 def _is_pinhole(held: Mapping[str, Any]) -> bool:

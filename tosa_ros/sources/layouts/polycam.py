@@ -18,7 +18,7 @@ from tosa_ros.frames import Intrinsics
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.axes import OPENGL_TO_OPTICAL
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
-from tosa_ros.sources.layouts.objects import number, object_of
+from tosa_ros.sources.layouts.objects import number, object_of, sized_camera
 from tosa_ros.sources.naming import by_stem, files_in
 
 KEYFRAMES = 'keyframes'
@@ -73,14 +73,12 @@ def _place(folder: Path) -> tuple[Path, str] | None:
 
 def _camera(path: Path) -> tuple[Intrinsics, np.ndarray]:
     held = object_of(path)
-    fx, fy, cx, cy, width, height = (
-        number(held, name, path) for name in ('fx', 'fy', 'cx', 'cy', 'width', 'height')
-    )
+    camera = [number(held, name, path) for name in ('fx', 'fy', 'cx', 'cy', 'width', 'height')]
     pose = np.eye(4)
     for row in range(3):
         for column in range(4):
             pose[row, column] = number(held, f't_{row}{column}', path)
-    return Intrinsics(fx, fy, cx, cy, int(width), int(height)), pose @ OPENGL_TO_OPTICAL
+    return sized_camera(path, *camera), pose @ OPENGL_TO_OPTICAL
 
 
 WANTED = f'{KEYFRAMES}/images/ and {KEYFRAMES}/cameras/*.json'

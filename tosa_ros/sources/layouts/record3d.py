@@ -18,7 +18,7 @@ from tosa_ros.frames import Intrinsics
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.axes import OPENGL_TO_OPTICAL, from_quaternion
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
-from tosa_ros.sources.layouts.objects import number, object_of
+from tosa_ros.sources.layouts.objects import nine, number, object_of, sized_camera
 from tosa_ros.sources.naming import by_stem, files_in
 
 PLACES = ('.', 'EXR_RGBD')
@@ -51,7 +51,9 @@ def frames(folder: Path) -> Listing:
     for place, (stem, image) in enumerate(images.items()):
         index = int(stem) if stem.isdecimal() else place
         pose = _pose(poses[index]) if index < len(poses) else None
-        seen = Intrinsics(*own[index], camera.width, camera.height) if index < len(own) else camera
+        seen = camera
+        if index < len(own):
+            seen = sized_camera(base / METADATA, *own[index], camera.width, camera.height)
         stamp = index / rate if isinstance(rate, int | float) and rate > 0 else 0.0
         files.append(FrameFiles(stem, image, depths.get(stem), pose, seen, stamp))
     lacking = sum(one.pose is None for one in files)
@@ -68,11 +70,8 @@ def _place(folder: Path) -> Path | None:
 
 
 def _camera(held: dict[str, Any], path: Path) -> Intrinsics:
-    k = held.get('K')
-    if not isinstance(k, list) or len(k) != 9:
-        raise FrameError(f"{path}: wanted 'K', a list of 9 numbers")
-    fx, fy, cx, cy = (float(k[i]) for i in (0, 4, 6, 7))
-    return Intrinsics(fx, fy, cx, cy, int(number(held, 'w', path)), int(number(held, 'h', path)))
+    fx, _, _, _, fy, _, cx, cy, _ = nine(held, 'K', path)  # column by column
+    return sized_camera(path, fx, fy, cx, cy, number(held, 'w', path), number(held, 'h', path))
 
 
 def _table(held: dict[str, Any], name: str, columns: int, path: Path) -> list[list[float]]:

@@ -18,7 +18,7 @@ from tosa_ros.files import read_text
 from tosa_ros.frames import Intrinsics
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.layout import FrameFiles, Layout, Listing
-from tosa_ros.sources.layouts.objects import number, object_of
+from tosa_ros.sources.layouts.objects import number, object_of, sized_camera
 from tosa_ros.sources.matrices import numbers
 from tosa_ros.sources.naming import by_stem, files_in
 
@@ -79,10 +79,8 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
     held = object_of(path).get('camera')
     if not isinstance(held, dict):
         raise FrameError(f"{path}: wanted an object 'camera'")
-    fx, fy, cx, cy, w, h, units = (
-        number(held, name, path) for name in ('fx', 'fy', 'cx', 'cy', 'w', 'h', 'scale')
-    )
-    return Intrinsics(fx, fy, cx, cy, int(w), int(h)), units
+    camera = [number(held, name, path) for name in ('fx', 'fy', 'cx', 'cy', 'w', 'h')]
+    return sized_camera(path, *camera), number(held, 'scale', path)
 
 
 LAYOUT = Layout(f'{RESULTS}/frame*.jpg', matches, frames)

@@ -13,10 +13,9 @@ import numpy as np
 
 from tosa_ros.depth.files import SUFFIXES as DEPTHS
 from tosa_ros.errors import FrameError
-from tosa_ros.frames import Intrinsics
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
-from tosa_ros.sources.layouts.objects import number, object_of
+from tosa_ros.sources.layouts.objects import nine, number, object_of, sized_camera
 from tosa_ros.sources.matrices import read_camera, read_matrix
 from tosa_ros.sources.naming import by_stem, files_in
 from tosa_ros.sources.single import CameraLike
@@ -105,12 +104,9 @@ def _camera(folder: Path) -> CameraLike | None:
     if not path.is_file():
         return None
     held = object_of(path)
-    k = held.get('intrinsic_matrix')
-    if not isinstance(k, list) or len(k) != 9:
-        raise FrameError(f"{path}: wanted an 'intrinsic_matrix' of 9 numbers")
-    fx, fy, cx, cy = (float(k[i]) for i in (0, 4, 6, 7))  # column by column
-    width, height = (int(number(held, name, path)) for name in ('width', 'height'))
-    return Intrinsics(fx, fy, cx, cy, width, height)
+    fx, _, _, _, fy, _, cx, cy, _ = nine(held, 'intrinsic_matrix', path)  # column by column
+    width, height = (number(held, name, path) for name in ('width', 'height'))
+    return sized_camera(path, fx, fy, cx, cy, width, height)
 
 
 def _notes(folder: Path) -> tuple[str, ...]:
