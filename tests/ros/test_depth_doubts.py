@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tosa_ros.frames import DOUBTS_IN_WORDS, DepthDoubt, Intrinsics
+from tosa_ros.frames import DOUBTS_IN_WORDS, NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.ros import conversions
 
 pytest.importorskip('rclpy')
@@ -112,6 +112,28 @@ def test_depth_in_other_units_is_doubted_until_they_are_told(bench, robot, look)
     [node] = [n for n in bench.executor.get_nodes() if n.get_name() == 'depth_node']
     node.set_parameters([Parameter('depth_scale', value=1000.0)])
     assert note_of_an_answer(bench, look, '')
+
+
+def test_a_drivers_depth_that_skips_the_depth_node_has_units_too(bench, node_here, checkpoint):
+    from rclpy.parameter import Parameter
+
+    from tosa_ros.ros.token_cloud import tokens_from_cloud
+
+    node = node_here(VisionNode, model=str(checkpoint), max_rate=0.0, depth_scale=10000.0)
+    raw = np.full((bench.height, bench.width), 20000, np.uint16)
+    depth = conversions.image_message(raw, '16UC1', bench.header())
+
+    def far(metres, doubts):
+        def wanted(cloud):
+            tokens = tokens_from_cloud(cloud)
+            return tokens.spatial == 'metric' and tokens.doubts == doubts
+
+        cloud = bench.next('visual_tokens', lambda: bench.see(depth=depth), wanted)
+        return np.nanmax(tokens_from_cloud(cloud).xyz[:, 2]) == pytest.approx(metres)
+
+    assert far(2.0, NO_DOUBT)
+    node.set_parameters([Parameter('depth_scale', value=1000.0)])
+    assert far(20.0, DepthDoubt.SCALE)
 
 
 def test_depth_that_its_units_put_out_of_range_is_reported(bench, robot, look):

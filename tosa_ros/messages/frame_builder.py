@@ -35,14 +35,15 @@ class FrameBuilder:
     """Makes frames of colour, depth and camera_info messages.
 
     report: called with what is at fault ('depth', 'camera_info') and a line about it.
-    doubts: what whoever made the depth does not know for sure of it; may be set at any time.
+    doubts: what whoever made the depth does not know for sure of it. sensor: what 16-bit depth is
+    in. Both may be set at any time.
     """
 
     def __init__(self, report: Callable[[str, str], None], rectified: bool = False) -> None:
         self._report, self._rectified = report, rectified
         self._camera: Camera | None = None
         self._frames_without = 0
-        self.doubts = NO_DOUBT
+        self.doubts, self.sensor = NO_DOUBT, MILLIMETRES
 
     def camera_info(self, message: Any) -> None:
         """Takes the colour camera's calibration, for the frames from now on."""
@@ -61,7 +62,7 @@ class FrameBuilder:
         pixels, doubts = None, self.doubts
         if depth is not None:
             try:
-                pixels = depth_pixels(depth, width, height, relative)
+                pixels = depth_pixels(depth, width, height, relative, self.sensor)
                 doubts |= self._alignment(colour.header.frame_id, depth.header.frame_id)
             except RosError as error:
                 self._report('depth', f'{error}: image tokens merge by appearance alone')

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tosa_ros.depth import SensorDepth
 from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.frames import ALL_DOUBTS, DepthDoubt, Frame
 from tosa_ros.messages import FrameBuilder, ImageStream, stamp_ns
@@ -57,6 +58,7 @@ class VisionNode(TosaNode):
         # The first inference is slow, and shows what does not fit in memory: before the start.
         self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])
         self._builder = FrameBuilder(self.fault, self.value('rectified'))
+        self._builder.sensor = SensorDepth(scale=self.value('depth_scale'))
         self._depth_said = False
         self._pairing = self._new_pairing()
         self._images = ImageStream()
@@ -88,6 +90,7 @@ class VisionNode(TosaNode):
     def on_parameters(self, changed: dict[str, Any]) -> None:
         if self._encoder is None:
             return
+        self._builder.sensor = SensorDepth(scale=self.value('depth_scale'))
         self._pairing.slop_s = self.value('sync_slop_s')
         self._pairing.timeout_s = self.value('depth_timeout_s')
         self._set_merging()

@@ -176,6 +176,7 @@ VISION_NODE = (
         'appearance.',
         read_only=True,
     ),
+    DEPTH_SCALE,
     SYNC_SLOP,
     Setting(
         'depth_timeout_s',
