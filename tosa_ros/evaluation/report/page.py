@@ -24,7 +24,7 @@ h2 {{ font-size: 1.15rem; margin-top: 2.2rem }}
 .wide {{ overflow-x: auto }}
 table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .25rem .7rem; text-align: right;
-          overflow-wrap: normal }}
+          overflow-wrap: break-word; max-width: 26rem }}
 th:first-child, td:first-child {{ text-align: left }}
 figure {{ margin: 1.2rem 0; padding-top: .6rem; border-top: 1px solid #ccc }}
 figcaption ul {{ margin: .2rem 0 .6rem }}

@@ -154,7 +154,8 @@ def _gap(difference: Mapping[str, Any] | None) -> list[str]:
 
 def line(value: Any) -> str:
     """Any value in one line."""
-    return '-' if value is None else printable(str(value), LONGEST_CELL)
+    text = ', '.join(map(str, value)) if isinstance(value, list) else str(value)
+    return '-' if value is None else printable(text, LONGEST_CELL)
 
 
 def percent(value: float | None) -> str:
