@@ -51,13 +51,15 @@ def add_benchmark(
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 when an episode is missing or a judge failed."""
+    from tosa_ros.evaluation.questions import QUESTION_FILES
     from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
     wanted = inspect.signature(args.reader.load).parameters
     given = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
     benchmark = args.reader.load(**given)
-    more = {name: _setting(getattr(args, name)) for name in wanted if name not in FINGERPRINTED}
+    # Questions are known by what is in their files, wherever those are.
+    more = {name: _setting(getattr(args, name)) for name in wanted if name not in QUESTION_FILES}
     if not args.dry_run:
         return running.run_benchmark(benchmark, args, more)
     plan = running.plan(benchmark, args, more, loads=False)
@@ -74,10 +76,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_survey(found)
     return int(bool(found['missing']))
-
-
-# Files that are known by what is in them, wherever they are.
-FINGERPRINTED = ('data', 'annotations')
 
 
 def _setting(value: Any) -> Any:

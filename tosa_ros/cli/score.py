@@ -27,7 +27,6 @@ EXAMPLE = """example:
   tosa score {name} {files}--predictions new.json --against old.json"""
 ABOUT = """Scores files of predictions: {{id: text}}, a run's answers.jsonl, or the benchmark's
 submission format. A question without a prediction is wrong, and is counted."""
-FRAMES = ('--frames-root', '--depth-scale')  # Scoring reads no frames.
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -75,13 +74,18 @@ def add_benchmark(
 
 
 class _WithoutFrames:
-    """A group of options that leaves out those of frames."""
+    """A group of options that leaves out those of frames: scoring reads none."""
 
     def __init__(self, group: argparse._ArgumentGroup) -> None:
+        from tosa_ros.evaluation.questions import FILE_OPTIONS, QUESTION_FILES
+
         self.group = group
+        self.left_out = {
+            f'--{name.replace("_", "-")}' for name in FILE_OPTIONS if name not in QUESTION_FILES
+        }
 
     def add_argument(self, *names: str, **more: Any) -> argparse.Action | None:
-        return None if names[0] in FRAMES else self.group.add_argument(*names, **more)
+        return None if names[0] in self.left_out else self.group.add_argument(*names, **more)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,6 +59,8 @@ FILE_OPTIONS: dict[str, dict[str, Any]] = {
         'help': "layout of the episodes' folders (found by their files)",
     },
 }
+# Of those, what holds the questions; the others say where frames are and how they are read.
+QUESTION_FILES = ('data', 'annotations')
 
 
 @dataclass(frozen=True)
