@@ -30,7 +30,10 @@ def inputs_of(
     encoder: VisionEncoder, answerer: Answerer, frames: Sequence[Frame], question: str
 ) -> dict[str, Tensor]:
     """Keyword arguments of the whole model's forward and generate."""
-    kind = answerer.family.checkpoint.config.model_type
+    config = answerer.family.checkpoint.config
+    kind = config.model_type
+    if config.vision_config.model_type == 'pixtral':
+        kind = 'pixtral'
     pixels = [encoder.image_input.pixels(frame.rgb) for frame in frames]
     grids = [encoder.image_input.grid(frame.width, frame.height) for frame in frames]
     image = answerer.prompt.image_token_id
@@ -61,7 +64,7 @@ def logits(answerer: Answerer, tokens: Sequence[VisualTokens], question: str) ->
 
 
 def _placeholders(kind: str, answerer: Answerer, grid: PatchGrid, image: int) -> list[int]:
-    if kind == 'mistral3':
+    if kind == 'pixtral':
         code = answerer.prompt.tokenizer.convert_tokens_to_ids
         lines = [[image] * grid.cols + [code('[IMG_BREAK]')] for _ in range(grid.rows)]
         lines[-1][-1] = code('[IMG_END]')
@@ -88,7 +91,7 @@ def _images(
         inputs['token_type_ids'] = images
     if kind == 'paligemma':
         inputs['token_type_ids'] = torch.zeros_like(images)
-    if kind == 'mistral3':
+    if kind == 'pixtral':
         inputs['image_sizes'] = torch.tensor([list(p.shape[-2:]) for p in pixels])
     if kind.startswith(('llava_next', 'llava_onevision')):
         inputs['pixel_values'] = stacked[:, None]

@@ -27,11 +27,11 @@ OTHERS = ('What is near?', 'Which chair is nearer to the door?')
 
 @pytest.fixture(scope='module', params=[*FAMILIES, 'llava with DINOv2'])
 def path(request, tmp_path_factory):
-    kind, *other = request.param.split(' with ')
+    path, kind = tmp_path_factory.mktemp('family') / 'model', request.param
     with pytest.MonkeyPatch.context() as patch:
-        if other:
+        if kind not in FAMILIES:
+            kind = 'llava'
             patch.setitem(LAYOUTS, kind, replace(LAYOUTS[kind], tower='dinov2'))
-        path = tmp_path_factory.mktemp('family') / kind
         return write_checkpoint(path, family=kind, seed=3)
 
 

@@ -63,7 +63,9 @@ class Checkpoint:
     @cached_property
     def family(self) -> Family:
         """How it is loaded, sees an image and puts it into the prompt."""
-        return family_of(self.config.model_type, self.path)(self)
+        tower = getattr(self.config, 'vision_config', None)
+        tower = getattr(tower, 'model_type', '')
+        return family_of(self.config.model_type, self.path, tower)(self)
 
     def loading_errors(self) -> contextlib.AbstractContextManager[None]:
         """Whatever reading the checkpoint's files raises, as a ModelError that names it."""

@@ -170,7 +170,8 @@ def _by_recipe(family: str) -> tuple[PreTrainedTokenizerFast, Any]:
         'pad_token_id': tokenizer.pad_token_id,
     }
     settings['text_config'] = {**settings['text_config'], **ends}
-    return tokenizer, AutoConfig.for_model(family, tie_word_embeddings=False, **settings)
+    kind = family.partition('-')[0]
+    return tokenizer, AutoConfig.for_model(kind, tie_word_embeddings=False, **settings)
 
 
 def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:

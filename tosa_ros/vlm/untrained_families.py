@@ -108,6 +108,26 @@ def _idefics3(processor: str) -> Recipe:
     )
 
 
+def _pixtral(**more: Any) -> Recipe:
+    return Recipe(
+        lambda ids: {
+            'vision_config': {**VISION, 'model_type': 'pixtral', 'image_size': 64, 'head_dim': 16},
+            'text_config': {**TEXT, 'model_type': 'mistral', 'head_dim': 16},
+            'image_token_index': ids('[IMG]'),
+            **more,
+        },
+        {
+            **PIXELS,
+            'image_processor_type': 'PixtralImageProcessor',
+            'size': {'longest_edge': 64},
+            'patch_size': 8,
+        },
+        ('<s>', '</s>', '[INST]', '[/INST]', '[IMG]', '[IMG_BREAK]', '[IMG_END]'),
+        eos='</s>',
+        bos='<s>',
+    )
+
+
 RECIPES = {
     'qwen2_vl': _qwen(
         'qwen2_vl', {'embed_dim': 32, 'hidden_size': 32, 'mlp_ratio': 2, 'in_channels': 3}
@@ -209,21 +229,6 @@ RECIPES = {
         eos='<end_of_turn>',
         bos='<bos>',
     ),
-    'mistral3': Recipe(
-        lambda ids: {
-            'vision_config': {**VISION, 'model_type': 'pixtral', 'image_size': 64, 'head_dim': 16},
-            'text_config': {**TEXT, 'model_type': 'mistral', 'head_dim': 16},
-            'image_token_index': ids('[IMG]'),
-            'spatial_merge_size': 2,
-        },
-        {
-            **PIXELS,
-            'image_processor_type': 'PixtralImageProcessor',
-            'size': {'longest_edge': 64},
-            'patch_size': 8,
-        },
-        ('<s>', '</s>', '[INST]', '[/INST]', '[IMG]', '[IMG_BREAK]', '[IMG_END]'),
-        eos='</s>',
-        bos='<s>',
-    ),
+    'llava-pixtral': _pixtral(vision_feature_select_strategy='full', vision_feature_layer=-1),
+    'mistral3': _pixtral(spatial_merge_size=2),
 }

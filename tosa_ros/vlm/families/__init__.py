@@ -1,5 +1,6 @@
 """The model families that can be asked, one module each, by the `model_type` of a checkpoint.
 
+Where one model_type has models of two shapes, the tower's comes behind it: llava-pixtral.
 A new family is a `Family` in a module and a row in FAMILIES, or an entry point of another package.
 """
 
@@ -18,6 +19,7 @@ FAMILIES: Registry[type[Family]] = Registry(
     'tosa_ros.families',
     {
         'llava': 'tosa_ros.vlm.families.llava:Llava',
+        'llava-pixtral': 'tosa_ros.vlm.families.pixtral:Pixtral',
         'llava_next': 'tosa_ros.vlm.families.llava_next:LlavaNext',
         'llava_next_video': 'tosa_ros.vlm.families.llava_next_video:LlavaNextVideo',
         'llava_onevision': 'tosa_ros.vlm.families.llava_onevision:LlavaOnevision',
@@ -36,8 +38,13 @@ FAMILIES: Registry[type[Family]] = Registry(
 )
 
 
-def family_of(model_type: str, where: str) -> type[Family]:
-    """The family of a checkpoint's model_type. Raises ModelError that lists those supported."""
+def family_of(model_type: str, where: str, tower: str = '') -> type[Family]:
+    """The family of a checkpoint's model_type. Raises ModelError that lists those supported.
+
+    tower: the model_type of its vision tower, where it is known.
+    """
+    if f'{model_type}-{tower}' in FAMILIES:
+        return FAMILIES[f'{model_type}-{tower}']
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = [f'{name} ({family.title})' for name, family in FAMILIES.loaded().items()]
         raise ModelError(

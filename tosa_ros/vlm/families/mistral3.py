@@ -48,7 +48,8 @@ class Mistral3(WholeModel):
 
     def image_input(self) -> WholeTokens:
         config = self.checkpoint.config
-        side = config.vision_config.patch_size * config.spatial_merge_size
+        joined = getattr(config, 'spatial_merge_size', 1)
+        side = config.vision_config.patch_size * joined
         processor = own_processor(self.checkpoint, PixtralImageProcessorPil, patch_size=side)
         with self.checkpoint.loading_errors():
             return tried(WholeTokens(processor, side))
