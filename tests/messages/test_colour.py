@@ -13,7 +13,7 @@ from tosa_ros.errors import RosError
 from tosa_ros.messages import depth_from_message, rgb_from_message
 
 RNG = np.random.default_rng(0)
-HEIGHT, WIDTH = 6, 8
+HEIGHT, WIDTH = 36, 8
 
 
 def image(rows, encoding, height=HEIGHT, width=WIDTH, padding=0, big_endian=False):
@@ -92,7 +92,7 @@ def test_white_and_black_of_video_are_white_and_black():
     ('message', 'said'),
     [
         (image(np.zeros((9, 7), np.uint8), 'nv12', 6, 7), 'nv12 has 7x6 pixels; wanted even'),
-        (image(np.zeros((7, 8), np.uint8), 'nv12'), '6x8|8x6 nv12 with step 8 needs 72'),
+        (image(np.zeros((7, 8), np.uint8), 'nv12'), '8x36 nv12 with step 8 needs 432'),
         (image(np.zeros((4, 14), np.uint8), 'uyvy', 4, 7), '7 pixels wide; wanted an even width'),
         (
             image(np.zeros((1, 4), np.uint8), 'bayer_rggb8', 1, 4),
@@ -128,7 +128,7 @@ def slow_demosaic(mosaic, pattern):
     return rgb
 
 
-@pytest.mark.parametrize('size', [(6, 8), (5, 7), (2, 2)])
+@pytest.mark.parametrize('size', [(36, 8), (33, 7), (17, 3), (2, 2)])
 @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
 def test_bayer_mosaics_are_read(pattern, size):
     mosaic = RNG.integers(0, 256, size, np.uint8)
@@ -138,7 +138,7 @@ def test_bayer_mosaics_are_read(pattern, size):
 
 @pytest.mark.parametrize('big_endian', [False, True])
 def test_bayer_of_16_bits_is_read(big_endian):
-    mosaic = RNG.integers(0, 65536, (6, 8)).astype('>u2' if big_endian else '<u2')
+    mosaic = RNG.integers(0, 65536, (HEIGHT, WIDTH)).astype('>u2' if big_endian else '<u2')
     message = image(mosaic.view(np.uint8), 'bayer_gbrg16', big_endian=big_endian)
     wanted = slow_demosaic(mosaic.astype(np.uint16), 'gbrg') >> 8
     np.testing.assert_array_equal(rgb_from_message(message), wanted)

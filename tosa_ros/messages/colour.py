@@ -13,6 +13,7 @@ from tosa_ros.errors import RosError
 BAYER = ('rggb', 'bggr', 'gbrg', 'grbg')
 _LUMA, _RED_OF_V, _BLUE_OF_U = 1.164384, 1.596027, 2.017232
 _GREEN_OF_U, _GREEN_OF_V = 0.391762, 0.812968
+_BLOCK_ROWS = 16  # what is worked on at a time, so that it stays in the processor's cache
 
 
 def rgb_from_yuv422(pixels: np.ndarray, luma_first: bool) -> np.ndarray:
@@ -50,24 +51,30 @@ def demosaic(mosaic: np.ndarray, pattern: str) -> np.ndarray:
     if height < 2 or width < 2:
         raise RosError(f'image: a Bayer mosaic of {width}x{height} pixels; wanted at least 2x2')
     wide = np.uint16 if mosaic.dtype == np.uint8 else np.uint32
-    padded = np.pad(mosaic, 1, mode='reflect').astype(wide)
+    padded = np.pad(mosaic, 1, mode='reflect')
     rgb = np.empty((height, width, 3), mosaic.dtype)
-    red_row, red_column = divmod(pattern.index('r'), 2)
+    for top in range(0, height, _BLOCK_ROWS):
+        block = padded[top : top + _BLOCK_ROWS + 2].astype(wide)
+        _demosaic_block(block, divmod(pattern.index('r'), 2), rgb[top : top + _BLOCK_ROWS])
+    return rgb
+
+
+def _demosaic_block(padded: np.ndarray, red: tuple[int, int], rgb: np.ndarray) -> None:
+    """Fills rgb (H, W, 3) from (H + 2, W + 2); red: its row and column in the first 2x2."""
     for row in (0, 1):
         for column in (0, 1):
-            sums = _Neighbours(padded, row, column)
-            red_line, red_post = row == red_row, column == red_column
+            means = _Neighbours(padded, row, column)
+            red_line, red_post = row == red[0], column == red[1]
             if red_line and red_post:
-                colours = sums.own, sums.cross, sums.corners
+                colours = means.own, means.cross, means.corners
             elif not red_line and not red_post:
-                colours = sums.corners, sums.cross, sums.own
+                colours = means.corners, means.cross, means.own
             elif red_line:
-                colours = sums.beside, sums.own, sums.above
+                colours = means.beside, means.own, means.above
             else:
-                colours = sums.above, sums.own, sums.beside
+                colours = means.above, means.own, means.beside
             for channel, colour in enumerate(colours):
                 rgb[row::2, column::2, channel] = colour()
-    return rgb
 
 
 class _Neighbours:
@@ -102,14 +109,27 @@ def _rgb(y: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Luma of every pixel, and chroma of every pixel or of blocks of equal size."""
     height, width = y.shape
     high, wide = height // u.shape[0], width // u.shape[1]
-    u, v = u.astype(np.float32) - 128, v.astype(np.float32) - 128
-    light = (y.astype(np.float32) - 16) * np.float32(_LUMA)
     rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BLOCK_ROWS):
+        rows = slice(top, top + _BLOCK_ROWS)
+        small = slice(top // high, (top + _BLOCK_ROWS) // high)
+        _rgb_block(y[rows], u[small], v[small], (high, wide), rgb[rows])
+    return rgb
+
+
+def _rgb_block(
+    y: np.ndarray, u: np.ndarray, v: np.ndarray, size: tuple[int, int], rgb: np.ndarray
+) -> None:
+    """size: of the blocks that share chroma, rows and columns."""
+    u, v = u.astype(np.float32) - 128, v.astype(np.float32) - 128
+    light = y.astype(np.float32)
+    light -= 16
+    light *= np.float32(_LUMA)
+    light += 0.5  # rounds half up when it is cut to whole numbers
     chroma = (_RED_OF_V * v, -_GREEN_OF_U * u - _GREEN_OF_V * v, _BLUE_OF_U * u)
     for channel, shift in enumerate(chroma):
-        values = shift.repeat(high, axis=0) if high > 1 else shift
-        values = values.repeat(wide, axis=1) if wide > 1 else values
-        values = values + light
-        values += 0.5
+        values = shift.repeat(size[1], axis=1)
+        if size[0] > 1:
+            values = values.repeat(size[0], axis=0)
+        values += light
         rgb[..., channel] = np.clip(values, 0, 255, out=values)
-    return rgb

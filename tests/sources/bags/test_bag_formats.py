@@ -189,6 +189,8 @@ def test_a_bag_compressed_as_a_whole_is_read(compressed, frames, storage, metada
     assert_same(open_source(file), frames)
     assert_same(open_source(path), frames)
     assert contents(path) == before
+    file.rename(file.with_suffix('.zst'))
+    assert_same(open_source(path), frames)
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -26,7 +26,9 @@ from tosa_ros.sources.bags.stand_ins import (
     stand_in_folder,
 )
 
-BAG_SUFFIXES = ('.mcap', '.db3', '.bag', '.mcap.zstd', '.db3.zstd')
+BAG_SUFFIXES = (
+    '.mcap', '.db3', '.bag', '.mcap.zstd', '.db3.zstd', '.mcap.zst', '.db3.zst',
+)  # fmt: skip
 _LONGEST_REASON = 200
 
 
@@ -98,7 +100,7 @@ class Bag:
         files = sorted(file for file in self.path.iterdir() if is_bag_file(file))
         names = {file.name for file in files}
         # A recorder that was stopped while it compressed leaves both.
-        return [f for f in files if f.suffix != ZSTD or f.stem not in names]
+        return [f for f in files if f.suffix not in ZSTD or f.stem not in names]
 
     def _note_unlisted(self, folder: Path, files: Sequence[Path]) -> None:
         listed = listed_files(folder)

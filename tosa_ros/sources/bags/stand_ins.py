@@ -19,7 +19,7 @@ from tosa_ros.messages.zstd import zstd_library
 from tosa_ros.sources.bags.bounded import MAX_RATIO, MAX_SMALL_FILE_BYTES
 from tosa_ros.sources.bags.sealed import checkpoint
 
-ZSTD = '.zstd'
+ZSTD = ('.zstd', '.zst')  # rosbag2's, and that of the command zstd
 _METADATA = 'metadata.yaml'
 _SPARE_BYTES = 1 << 28  # of the disk, for others
 _BLOCK_BYTES = 1 << 20
@@ -28,7 +28,7 @@ _HOT_JOURNAL = b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
 
 def needs_stand_in(path: Path) -> bool:
     """Whether a file of a bag can be read only by a stand-in."""
-    return path.suffix == ZSTD or has_log(path)
+    return path.suffix in ZSTD or has_log(path)
 
 
 def has_log(path: Path) -> bool:
@@ -43,7 +43,7 @@ def stand_in(path: Path, workshop: Path, notes: Counter[str]) -> Path:
         DataError: it is damaged, or larger than may be.
         MissingDependencyError: zstd is not installed.
     """
-    if path.suffix == ZSTD:
+    if path.suffix in ZSTD:
         return _decompressed(path, workshop, notes)
     if path.suffix == '.db3':
         _note_journal(path, notes)
@@ -63,7 +63,8 @@ def stand_in_folder(folder: Path, files: list[Path], workshop: Path, *, logged: 
     """
     metadata = _metadata(folder)
     information = metadata.get('rosbag2_bagfile_information', {})
-    names = [name.removesuffix(ZSTD) for name in listed_files(folder)]
+    listed = map(Path, listed_files(folder))
+    names = [path.stem if path.suffix in ZSTD else path.name for path in listed]
     mode = str(information.get('compression_mode')).lower()
     if sorted(names) != sorted(file.name for file in files) or (logged and mode != 'message'):
         return False
