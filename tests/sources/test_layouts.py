@@ -426,7 +426,7 @@ def test_nerfstudio(tmp_path):
     nerfstudio(tmp_path, depth_unit_scale_factor=0.0005)
     assert layout_of(tmp_path) == 'nerfstudio'
     folder = open_source(tmp_path)
-    assert folder.stems == tuple(f'images/frame_{i}.jpeg' for i in (1, 2, 10))
+    assert folder.stems == ('frame_1', 'frame_2', 'frame_10')
     check(folder[2], wanted=pose(10))
     assert folder.notes == {}
 
@@ -502,7 +502,7 @@ def test_two_layouts_in_one_folder_are_never_chosen_between_in_silence(tmp_path)
     nerfstudio(tmp_path)
     with pytest.raises(FrameError, match='may be of the layouts scannet and nerfstudio; name one'):
         open_source(tmp_path)
-    assert open_source(tmp_path, layout='nerfstudio').stems[0] == 'images/frame_1.jpeg'
+    assert open_source(tmp_path, layout='nerfstudio').stems[0] == 'frame_1'
     assert open_source(tmp_path, layout='scannet').stems[0] == '0'
 
 

@@ -14,6 +14,7 @@ from tosa_ros.evaluation.replay import BagQuestions
 from tosa_ros.frames import Intrinsics
 from tosa_ros.sources import read_folder, write_folder
 from tosa_ros.sources.bags import BagFrames, BagTopics, bag_to_folder, folder_to_bag
+from tosa_ros.sources.bags.writing import Shot, bag_writer
 
 pytest.importorskip('rosbags')
 START_NS = 10**18
@@ -93,6 +94,20 @@ def test_a_folder_of_a_phone_becomes_a_bag(frames, tmp_path):
     folder_to_bag(folder, tmp_path / 'bag')
     for one, other in zip(folder, BagFrames(tmp_path / 'bag'), strict=True):
         same(one, other)
+
+
+@pytest.mark.parametrize(
+    'stems',
+    [['../a', 'b', 'c'], ['a', 'a', 'b'], ['x/y', 'b', 'c'], ['', 'b', 'c'], [1, 2, 3], 'abc'],
+)
+def test_names_in_a_bag_that_are_no_files_names_are_not_used(folder, tmp_path, stems):
+    custom = {'stems': stems, 'depth_scale': 1000}
+    with bag_writer(tmp_path / 'bag', custom=custom) as write:
+        for i, frame in enumerate(folder):
+            write(Shot(START_NS + i, str(i), frame.rgb))
+    bag_to_folder(BagFrames(tmp_path / 'bag'), tmp_path / 'deep' / 'back')
+    assert read_folder(tmp_path / 'deep' / 'back').stems == ('000000', '000001', '000002')
+    assert not [*(tmp_path / 'deep').glob('a*')]
 
 
 @pytest.mark.parametrize('degrees', [90, 180, 270])

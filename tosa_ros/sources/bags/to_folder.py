@@ -54,9 +54,7 @@ def bag_to_folder(
     with new_folder(out) as place, frames.opened() as bag:
         place.mkdir()
         names = _custom(bag)
-        stems = names.get('stems', [])
-        if len(stems) != len(frames):
-            stems = [f'{i:06d}' for i in range(len(frames))]
+        stems = _stems(names.get('stems'), len(frames))
         scale = _units(frames, names.get('depth_scale', MILLIMETRES), depth_scale)
         colour_camera = depth_camera = None
         for done, index in enumerate(chosen, start=1):
@@ -72,6 +70,22 @@ def bag_to_folder(
         lines = (f'{stems[i]} {_seconds(frames.stamps_ns[i])}\n' for i in chosen)
         write_text(place / STAMPS, ''.join(lines))
     return len(chosen)
+
+
+def _stems(kept: Any, count: int) -> list[str]:
+    """The names that the bag has kept, if they can be names of files here; else numbers."""
+    if (
+        isinstance(kept, list)
+        and all(isinstance(one, str) and _is_name(one) for one in kept)
+        and len(set(kept)) == len(kept) == count
+    ):
+        return kept
+    return [f'{i:06d}' for i in range(count)]
+
+
+def _is_name(stem: str) -> bool:
+    hidden = stem.startswith('.')
+    return bool(stem) and not hidden and stem == Path(stem).name and stem.isprintable()
 
 
 def _units(frames: BagFrames, made_from: float, wanted: float | None) -> float:

@@ -69,6 +69,8 @@ def frames(folder: Path) -> Listing:
             'as Nerfstudio does (--depth-scale)'
         )
     found.sort(key=lambda one: natural(one.stem))
+    if len({one.rgb.stem for one in found}) == len(found):
+        found = [replace(one, stem=one.rgb.stem) for one in found]
     return Listing(
         tuple(found), depth_scale=units, float_scale=floats, notes=(*notes, *_doubts(held, listed))
     )
@@ -77,7 +79,9 @@ def frames(folder: Path) -> Listing:
 def _frame(folder: Path, image: Path, held: Mapping[str, Any], where: str) -> FrameFiles:
     depth = held.get('depth_file_path')
     return FrameFiles(
-        image.relative_to(folder).as_posix() if image.is_relative_to(folder) else str(image),
+        str(image.relative_to(folder) if image.is_relative_to(folder) else image).replace(
+            '/', '_'
+        ),
         image,
         None if depth is None else _file(folder, depth, where),
         _pose(held, where),
