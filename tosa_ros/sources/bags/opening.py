@@ -73,9 +73,9 @@ class Bag:
                 f'{", ".join(BAG_SUFFIXES)}'
             )
         folder: Path | None = self.path if (self.path / 'metadata.yaml').is_file() else None
+        logged = any(map(has_log, files))
         if any(map(needs_stand_in, files)):
             room = self._room('whole')
-            logged = any(map(has_log, files))
             files = [stand_in(file, room, self.notes) for file in files]
             if folder is not None:
                 folder = room if stand_in_folder(folder, files, room, logged=logged) else None
@@ -85,7 +85,7 @@ class Bag:
             return [folder]
         fault = _fault_of(files)
         if fault is None:
-            if self.path.is_dir():
+            if self.path.is_dir() and not logged:
                 self.notes[f'{self.path}: metadata.yaml is missing or wrong; read without it'] = 1
             return files
         saved = [salvage(file, self._room('saved')) for file in files]
