@@ -81,6 +81,25 @@ def test_depth_is_moved_to_the_colour_camera():
     np.testing.assert_allclose(depth[rows, cols], 2.0)
 
 
+def test_what_the_driver_has_moved_already_stays_as_it_is():
+    asked = []
+
+    def pose(depth_frame, colour_frame):
+        asked.append((depth_frame, colour_frame))
+        return np.eye(4)
+
+    reader = SensorReader(depth_to_colour=pose)
+    for name in ('camera_info', 'depth_camera_info'):
+        reader.camera_info(name, conversions.camera_info_message(K, header('colour_camera')))
+    pixels = np.random.default_rng(0).uniform(1, 3, (48, 64)).astype(np.float32)
+    depth, frame_id = reader.read(
+        conversions.image_message(pixels, '32FC1', header('colour_camera'))
+    )
+    np.testing.assert_array_equal(depth, pixels)
+    assert frame_id == 'colour_camera'
+    assert asked == [('colour_camera', 'colour_camera')]
+
+
 def test_a_calibration_of_another_size_is_scaled_and_of_another_view_refused():
     reader = SensorReader(depth_to_colour=np.eye(4))
     pixels = np.full((48, 64), np.nan, np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tosa_ros.depth import SensorDepth, register_depth
-from tosa_ros.depth.fitting import same_aspect
+from tosa_ros.depth.fitting import fitted, same_aspect
 from tosa_ros.errors import RosError
 from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
 from tosa_ros.messages.cameras import camera_from_info
@@ -107,6 +107,9 @@ class SensorReader:
         colour_frame, pose = self._cameras['camera_info'].header.frame_id, self._depth_to_colour
         if callable(pose):
             pose = pose(message.header.frame_id, colour_frame)
+        if np.array_equal(pose, np.eye(4)) and same_camera(colour_camera, depth_camera):
+            # The driver has moved it already.
+            return fitted(depth, colour_camera.width, colour_camera.height), colour_frame
         return register_depth(depth, depth_camera, colour_camera, pose), colour_frame
 
     def _camera(self, name: str) -> Intrinsics:
