@@ -155,7 +155,11 @@ def test_the_frames_of_open3ds_recorders(tmp_path):
     k = CAMERA.matrix().T.ravel().tolist()
     camera = {'width': WIDTH, 'height': HEIGHT, 'intrinsic_matrix': k}
     text(tmp_path / 'camera_intrinsic.json', json.dumps(camera))
-    assert read_folder(tmp_path)[0].intrinsics == CAMERA
+    text(tmp_path / 'trajectory.log', '0 0 1', *rows(pose()))
+    check(read_folder(tmp_path)[0])
+    colour(tmp_path / 'color' / '00001.jpg')
+    with pytest.raises(FrameError, match=r'trajectory\.log: 5 lines for 2 colour images'):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize('with_depth', [True, False])

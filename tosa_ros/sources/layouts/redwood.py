@@ -33,11 +33,16 @@ def frames(folder: Path) -> Listing:
     Raises:
         FrameError: another number of poses than of frames.
     """
-    poses = _read_trajectory(folder / TRAJECTORY, len(stems.colour_images(folder)))
+    poses = read_trajectory(folder / TRAJECTORY, len(stems.colour_images(folder)))
     return stems.listing(folder, poses)
 
 
-def _read_trajectory(path: Path, count: int) -> list[np.ndarray]:
+def read_trajectory(path: Path, count: int) -> list[np.ndarray]:
+    """The camera-to-world poses of so many frames.
+
+    Raises:
+        FrameError: another number of poses, or something else.
+    """
     lines = [line for line in read_text(path, FrameError).splitlines() if line.strip()]
     if len(lines) != 5 * count:
         raise FrameError(

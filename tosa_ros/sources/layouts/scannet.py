@@ -2,12 +2,13 @@
 
 `color/0.jpg`, `depth/0.png` (millimetres), `pose/0.txt` (4x4 camera-to-world; -inf where tracking
 was lost), `intrinsic/intrinsic_color.txt`, `intrinsic/intrinsic_depth.txt`. All but colour may be
-missing. Others write `rgb/` or `images/`, and Open3D `camera_intrinsic.json`.
+missing. Others write `rgb/` or `images/`, Open3D `camera_intrinsic.json` and `trajectory.log`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tosa_ros.errors import FrameError
 from tosa_ros.pictures import SUFFIXES as PICTURES
 from tosa_ros.sources.layouts.layout import MILLIMETRES, FrameFiles, Layout, Listing
 from tosa_ros.sources.layouts.objects import nine, number, object_of, sized_camera
+from tosa_ros.sources.layouts.redwood import TRAJECTORY, read_trajectory
 from tosa_ros.sources.matrices import read_camera, read_matrix
 from tosa_ros.sources.naming import by_stem, files_in
 from tosa_ros.sources.single import CameraLike
@@ -69,7 +71,7 @@ def frames(folder: Path) -> Listing:
             f'{folder}: no file in depth/ is named as one in {colour.name}/, as '
             f'{next(iter(depths))} and {next(iter(images))}; wanted the same names'
         )
-    poses = _poses(folder)
+    poses = _poses(folder, [*images])
     files = tuple(
         FrameFiles(stem, image, depths.get(stem), poses.get(stem))
         for stem, image in images.items()
@@ -88,11 +90,15 @@ def _colour_folder(folder: Path) -> Path | None:
     return next((folder / n for n in COLOUR_FOLDERS if files_in(folder / n, PICTURES)), None)
 
 
-def _poses(folder: Path) -> dict[str, Path]:
+def _poses(folder: Path, stems: list[str]) -> dict[str, Any]:
+    """The poses by the frames' names: a file each, or all in Redwood's and Open3D's one."""
     for name in POSE_FOLDERS:
         files = files_in(folder / name, ('.txt',))
         if files:
             return by_stem(files, ('.txt',), 'pose file')
+    path = folder / TRAJECTORY
+    if path.is_file():
+        return dict(zip(stems, read_trajectory(path, len(stems)), strict=True))
     return {}
 
 
