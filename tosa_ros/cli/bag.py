@@ -1,4 +1,4 @@
-"""`tosa bag`: what is in a bag; OpenEQA folders to bags and back."""
+"""`tosa bag`: what is in a bag; folders of frames to bags and back."""
 
 from __future__ import annotations
 
