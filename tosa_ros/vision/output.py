@@ -13,7 +13,8 @@ from tosa_ros.merging import MergeState, MergingMethod, merge_layer
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.encoder import MergedTokens
 
-# Many small merges keep more than one large one. What methods say of layers holds for these steps.
+# Many small merges keep more than one large one (docs/models.md has figures). What methods say of
+# layers holds for these steps.
 OUTPUT_STEPS = 12
 
 
