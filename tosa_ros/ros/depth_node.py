@@ -12,9 +12,10 @@ from std_msgs.msg import Header, UInt8
 
 from tosa_ros.errors import RosError
 from tosa_ros.frames import DepthDoubt
-from tosa_ros.messages import ImageStream, SensorReader, pose_from_message, rgb_from_message
+from tosa_ros.messages import SensorReader, pose_from_message, rgb_from_message
 from tosa_ros.messages.topic_names import says_other_than_depth
 from tosa_ros.ros.conversions import image_message
+from tosa_ros.ros.decoding import ImageFeed
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.extrinsic import NotYetError, StaticExtrinsic
 from tosa_ros.ros.inputs import resolved_name
@@ -34,7 +35,7 @@ class DepthNode(TosaNode):
         self._estimator: Any = None
         self._told: DepthDoubt | None = None
         self._static: StaticExtrinsic | None = None
-        self._images = ImageStream()
+        self._feed = ImageFeed(self._image_came, self.work_failed)
         super().__init__('depth_node', **node_options)
 
     def configure(self) -> None:
@@ -70,9 +71,9 @@ class DepthNode(TosaNode):
 
     def wanted_inputs(self) -> dict[str, Callable[[Any], None]]:
         if not self.demanded():
-            self._images = ImageStream()
+            self._feed.stop()
             return {}
-        inputs: dict[str, Callable[[Any], None]] = {self._input(): self._image_came}
+        inputs: dict[str, Callable[[Any], None]] = {self._input(): self._feed.put}
         reader = self._reader
         if reader is not None and (self.value('register') or not reader.knows_cameras):
             for info in ('camera_info', _OWN_INFO):
@@ -117,11 +118,14 @@ class DepthNode(TosaNode):
         except RosError as error:
             raise RosError(f'parameter extrinsic: {error}') from error
 
-    def _image_came(self, message: Any) -> None:
+    def close(self) -> bool:
+        self._feed.stop()
+        return super().close()
+
+    def _image_came(self, image: Any) -> None:
         now = self.now()
-        for image in self._images.images(message):
-            self.meter.input(now)
-            self.worker.submit((image, now))
+        self.meter.input(now)
+        self.worker.submit((image, now))
 
     def work(self, item: tuple[Any, float]) -> None:
         message, came = item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -10,8 +11,9 @@ import numpy as np
 from tosa_ros.depth import SensorDepth
 from tosa_ros.drawing import draw_tokens, token_map
 from tosa_ros.frames import ALL_DOUBTS, DepthDoubt, Frame
-from tosa_ros.messages import FrameBuilder, ImageStream, stamp_ns
+from tosa_ros.messages import FrameBuilder, stamp_ns
 from tosa_ros.ros.conversions import image_message
+from tosa_ros.ros.decoding import ImageFeed
 from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.inputs import resolved_name
 from tosa_ros.ros.models import check_merging, load_half, merging_from
@@ -46,6 +48,8 @@ class VisionNode(TosaNode):
         self._sinks: list[TokenSink] = []
         self._encoder: Any = None
         self._kept = ''
+        self._feed = ImageFeed(self._image_came, self.work_failed)
+        self._pairs = threading.Lock()  # A video's images come from another thread.
         super().__init__('vision_node', **node_options)
 
     def add_sink(self, sink: TokenSink) -> None:
@@ -61,7 +65,6 @@ class VisionNode(TosaNode):
         self._builder.sensor = SensorDepth(scale=self.value('depth_scale'))
         self._depth_said = False
         self._pairing = self._new_pairing()
-        self._images = ImageStream()
         self._tokens = self.publisher('visual_tokens')
         self._picture = self.publisher('merge_image')
 
@@ -75,10 +78,10 @@ class VisionNode(TosaNode):
         if not self.demanded():
             # What was seen before the rest says nothing about depth after it.
             self._pairing = self._new_pairing()
-            self._images = ImageStream()
+            self._feed.stop()
             return {}
         inputs = {
-            image_topic('image', self.value('image_transport')): self._colour_came,
+            image_topic('image', self.value('image_transport')): self._feed.put,
             'camera_info': self._builder.camera_info,
         }
         if self.value('use_depth'):
@@ -117,11 +120,14 @@ class VisionNode(TosaNode):
             )
         self._encoder.merging = method
 
-    def _colour_came(self, message: Any) -> None:
-        now = self.now()
-        for image in self._images.images(message):
-            self.meter.input(now)
-            stamp = stamp_ns(image.header.stamp)
+    def close(self) -> bool:
+        self._feed.stop()
+        return super().close()
+
+    def _image_came(self, image: Any) -> None:
+        now, stamp = self.now(), stamp_ns(image.header.stamp)
+        self.meter.input(now)
+        with self._pairs:
             self._submit(self._pairing.add_colour(stamp, (image, now), now), now)
 
     def _depth_came(self, message: Any, relative: bool) -> None:
@@ -133,7 +139,8 @@ class VisionNode(TosaNode):
                 f'pixels, in the frame {message.header.frame_id!r}'
             )
         now, stamp = self.now(), stamp_ns(message.header.stamp)
-        self._submit(self._pairing.add_depth(stamp, (message, relative), now), now)
+        with self._pairs:
+            self._submit(self._pairing.add_depth(stamp, (message, relative), now), now)
 
     def _doubts_came(self, message: Any) -> None:
         self._builder.doubts = DepthDoubt(message.data) & ALL_DOUBTS
