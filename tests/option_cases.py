@@ -46,6 +46,8 @@ def of_setting(row):
 METHOD_SETTINGS = {METHOD.option: Case('--method none')} | {
     row.option: of_setting(row) for row in SETTINGS.loaded().values()
 }
+# The towers here have few layers: two may be half of them.
+METHOD_SETTINGS['--prune-layers'] = Case('--prune-layers 0', '--method tofu')
 MODEL = {
     '--model': Case('--model /gone'),
     '--device': Case('--device cuda:99'),
