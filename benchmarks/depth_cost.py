@@ -21,7 +21,8 @@ from tosa_ros.merging import ToSA
 from tosa_ros.vlm import VisionEncoder
 
 SIZES = ('640x480', '1280x720', '1920x1080')
-MISSING = 0.1  # of the pixels
+MISSING = 0.1  # of the pixels, in blocks, as a sensor loses areas and not pixels
+BLOCK_PX = 24
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +64,8 @@ def picture(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     v, u = np.mgrid[:height, :width]
     raw = (1500 + 500 * np.sin(u / 200) + v).astype(np.uint16)
-    raw[rng.random((height, width)) < MISSING] = 0
+    missing = rng.random((height // BLOCK_PX + 1, width // BLOCK_PX + 1)) < MISSING
+    raw[missing.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[:height, :width]] = 0
     return rgb, raw
 
 

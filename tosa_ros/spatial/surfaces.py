@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, bands, check_size, finite
+from tosa_ros.spatial.patches import MIN_VALID, PatchGrid, backproject, bands, check_size
 
 FLATTEST = 1e-6  # of the spread of directions within a patch, below which it has no slant
-SAMPLED = 64  # pixels a side, to find the middle of an image's inverse depths
 
 
 def patch_surfaces(
@@ -42,14 +41,13 @@ class _Sums:
     """Sums over each patch's valid pixels, by area, with directions x and y.
 
     centres (N, 2): x and y of the patches' centres, from which those of pixels are counted.
-    m (3, 3, N): of y**i x**j. q (2, 2, N): of the same times 1/z - middle. z (N,): of z.
+    m (3, 3, N): of y**i x**j. q (2, 2, N): of the same times 1/z. z (N,): of z.
     """
 
     centres: Tensor
     m: Tensor
     q: Tensor
     z: Tensor
-    middle: Tensor
 
 
 def _sums(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> _Sums:
@@ -59,22 +57,21 @@ def _sums(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> _Sums:
     centres = (grid.centres - torch.stack([cx, cy])) / torch.stack([fx, fy])
     x = (torch.arange(grid.width) - cx) / fx - centres[: grid.cols, :1]
     y = (torch.arange(grid.height) - cy) / fy - centres[:: grid.cols, 1:]
-    middle = _middle(depth_m)
     rows, cols = grid.overlaps
     weights = torch.stack([rows, rows * y, rows * y * y], dim=1)
     by_row = depth_m.new_zeros(len(rows), 6, grid.width)
     for i, band in bands(grid):
-        z, own = depth_m[band], weights[i, :, band]
-        inverse = z.reciprocal()
-        valid = finite(z * inverse)  # 0 for depths of 0 and infinity too
+        own = weights[i, :, band]
+        inverse = depth_m[band].reciprocal().nan_to_num_(0.0, 0.0, 0.0)
+        z = depth_m[band].nan_to_num(0.0, 0.0, 0.0)
+        valid = torch.mul(z, inverse).round_()  # 1, or 0 for depths of 0 and infinity too
         m_sums, q_sums, z_sums = by_row[i].split([3, 2, 1])
         torch.mm(own, valid, out=m_sums)
-        torch.mm(own[:1], z.nan_to_num(0.0, 0.0, 0.0), out=z_sums)
-        q = inverse.sub_(middle).mul_(valid).nan_to_num_(0.0, 0.0, 0.0)
-        torch.mm(own[:2], q, out=q_sums)
+        torch.mm(own[:2], inverse, out=q_sums)
+        torch.mm(own[:1], z, out=z_sums)
     columns = torch.stack([cols, cols * x, cols * x * x])
     sums = torch.einsum('rkw,jcw->kjrc', by_row, columns).flatten(2)
-    return _Sums(centres=centres, m=sums[:3], q=sums[3:5, :2], z=sums[5, 0], middle=middle)
+    return _Sums(centres=centres, m=sums[:3], q=sums[3:5, :2], z=sums[5, 0])
 
 
 def _normals(sums: _Sums, points: Tensor) -> Tensor:
@@ -87,16 +84,9 @@ def _normals(sums: _Sums, points: Tensor) -> Tensor:
     safe = determinant.where(slants, 1.0)
     a, b = (yy * xq - xy * yq) / safe, (xx * yq - xy * xq) / safe
     x, y = sums.centres.unbind(1)
-    slanted = torch.stack([a, b, mq + sums.middle - a * (x + mx) - b * (y + my)], dim=-1)
+    slanted = torch.stack([a, b, mq - a * (x + mx) - b * (y + my)], dim=-1)
     facing = slanted.where((slants & slanted[:, 2].isfinite())[:, None], points)
     # A plane through the camera cannot be seen: a fit that says so is of mixed surfaces.
     towards = (facing * points).sum(dim=-1, keepdim=True)
     facing = facing.where(towards > 0, points)
     return torch.nn.functional.normalize(facing, dim=-1)
-
-
-def _middle(depth_m: Tensor) -> Tensor:
-    """About the middle of the inverse depths: what is left around it is small."""
-    step = max(1, max(depth_m.shape) // SAMPLED)
-    inverse = depth_m[::step, ::step].reciprocal()
-    return inverse.where(inverse.isfinite(), float('nan')).nanmean().nan_to_num()
