@@ -65,12 +65,15 @@ def types():
 
 @pytest.fixture
 def write_bag(tmp_path, types):
-    """Writes (topic, received_ns, message) as a bag."""
-    from rosbags.rosbag2 import StoragePlugin, Writer
+    """Writes (topic, received_ns, message) as a bag; compressed: a file or a message at a time."""
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-    def write(messages, storage='mcap', name='bag'):
+    def write(messages, storage='mcap', name='bag', compressed=None):
         path = tmp_path / name
-        with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+        writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+        if compressed is not None:
+            writer.set_compression(CompressionMode[compressed], CompressionFormat.ZSTD)
+        with writer:
             known = {}
             for topic, received, message in messages:
                 kind = message.__msgtype__

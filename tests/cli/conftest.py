@@ -22,6 +22,22 @@ def model(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp('cli') / 'model', seed=1)
 
 
+@pytest.fixture
+def ask(model, capfd):
+    """Asks with --json and returns what is printed; or the error's line."""
+    from tosa_ros.cli.main import main
+
+    def run(*words, command='ask', model=model):
+        code = main([command, *map(str, words), '--model', str(model), '--json'])
+        captured = capfd.readouterr()
+        if code:
+            assert code == 2
+            return captured.err.strip().splitlines()[-1]
+        return json.loads(captured.out)
+
+    return run
+
+
 @pytest.fixture(scope='session')
 def photos(tmp_path_factory):
     """Five photos in `album`, each of one grey, and `walk.mp4`, fifty frames at 10 a second."""

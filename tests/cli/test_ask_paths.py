@@ -43,22 +43,6 @@ def photos(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def ask(model, capfd):
-    """Asks with --json and returns what is printed; or the error's line."""
-
-    def run(*words, command='ask'):
-        line = [command, *map(str, words), '--model', model, '--json']
-        code = main(line)
-        captured = capfd.readouterr()
-        if code:
-            assert code == 2
-            return captured.err.strip().splitlines()[-1]
-        return json.loads(captured.out)
-
-    return run
-
-
 def test_every_way_of_naming_frames_and_a_question(ask, photos):
     one, other = photos / 'album' / '0.jpg', photos / 'album' / '1.jpg'
     assert ask(one, 'What is it?')['question'] == 'What is it?'

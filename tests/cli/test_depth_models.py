@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,6 @@ import torch
 from depth_models import original_depth_anything, write_prompted
 from PIL import Image
 
-from tosa_ros.cli.main import main
 from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.sources import write_folder
 from tosa_ros.vlm.untrained import write_checkpoint
@@ -40,37 +37,29 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def ask(place, capfd):
-    """Asks with --json and returns what is printed; or the error's line."""
-
-    def run(frames, *words):
-        line = ['ask', place / frames, 'What?', *words, '--model', place / 'model', '--json']
-        code = main([str(word) for word in line])
-        captured = capfd.readouterr()
-        if code:
-            assert code == 2
-            return captured.err.strip().splitlines()[-1]
-        return json.loads(captured.out)
-
-    return run
+def about(ask, place):
+    """Asks a question about a picture of `place`."""
+    return lambda frames, *words: ask(place / frames, 'What?', *words, model=place / 'model')
 
 
-def test_the_authors_weights_give_depth(ask, place):
+def test_the_authors_weights_give_depth(about, place):
     camera = ('--intrinsics', '60,60,31.5,23.5')
-    assert ask('photo.png', '--depth-model', place / RELATIVE)['spatial'] == 'levels'
-    assert ask('photo.png', '--depth-model', place / METRIC, *camera)['spatial'] == 'metric'
+    assert about('photo.png', '--depth-model', place / RELATIVE)['spatial'] == 'levels'
+    assert about('photo.png', '--depth-model', place / METRIC, *camera)['spatial'] == 'metric'
     named = f'depth-anything:{place / RELATIVE}'
-    assert ask('photo.png', '--depth-model', named)['spatial'] == 'levels'
+    assert about('photo.png', '--depth-model', named)['spatial'] == 'levels'
 
 
-def test_what_cannot_be_a_depth_model_is_one_line(ask, place):
-    assert 'nothing else tells V1 from V2' in ask('photo.png', '--depth-model', place / 'mine.pth')
-    assert 'no such file' in ask('photo.png', '--depth-model', place / 'gone' / RELATIVE)
-    refused = ask('photo.png', '--depth-model', place / RELATIVE, '--depth-scale', 9)
+def test_what_cannot_be_a_depth_model_is_one_line(about, place):
+    assert 'nothing else tells V1 from V2' in about(
+        'photo.png', '--depth-model', place / 'mine.pth'
+    )
+    assert 'no such file' in about('photo.png', '--depth-model', place / 'gone' / RELATIVE)
+    refused = about('photo.png', '--depth-model', place / RELATIVE, '--depth-scale', 9)
     assert 'changes nothing with this --depth-model' in refused
 
 
-def test_a_prompted_model_refines_the_frames_own_depth(ask, place):
-    assert ask('rgbd', '--depth-model', place / 'prompted')['spatial'] == 'metric'
-    refused = ask('photo.png', '--depth-model', place / 'prompted')
+def test_a_prompted_model_refines_the_frames_own_depth(about, place):
+    assert about('rgbd', '--depth-model', place / 'prompted')['spatial'] == 'metric'
+    refused = about('photo.png', '--depth-model', place / 'prompted')
     assert "refines a sensor's depth in metres; the frame has none" in refused

@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli import console, options, running
+from tosa_ros.cli import benchmarks, console, options, running
 from tosa_ros.errors import printable
 
 if TYPE_CHECKING:
@@ -22,23 +22,20 @@ EXAMPLE = """example:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    from tosa_ros.evaluation.benchmarks import BENCHMARKS
-
     parser = subparsers.add_parser('eval', help='evaluate a model on a benchmark', epilog=EPILOG)
-    below = parser.add_subparsers(dest='benchmark', required=True, metavar='BENCHMARK')
-    for name, reader in BENCHMARKS.loaded().items():
-        add_benchmark(below, name, reader)
+    benchmarks.add_benchmarks(parser, add_benchmark)
 
 
 def add_benchmark(
     subparsers: argparse._SubParsersAction, name: str, reader: type[Benchmark]
 ) -> None:
     """A benchmark's own parser, with the options that it uses and no others."""
-    takes = inspect.signature(reader.load).parameters
-    example = EXAMPLE.format(name=name, files='--data FILE ' if 'data' in takes else '')
     about = inspect.getdoc(reader) or name
     parser = subparsers.add_parser(
-        name, help=about.splitlines()[0], description=about, epilog=example
+        name,
+        help=about.splitlines()[0],
+        description=about,
+        epilog=benchmarks.example(EXAMPLE, name, reader),
     )
     reader.add_arguments(parser.add_argument_group(f'{name}: questions'))
     running.add_model_and_asking_options(parser, reader.defaults)
@@ -55,11 +52,10 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
-    wanted = inspect.signature(args.reader.load).parameters
-    given = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
-    benchmark = args.reader.load(**given)
+    benchmark = benchmarks.load_questions(args)
     # Questions are known by what is in their files, wherever those are.
-    more = {name: _setting(getattr(args, name)) for name in wanted if name not in QUESTION_FILES}
+    given = benchmarks.load_options(args)
+    more = {name: _setting(one) for name, one in given.items() if name not in QUESTION_FILES}
     if not args.dry_run:
         return running.run_benchmark(benchmark, args, more)
     plan = running.plan(benchmark, args, more, loads=False)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
-from tosa_ros.cli import console, running
+from tosa_ros.cli import benchmarks, console, running
 from tosa_ros.cli.judging import add_judge_options, judging_from
 from tosa_ros.cli.parsing import UsageError, need
 
@@ -30,24 +29,21 @@ submission format. A question without a prediction is wrong, and is counted."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    from tosa_ros.evaluation.benchmarks import BENCHMARKS
-
     parser = subparsers.add_parser(
         'score', help='score predictions that were made anywhere', epilog=EPILOG
     )
-    below = parser.add_subparsers(dest='benchmark', required=True, metavar='BENCHMARK')
-    for name, reader in BENCHMARKS.loaded().items():
-        add_benchmark(below, name, reader)
+    benchmarks.add_benchmarks(parser, add_benchmark)
 
 
 def add_benchmark(
     subparsers: argparse._SubParsersAction, name: str, reader: type[Benchmark]
 ) -> None:
     """A benchmark's own parser, with the options that say which questions there are."""
-    takes = inspect.signature(reader.load).parameters
-    example = EXAMPLE.format(name=name, files='--data FILE ' if 'data' in takes else '')
     parser = subparsers.add_parser(
-        name, help=f'predictions for {name}', description=ABOUT.format(), epilog=example
+        name,
+        help=f'predictions for {name}',
+        description=ABOUT.format(),
+        epilog=benchmarks.example(EXAMPLE, name, reader),
     )
     reader.add_arguments(_WithoutFrames(parser.add_argument_group(f'{name}: questions')))
     parser.add_argument(
@@ -93,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.fingerprints import fingerprint
     from tosa_ros.evaluation.results import score_run
 
-    benchmark = _questions(args)
+    benchmark = benchmarks.load_questions(args)
     if not benchmark.scored:
         raise UsageError(f'{benchmark.name}: its questions have no answers: nothing to score')
     for option in ('--judge-url', '--judge-model'):
@@ -111,12 +107,6 @@ def run(args: argparse.Namespace) -> int:
     with _folder(args.out, settings) as folder, console.counter('mark') as progress:
         results = score_run(benchmark, outcome, folder, settings, judging, progress=progress)
     return running.print_results(results, args)
-
-
-def _questions(args: argparse.Namespace) -> Benchmark:
-    wanted = inspect.signature(args.reader.load).parameters
-    given = {name: getattr(args, name, None) for name in wanted}
-    return args.reader.load(**{name: one for name, one in given.items() if one is not None})
 
 
 def _outcome(benchmark: Benchmark, files: list[Path], limit: int | None) -> Outcome:

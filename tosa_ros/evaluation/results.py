@@ -63,17 +63,8 @@ def score_run(
         scores = benchmark.score(predictions) if benchmark.scored else []
         if judging is not None and benchmark.scored:
             try:
-                marks = mark_answers(
-                    benchmark.scored,
-                    predictions,
-                    judging.judge,
-                    folder / label / MARKS,
-                    prompts=judging.prompts,
-                    progress=progress,
-                )
-                scores.insert(
-                    0, llm_match(benchmark.scored, marks, judging.judge, judging.prompts)
-                )
+                marks = folder / label / MARKS
+                scores.insert(0, _judged(benchmark, predictions, judging, marks, progress))
             except JudgeError as error:
                 judge_errors[label] = str(error)
         write_json(folder / label / PREDICTIONS, benchmark.submission(predictions))
@@ -104,6 +95,20 @@ def score_run(
     }
     write_json(folder / SCORES, results)
     return results
+
+
+def _judged(
+    benchmark: Benchmark,
+    predictions: Mapping[str, str],
+    judging: Judging,
+    path: Path,
+    progress: Callable[[int, int], None] | None,
+) -> Score:
+    """LLM-Match of a method's predictions; the marks are kept in a file."""
+    judge, prompts = judging.judge, judging.prompts
+    questions = benchmark.scored
+    marks = mark_answers(questions, predictions, judge, path, prompts=prompts, progress=progress)
+    return llm_match(questions, marks, judge, prompts)
 
 
 def paired(scores: Mapping[str, Sequence[Score]], methods: Mapping[str, Any]) -> list[Difference]:

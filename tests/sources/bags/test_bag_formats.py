@@ -165,22 +165,11 @@ def test_an_interrupted_writing_is_said(logged):
 
 
 @pytest.fixture
-def compressed(make, frames, recording, types, tmp_path):
+def compressed(make, frames, recording, write_bag):
     """A bag that rosbag2 compressed file by file."""
-    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     def build(storage, messages=None):
-        path = tmp_path / 'bag'
-        writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
-        writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
-        with writer:
-            known = {}
-            for topic, received, message in messages or recording(make, frames):
-                kind = message.__msgtype__
-                if topic not in known:
-                    known[topic] = writer.add_connection(topic, kind, typestore=types)
-                writer.write(known[topic], received, types.serialize_cdr(message, kind))
-        return path
+        return write_bag(messages or recording(make, frames), storage, compressed='FILE')
 
     return build
 

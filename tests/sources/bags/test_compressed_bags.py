@@ -17,21 +17,9 @@ GIGABYTE = 1 << 30
 
 
 @pytest.fixture
-def write_compressed(make, frames, recording, types, tmp_path):
-    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
-    def write(mode, storage='mcap', messages=None):
-        path = tmp_path / 'bag'
-        writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
-        writer.set_compression(CompressionMode[mode], CompressionFormat.ZSTD)
-        with writer:
-            known = {}
-            for topic, received, message in messages or recording(make, frames):
-                kind = message.__msgtype__
-                if topic not in known:
-                    known[topic] = writer.add_connection(topic, kind, typestore=types)
-                writer.write(known[topic], received, types.serialize_cdr(message, kind))
-        return path
+def write_compressed(make, frames, recording, write_bag):
+    def write(mode, storage='mcap'):
+        return write_bag(recording(make, frames), storage, compressed=mode)
 
     return write
 
