@@ -52,7 +52,7 @@ def inputs_of(
 @torch.inference_mode()
 def logits(answerer: Answerer, tokens: Sequence[VisualTokens], question: str) -> Tensor:
     """Logits (V,) behind the prompt, as the answerer reads it."""
-    rows = answerer._rows(tokens, question)
+    rows = answerer.builder.rows(tokens, question)
     return answerer.family.read(
         answerer.model,
         rows.positions[None],

@@ -91,7 +91,7 @@ def image_rows(path, frame, merging):
     """One image's tokens, and the positions of its rows in a prompt, whose first is `start`."""
     [tokens] = VisionEncoder.from_pretrained(path, merging=merging).encode([frame])
     answerer = Answerer.from_pretrained(path)
-    rows = answerer._rows([tokens], QUESTIONS[0])
+    rows = answerer.builder.rows([tokens], QUESTIONS[0])
     image = rows.images.bool()
     start = int(image.nonzero()[0])
     after = int(image.nonzero()[-1]) + 1
@@ -145,5 +145,5 @@ def test_a_prompt_that_is_read_both_ways_is_read_anew(others, make_frame):
     answerer = Answerer.from_pretrained(path, dtype=torch.float32)
     tokens = VisionEncoder.from_pretrained(path, dtype=torch.float32).encode([make_frame(0)])
     answerer.answer(tokens, QUESTIONS[0], max_new_tokens=2)
-    keys = answerer._rows(tokens, QUESTIONS[0]).keys
-    assert answerer._prefix.take(keys)[1] == 0
+    keys = answerer.builder.rows(tokens, QUESTIONS[0]).keys
+    assert answerer.decoder.prefix.take(keys)[1] == 0

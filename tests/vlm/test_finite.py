@@ -105,7 +105,7 @@ def test_it_may_begin_with_a_later_word(checkpoint, tokens):
     said = answerer.answer_batch([(tokens, QUESTION)], max_new_tokens=2)[0]
     if said.new_tokens < 2:
         pytest.skip('this random model ends at once')
-    steps = answerer._decode([answerer._checked(tokens, QUESTION, 2)], 2)
+    steps = answerer.decoder.steps([answerer.builder.checked(tokens, QUESTION, 2)], 2)
     with torch.inference_mode():
         (first,) = next(steps)
         steps.close()

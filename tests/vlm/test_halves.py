@@ -454,7 +454,7 @@ def test_tokens_keep_the_position_of_their_middle_patch(checkpoint, make_frame, 
             expected.append(members[(len(members) - 1) // 2])
         assert tokens.middle_patches() == expected
     answerer = Answerer.from_pretrained(checkpoint)
-    rows = answerer._rows([tokens], QUESTION)
+    rows = answerer.builder.rows([tokens], QUESTION)
     before = answerer.prompt.ids(QUESTION, 1).index(answerer.prompt.image_token_id)
     words = [*range(before), *(before + p for p in expected)]
     after = len(rows) - len(words)
@@ -466,6 +466,9 @@ def test_positions_are_packed_where_the_model_cannot_count_that_far(checkpoints,
     path = checkpoints['llava']
     tokens = VisionEncoder.from_pretrained(path, merging=ToMe(keep=0.25)).encode([make_frame()])
     answerer = Answerer.from_pretrained(path)
-    fits, exceeds = answerer._rows(tokens * 100, 'x'), answerer._rows(tokens * 120, 'x')
+    fits, exceeds = (
+        answerer.builder.rows(tokens * 100, 'x'),
+        answerer.builder.rows(tokens * 120, 'x'),
+    )
     assert int(fits.positions.max()) > 3600
     assert exceeds.positions.tolist() == list(range(len(exceeds)))

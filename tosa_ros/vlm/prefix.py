@@ -7,28 +7,9 @@ and values of the latest prompt are kept, and the next one is read from where it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
 from transformers import DynamicCache
-
-
-@dataclass(frozen=True, eq=False)
-class PromptRows:
-    """A prompt: embeddings (T, D) and positions (T,) or (T, axes), with a key for each row.
-
-    images (T,): 1 where a row is of an image, else 0.
-    Rows of equal keys are equal: a word's id or an image's tokens, and the position.
-    """
-
-    keys: list[tuple[Any, Any]]
-    embeds: Tensor
-    positions: Tensor
-    images: Tensor
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
 
 class PrefixCache:
