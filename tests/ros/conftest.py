@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tf2_messages import make_tf2_msgs
 
 ROOT = Path(__file__).parents[2]
 # Before rclpy is imported anywhere. 1 to 101 are the domains whose ports are free on Linux.
@@ -42,6 +46,21 @@ def checkpoint(tmp_path_factory):
     from tosa_ros.vlm.untrained import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp('model') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def tf2_msgs(tmp_path_factory):
+    """The module tf2_msgs.msg: of the ROS distribution, or made here, as PyPI lacks it."""
+    if find_spec('tf2_msgs') is None:
+        if not shutil.which('g++'):
+            pytest.skip('tf2_msgs is not on PyPI, and there is no g++ to make it')
+        made = str(make_tf2_msgs(tmp_path_factory.mktemp('tf2')))
+        sys.path.append(made)
+        # For the processes that tests start.
+        os.environ['PYTHONPATH'] = os.pathsep.join(
+            filter(None, [os.environ.get('PYTHONPATH'), made])
+        )
+    return import_module('tf2_msgs.msg')
 
 
 class Bench:
