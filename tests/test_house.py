@@ -32,6 +32,7 @@ ARROWS = {
     'vision': {'merging', 'spatial'},
     'depth': {'frames'},
     'drawing': {'spatial'},
+    'endpoint': set(),
     'messages': {'frames', 'depth'},
     'sources': {'frames', 'depth', 'messages'},
     'vlm': {'frames', 'merging', 'spatial', 'vision', 'chat_templates'},
@@ -40,12 +41,12 @@ ARROWS = {
     'training': {'synthetic'},
     'ros': {'assets', 'depth', 'drawing', 'frames', 'merging', 'messages', 'vlm'},
     'evaluation': {
-        'chat_templates', 'drawing', 'frames', 'merging', 'messages', 'pipeline', 'sources',
-        'synthetic',
+        'chat_templates', 'drawing', 'endpoint', 'frames', 'merging', 'messages', 'pipeline',
+        'sources', 'synthetic',
     },
     'cli': {
-        'assets', 'depth', 'drawing', 'evaluation', 'frames', 'merging', 'pipeline', 'ros',
-        'sources', 'spatial', 'synthetic', 'training', 'vlm',
+        'assets', 'depth', 'drawing', 'endpoint', 'evaluation', 'frames', 'merging', 'pipeline',
+        'ros', 'sources', 'spatial', 'synthetic', 'training', 'vlm',
     },
     # The public names.
     '__init__': {'depth', 'frames', 'merging', 'pipeline', 'vision', 'vlm'},

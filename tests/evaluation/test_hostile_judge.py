@@ -12,9 +12,9 @@ import tracemalloc
 
 import pytest
 
+from tosa_ros.endpoint.posting import MAX_REPLY_BYTES, without_key
 from tosa_ros.evaluation.judge import EndpointJudge, JudgeError
 from tosa_ros.evaluation.marking import mark_answers
-from tosa_ros.evaluation.posting import MAX_REPLY_BYTES, without_key
 from tosa_ros.evaluation.questions import Question
 
 KEY = 'sk-Zq81mPf3xLw9TtB0'

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from judge_server import Server, reply
 
+from tosa_ros.endpoint.dialect import refused_parameter
 from tosa_ros.evaluation.judge import EndpointJudge, JudgeError, UnmarkedError
-from tosa_ros.evaluation.judge.dialect import refused_parameter
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.marking import HOPELESS, llm_match, mark_answers, metric_name
 from tosa_ros.evaluation.questions import Question

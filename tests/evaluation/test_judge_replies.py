@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tosa_ros.evaluation.judge.replies import mark_in, reply_text, without_thinking
+from tosa_ros.endpoint.replies import reply_text, without_thinking
+from tosa_ros.evaluation.judge.replies import mark_in
 
 
 @pytest.mark.parametrize(

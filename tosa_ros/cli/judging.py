@@ -90,7 +90,7 @@ def judging_from(args: argparse.Namespace, loads: bool = True) -> Judging | None
 
 def command_line(args: argparse.Namespace) -> str:
     """The command as it was typed, for the report; a judge's key in it is hidden."""
-    from tosa_ros.evaluation.posting import without_key
+    from tosa_ros.endpoint.posting import without_key
 
     key = os.environ.get(getattr(args, 'judge_key_env', ''), '').strip()
     return without_key(shlex.join(['tosa', *args.argv]), key)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from tosa_ros.endpoint.replies import without_thinking
 from tosa_ros.evaluation.metrics.llm_match import parse_mark
 
 LOWEST, HIGHEST = 1, 5
-_THOUGHT = r'(?:think|thinking|thought|reasoning)'
-_OPENED = re.compile(rf'<{_THOUGHT}>|\[THINK\]', re.IGNORECASE)
-_CLOSED = re.compile(rf'</{_THOUGHT}>|\[/THINK\]', re.IGNORECASE)
 _DECORATION = re.compile(r'[*_`"“”$]|\\boxed|[{}]')
 # A number that is no part of a word, a longer number or a range; and the scale that it is of.
 _NUMBER = (
@@ -26,29 +23,6 @@ _ALONE = re.compile(rf'^\W*{_NUMBER}\W*$')
 _FIRST = re.compile(rf'^{_NUMBER}(?=\s?[.,:;)–—-]\s|\s?\()')
 _LISTED = re.compile(r'(?<!\S)2[.)]\s')
 _SCALED = re.compile(rf'{_NUMBER}(?=\s?(?:[.,;:!)]|$))', re.MULTILINE)
-
-
-def reply_text(message: Any) -> str:
-    """The words of a chat completion's message; its `reasoning_content` is none of them.
-
-    Raises:
-        TypeError, KeyError, AttributeError: it is no message.
-    """
-    content = message.get('content')
-    if content is None:
-        return ''
-    if isinstance(content, list):
-        return ''.join(part['text'] for part in content if part['type'] == 'text')
-    if not isinstance(content, str):
-        raise TypeError('the content is no text')
-    return content
-
-
-def without_thinking(text: str) -> str:
-    """What a model says after it has thought; '' where it did not come to an end of that."""
-    # Templates that open the thoughts themselves leave only their end in the reply.
-    said = _CLOSED.split(text)[-1]
-    return '' if _OPENED.search(said) else said.strip()
 
 
 def mark_in(reply: str) -> int:
