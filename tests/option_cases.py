@@ -91,6 +91,13 @@ ASKING = {
     '--judge-timeout': Case('--judge-timeout 0', JUDGE),
     '--judge-key-env': Case('--judge-key-env KEY'),
 }
+SERVED = '--answerer openai --base-url http://127.0.0.1:9/v1'
+ANSWERER = {
+    '--answerer': Case(SERVED),
+    '--base-url': Case('--base-url http://localhost:9/v1', '--answerer openai', needed=True),
+    '--key-env': Case('--key-env KEY'),
+    '--server-timeout': Case('--server-timeout 0', SERVED),
+}
 BENCHMARK = {
     '--data': Case('--data {questions}/gone.json'),
     '--annotations': Case('--annotations {questions}/fewer.json'),
@@ -110,7 +117,14 @@ TOPICS = {
     '--pose-topic': Case('--pose-topic /other'),
     '--slop': Case('--slop 0.01'),
 }
-EVAL = MODEL | METHOD_SETTINGS | ASKING | BENCHMARK | {'--json': Case('--json', '', '--json')}
+EVAL = (
+    MODEL
+    | ANSWERER
+    | METHOD_SETTINGS
+    | ASKING
+    | BENCHMARK
+    | {'--json': Case('--json', '', '--json')}
+)
 SCORE = BENCHMARK | {
     '--frames': ASKING['--frames'],
     '--limit': Case('--limit 1'),
@@ -153,6 +167,7 @@ CASES = {
         '--json': Case('--json'),
     },
     'replay': MODEL
+    | ANSWERER
     | METHOD_SETTINGS
     | ASKING
     | TOPICS

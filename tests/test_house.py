@@ -37,6 +37,7 @@ ARROWS = {
     'sources': {'frames', 'depth', 'messages'},
     'vlm': {'frames', 'merging', 'spatial', 'vision', 'chat_templates'},
     'pipeline': {'frames', 'merging', 'vlm'},
+    'engines': {'endpoint', 'frames', 'merging', 'pipeline'},
     'synthetic': {'frames'},
     'training': {'synthetic'},
     'ros': {'assets', 'depth', 'drawing', 'frames', 'merging', 'messages', 'vlm'},
@@ -45,8 +46,8 @@ ARROWS = {
         'sources', 'synthetic',
     },
     'cli': {
-        'assets', 'depth', 'drawing', 'endpoint', 'evaluation', 'frames', 'merging', 'pipeline',
-        'ros', 'sources', 'spatial', 'synthetic', 'training', 'vlm',
+        'assets', 'depth', 'drawing', 'endpoint', 'engines', 'evaluation', 'frames', 'merging',
+        'pipeline', 'ros', 'sources', 'spatial', 'synthetic', 'training', 'vlm',
     },
     # The public names.
     '__init__': {'depth', 'frames', 'merging', 'pipeline', 'vision', 'vlm'},

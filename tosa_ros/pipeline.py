@@ -28,18 +28,19 @@ class Answer:
     tokens_before, tokens_after: visual tokens of all frames, without and with merging.
     spatial: the least spatial knowledge in any frame's merging: 'metric', 'levels' or 'none'.
     Times are milliseconds; vision_ms is 0 if the frames' tokens were kept from before.
+    What a model elsewhere does not tell is None.
     note: limits of the answer, such as missing or doubtful depth; empty where there are none.
     """
 
     question: str
     text: str
-    tokens_before: int
-    tokens_after: int
+    tokens_before: int | None
+    tokens_after: int | None
     spatial: str
-    vision_ms: float
-    prefill_ms: float
-    decode_ms: float
-    new_tokens: int
+    vision_ms: float | None
+    prefill_ms: float | None
+    decode_ms: float | None
+    new_tokens: int | None
     note: str = ''
 
     def to_dict(self) -> dict:

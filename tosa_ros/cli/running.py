@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros import __version__
-from tosa_ros.cli import console, merging, options
+from tosa_ros.cli import answerers, console, merging, options
 from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError
 from tosa_ros.settings import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
+    from tosa_ros.engines.served import ServedPipeline
     from tosa_ros.evaluation.questions import Benchmark, Defaults
     from tosa_ros.evaluation.results import Judging
     from tosa_ros.evaluation.runner import Asking, Outcome
@@ -29,6 +30,7 @@ PROBLEMS_SHOWN = 3  # The report has all.
 def add_model_and_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> None:
     """Options of a model that is asked many questions."""
     options.add_model_options(parser)
+    answerers.add_answerer_options(parser)
     merging.add_method_options(parser, several=defaults.methods, keeps=True)
     _add_asking_options(parser, defaults)
 
@@ -98,13 +100,18 @@ def add_report_options(parser: argparse.ArgumentParser, *, judged: bool) -> None
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made of. settings: what its answers depend on; a folder takes no others."""
+    """What a run is made of.
+
+    settings: what its answers depend on; a folder takes no others. served: the model, where it
+    is not one of this process.
+    """
 
     model: str
     asking: Asking
     methods: dict[str, MergingMethod]
     settings: dict[str, Any]
     judging: Judging | None
+    served: ServedPipeline | None
 
 
 def plan(
@@ -124,12 +131,14 @@ def plan(
     from tosa_ros.evaluation.runner import Asking
 
     shard = None if args.shard is None else Shard.parse(args.shard)
-    depth, estimator = _depth(args, benchmark.defaults)
-    methods = merging.labelled_methods(args, args.method or benchmark.defaults.methods)
+    served = answerers.served_from(args) if answerers.is_served(args) else None
+    depth, estimator = ('none', None) if served else _depth(args, benchmark.defaults)
+    wanted = [answerers.NOBODY] if served else args.method or benchmark.defaults.methods
+    methods = merging.labelled_methods(args, wanted)
     judging = judging_from(args, loads)
     device = str(checked_device(args.device))
     change = _change(depth, estimator, args.blind, args.rotate, device) if loads else None
-    model = options.model_path(args)
+    model = args.model if served else options.model_path(args)
     template = args.prompt or (None if args.model else EMBEDDED_PROMPT)
     frames = args.frames if benchmark.defaults.frames else None
     asking = Asking(frames, template, args.max_new_tokens, args.batch, change)
@@ -137,8 +146,8 @@ def plan(
     settings = {
         'benchmark': benchmark.name,
         'questions': fingerprint(benchmark, template),
-        'model': Path(model).name,
-        'model_fingerprint': model_fingerprint(model),
+        'model': model if served else Path(model).name,
+        'model_fingerprint': f'{served.host} {model}' if served else model_fingerprint(model),
         'frames': frames,
         'depth': depth,
         'depth_model': estimator,
@@ -155,7 +164,7 @@ def plan(
         **(more or {}),
     }
     benchmark.select(shard=shard)
-    return Plan(model, asking, methods, settings, judging)
+    return Plan(model, asking, methods, settings, judging, served)
 
 
 def run_benchmark(
@@ -171,8 +180,10 @@ def run_benchmark(
     check_plotting()
     made = plan(benchmark, args, more)
     with RunFolder(run_path(args), made.settings) as folder:
-        args = argparse.Namespace(**{**vars(args), 'model': made.model})
-        pipeline = options.pipeline_from(args, next(iter(made.methods.values())))
+        pipeline = made.served
+        if pipeline is None:
+            args = argparse.Namespace(**{**vars(args), 'model': made.model})
+            pipeline = options.pipeline_from(args, next(iter(made.methods.values())))
         with console.counter() as progress:
             outcome = evaluate(benchmark, pipeline, made.methods, folder, made.asking, progress)
         counted = None

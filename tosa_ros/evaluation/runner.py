@@ -279,19 +279,33 @@ def _at_once(
 
 
 def _records(answers: Mapping[QuestionId, Answer], frames: int) -> list[dict[str, Any]]:
-    """What the journal keeps. A batch's times are shared out, its vision is the first one's."""
+    """What the journal keeps: what is known of an answer."""
     return [
         {
             'question_id': qid,
             'answer': answer.text,
             'frames': frames,
-            'tokens_before': answer.tokens_before,
-            'tokens_after': answer.tokens_after,
-            'spatial': answer.spatial,
-            'vision_ms': 0.0 if number else round(answer.vision_ms, 2),
-            'prefill_ms': round(answer.prefill_ms / len(answers), 2),
-            'decode_ms': round(answer.decode_ms / len(answers), 2),
-            'new_tokens': answer.new_tokens,
+            **_cost(answer, number, len(answers)),
         }
         for number, (qid, answer) in enumerate(answers.items())
     ]
+
+
+def _cost(answer: Answer, number: int, of: int) -> dict[str, Any]:
+    """What one of a batch's answers took. Times are shared out, and vision is the first one's."""
+    known = {
+        'tokens_before': answer.tokens_before,
+        'tokens_after': answer.tokens_after,
+        'spatial': answer.spatial,
+        'vision_ms': answer.vision_ms,
+        'prefill_ms': answer.prefill_ms,
+        'decode_ms': answer.decode_ms,
+        'new_tokens': answer.new_tokens,
+    }
+    known = {name: value for name, value in known.items() if value is not None}
+    shared = {
+        name: round(known[name] / of, 2) for name in ('prefill_ms', 'decode_ms') if name in known
+    }
+    if 'vision_ms' in known:
+        shared['vision_ms'] = 0.0 if number else round(known['vision_ms'], 2)
+    return known | shared
