@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,9 +15,13 @@ from tosa_ros.errors import FrameError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
-from tosa_ros.vlm.answerer import DEFAULT_MAX_NEW_TOKENS
+from tosa_ros.vlm.evidence import Evidence
+from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.prompt import check_question
 from tosa_ros.vlm.tokens import note_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Request = tuple['Frame | Sequence[Frame]', str]
 
@@ -30,6 +35,7 @@ class Answer:
     Times are milliseconds; vision_ms is 0 if the frames' tokens were kept from before.
     What a model elsewhere does not tell is None.
     note: limits of the answer, such as missing or doubtful depth; empty where there are none.
+    evidence: what the answer looked at, where that was asked for.
     """
 
     question: str
@@ -42,10 +48,13 @@ class Answer:
     decode_ms: float | None
     new_tokens: int | None
     note: str = ''
+    evidence: Evidence | None = None
 
-    def to_dict(self) -> dict:
-        """As plain values, for JSON."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON; with evidence only where there is some."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        evidence = plain.pop('evidence')
+        return plain if evidence is None else {**plain, 'evidence': evidence.to_dict()}
 
 
 class VqaPipeline:
@@ -102,34 +111,36 @@ class VqaPipeline:
         self,
         frames: Frame | Sequence[Frame],
         question: str,
-        *,
-        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        **options: Unpack[AnswerOptions],
     ) -> Answer:
-        """The answer to a question about one frame or several, in their order."""
-        return self.answer_batch([(frames, question)], max_new_tokens=max_new_tokens)[0]
+        """The answer to a question about one frame or several, in their order.
+
+        options: max_new_tokens and the other fields of `Answering`.
+        """
+        return self.answer_batch([(frames, question)], **options)[0]
 
     def stream(
         self,
         frames: Frame | Sequence[Frame],
         question: str,
-        *,
-        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        **options: Unpack[AnswerOptions],
     ) -> Generator[str, None, Answer]:
         """Pieces of the answer as they come; together they are `ask(...).text`.
 
         The frames are encoded before this returns. The generator's return value is the Answer.
         """
         check_question(question)
+        Answering(**options)
         frames = _sequence(frames)
         known = self._all_kept([frames])
         start = time.perf_counter()
         tokens = self.visual_tokens(frames)
         vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
-        pieces = self.answerer.stream(tokens, question, max_new_tokens=max_new_tokens)
+        pieces = self.answerer.stream(tokens, question, **options)
         return _told(question, tokens, vision_ms, pieces)
 
     def answer_batch(
-        self, requests: Sequence[Request], *, max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+        self, requests: Sequence[Request], **options: Unpack[AnswerOptions]
     ) -> list[Answer]:
         """Answers several (frames, question) requests in one padded batch.
 
@@ -137,6 +148,7 @@ class VqaPipeline:
         """
         for _, question in requests:
             check_question(question)
+        Answering(**options)
         if not requests:
             return []
         frames = [_sequence(f) for f, _ in requests]
@@ -146,7 +158,7 @@ class VqaPipeline:
         vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
         questions = [question for _, question in requests]
         generations = self.answerer.answer_batch(
-            list(zip(tokens, questions, strict=True)), max_new_tokens=max_new_tokens
+            list(zip(tokens, questions, strict=True)), **options
         )
         return [
             _answer(question, group, vision_ms, generation)
@@ -192,4 +204,5 @@ def _answer(
         decode_ms=generation.decode_ms,
         new_tokens=generation.new_tokens,
         note=note_of(tokens),
+        evidence=generation.evidence,
     )

@@ -5,8 +5,19 @@ between them is VisualTokens. Stands on `vision`; importing it imports transform
 """
 
 from tosa_ros.vlm.answerer import Answerer, Generation
+from tosa_ros.vlm.evidence import Evidence
 from tosa_ros.vlm.families import FAMILIES
+from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.tokens import VisualTokens
 from tosa_ros.vlm.vision_encoder import VisionEncoder
 
-__all__ = ['FAMILIES', 'Answerer', 'Generation', 'VisionEncoder', 'VisualTokens']
+__all__ = [
+    'FAMILIES',
+    'AnswerOptions',
+    'Answerer',
+    'Answering',
+    'Evidence',
+    'Generation',
+    'VisionEncoder',
+    'VisualTokens',
+]

@@ -6,32 +6,39 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from tosa_ros.devices import checked_device
-from tosa_ros.settings import MAX_NEW_TOKENS
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.decoding import Decoder
+from tosa_ros.vlm.evidence import Evidence, evidence_of
 from tosa_ros.vlm.families.base import Family
+from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.rows import PromptRows, RowBuilder
 from tosa_ros.vlm.tokens import VisualTokens
 
-DEFAULT_MAX_NEW_TOKENS: int = MAX_NEW_TOKENS.default
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer's text and what it took. Times are milliseconds."""
+    """An answer's text and what it took. Times are milliseconds.
+
+    evidence: what it looked at, where that was asked for.
+    """
 
     text: str
     prompt_tokens: int
     new_tokens: int
     prefill_ms: float
     decode_ms: float
+    evidence: Evidence | None = None
 
 
 class Answerer:
@@ -71,24 +78,25 @@ class Answerer:
         self,
         tokens: Sequence[VisualTokens],
         question: str,
-        *,
-        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        **options: Unpack[AnswerOptions],
     ) -> Generation:
-        """The answer to one question about these images."""
-        return self.answer_batch([(tokens, question)], max_new_tokens=max_new_tokens)[0]
+        """The answer to one question about these images. options: the fields of Answering."""
+        return self.answer_batch([(tokens, question)], **options)[0]
 
     @torch.inference_mode()
     def answer_batch(
         self,
         requests: Sequence[tuple[Sequence[VisualTokens], str]],
-        *,
-        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+        **options: Unpack[AnswerOptions],
     ) -> list[Generation]:
         """Answers several questions in one padded batch. Times are the batch's."""
+        answering = Answering(**options)
         if not requests:
             return []
-        prompts = [self.builder.checked(*request, max_new_tokens) for request in requests]
-        decoding = self.decoder.steps(prompts, max_new_tokens)
+        longest = answering.max_new_tokens
+        prompts = [self.builder.checked(*request, longest) for request in requests]
+        attention = [] if answering.evidence else None
+        decoding = self.decoder.steps(prompts, longest, attention)
         start = time.perf_counter()
         new = [[] for _ in prompts]
         first = None
@@ -106,8 +114,11 @@ class Answerer:
                 new_tokens=len(ids),
                 prefill_ms=1e3 * (first - start),
                 decode_ms=1e3 * (end - first),
+                evidence=evidence,
             )
-            for prompt, ids in zip(prompts, new, strict=True)
+            for prompt, ids, evidence in zip(
+                prompts, new, _evidence(prompts, attention), strict=True
+            )
         ]
 
     def stream(
@@ -115,21 +126,23 @@ class Answerer:
         tokens: Sequence[VisualTokens],
         question: str,
         *,
-        max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
         stop: Callable[[], bool] = lambda: False,
+        **options: Unpack[AnswerOptions],
     ) -> Generator[str, None, Generation]:
         """Pieces of the answer as they come; together they are `answer(...).text`.
 
         stop: asked before each token, and before each layer that reads the prompt or the token;
         True ends the answer there. The generator's return value is the Generation.
         """
-        prompt = self.builder.checked(tokens, question, max_new_tokens)
-        return self._stream(prompt, max_new_tokens, stop)
+        answering = Answering(**options)
+        prompt = self.builder.checked(tokens, question, answering.max_new_tokens)
+        return self._stream(prompt, answering, stop)
 
     def _stream(
-        self, prompt: PromptRows, max_new_tokens: int, stop: Callable[[], bool]
+        self, prompt: PromptRows, answering: Answering, stop: Callable[[], bool]
     ) -> Generator[str, None, Generation]:
-        steps = self.decoder.steps([prompt], max_new_tokens)
+        attention = [] if answering.evidence else None
+        steps = self.decoder.steps([prompt], answering.max_new_tokens, attention)
         ids: list[int] = []
         sent = ''
         start = time.perf_counter()
@@ -154,10 +167,21 @@ class Answerer:
             yield text[len(sent) :]
         end = time.perf_counter()
         first = first or end
-        return Generation(text, len(prompt), len(ids), 1e3 * (first - start), 1e3 * (end - first))
+        times = 1e3 * (first - start), 1e3 * (end - first)
+        [evidence] = _evidence([prompt], attention)
+        return Generation(text, len(prompt), len(ids), *times, evidence)
 
     def _text(self, ids: list[int]) -> str:
         return self.prompt.text_of(ids)
+
+
+def _evidence(
+    prompts: Sequence[PromptRows], attention: Sequence[Tensor] | None
+) -> list[Evidence | None]:
+    """Each prompt's evidence; None where there is none, or where it was stopped too soon."""
+    if not attention:
+        return [None] * len(prompts)
+    return [evidence_of(*each) for each in zip(prompts, attention, strict=True)]
 
 
 def _stop_ids(model: PreTrainedModel, prompt: Prompt) -> set[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tosa_ros.errors import ModelError
+from tosa_ros.vlm.evidence import LastRowAttention
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import first_not_finite, is_finite, not_finite
 from tosa_ros.vlm.prefix import PrefixCache, shared_rows
@@ -45,12 +46,21 @@ class Decoder:
         for layer in model.get_decoder().layers:
             layer.register_forward_pre_hook(self._stop_here)
 
-    def steps(self, prompts: list[PromptRows], max_new_tokens: int) -> Iterator[list[int | None]]:
-        """Greedy decoding: each step's token per prompt, None where the answer has ended."""
+    def steps(
+        self,
+        prompts: list[PromptRows],
+        max_new_tokens: int,
+        attention: list[Tensor] | None = None,
+    ) -> Iterator[list[int | None]]:
+        """Greedy decoding: each step's token per prompt, None where the answer has ended.
+
+        attention: gets, with the first step, what each prompt's last row attends to: (T,) float32
+        over its rows, the mean over heads and layers.
+        """
         cache, known = self._read_before(prompts)
         whole = True
         try:
-            yield from self._decode_rest(prompts, cache, known, max_new_tokens)
+            yield from self._decode_rest(prompts, cache, known, max_new_tokens, attention)
         except _StoppedError:
             whole = False  # Some layers have read on, and some have not.
         except Exception:
@@ -85,7 +95,12 @@ class Decoder:
         return each, shared
 
     def _decode_rest(
-        self, prompts: list[PromptRows], cache: DynamicCache, known: int, max_new_tokens: int
+        self,
+        prompts: list[PromptRows],
+        cache: DynamicCache,
+        known: int,
+        max_new_tokens: int,
+        attention: list[Tensor] | None,
     ) -> Iterator[list[int | None]]:
         embeds = _left_padded([p.embeds[known:] for p in prompts])
         positions = _left_padded([p.positions[known:] for p in prompts])
@@ -98,15 +113,22 @@ class Decoder:
         ended = [False] * len(prompts)
         inputs = {'inputs_embeds': embeds}
         read: list[Tensor] = []
+        watch = None
+        if attention is not None:
+            watch = LastRowAttention(embeds.shape[1], mask.shape[1])
         for _ in range(max_new_tokens):
-            logits = self.family.read(
-                self.model,
-                positions,
-                images,
-                **inputs,
-                attention_mask=mask if padded else None,
-                past_key_values=cache,
-            )
+            with watch or contextlib.nullcontext():
+                logits = self.family.read(
+                    self.model,
+                    positions,
+                    images,
+                    **inputs,
+                    attention_mask=mask if padded else None,
+                    past_key_values=cache,
+                )
+            if watch is not None:
+                mean, watch = watch.mean(len(self.model.get_decoder().layers)), None
+                attention += [row[seen] for row, seen in zip(mean, mask.bool(), strict=True)]
             token = logits[:, -1].argmax(dim=-1)
             ids = token.tolist()
             if not is_finite(logits[:, -1].gather(1, token[:, None])):

@@ -35,6 +35,10 @@ class PrefixCache:
         _shorten(cache, known)
         return cache, known
 
+    def forget(self) -> None:
+        """Keeps nothing."""
+        self._keys, self._cache = [], None
+
     def give(self, keys: list[Any], cache: DynamicCache) -> None:
         """Keeps a cache that holds `keys`, and perhaps more behind them."""
         if not self.reuse:

@@ -21,14 +21,15 @@ from tosa_ros.vlm.tokens import VisualTokens
 class PromptRows:
     """A prompt: embeddings (T, D) and positions (T,) or (T, axes), with a key for each row.
 
-    images (T,): 1 where a row is of an image, else 0.
-    Rows of equal keys are equal: a word's id or an image's tokens, and the position.
+    images (T,): 1 where a row is of an image, else 0. token_rows: each image, and which rows its
+    tokens are. Rows of equal keys are equal: a word's id or an image's tokens, and the position.
     """
 
     keys: list[tuple[Any, Any]]
     embeds: Tensor
     positions: Tensor
     images: Tensor
+    token_rows: list[tuple[VisualTokens, list[int]]]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,6 +65,7 @@ class RowBuilder:
         keys: list[int | VisualTokens] = []
         places: list[Position] = []
         pieces: list[Tensor] = []
+        token_rows: list[tuple[VisualTokens, list[int]]] = []
         start = 0
         for i, word in zip(ids, words, strict=True):
             if i != self.prompt.image_token_id:
@@ -73,6 +75,8 @@ class RowBuilder:
                 start += 1
                 continue
             image = next(images)
+            rows = [len(keys) + row for row in self.family.token_rows(image)]
+            token_rows.append((image, rows))
             positions, start = self.family.positions(image, start)
             keys += [image] * len(positions)
             places += positions
@@ -87,6 +91,7 @@ class RowBuilder:
             images=torch.tensor(
                 [int(isinstance(key, VisualTokens)) for key in keys], device=weight.device
             ),
+            token_rows=token_rows,
         )
 
     def checked(

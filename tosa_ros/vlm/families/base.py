@@ -117,6 +117,10 @@ class Family:
         """The prompt's rows for an image, in pieces (n, D)."""
         return [image.embeddings]
 
+    def token_rows(self, image: VisualTokens) -> list[int]:
+        """Which of the image's rows each of its tokens is."""
+        return list(range(len(image)))
+
     def at(self, place: int) -> Position:
         """Where a row stands that has this many places before it, such as a word."""
         return place

@@ -71,6 +71,14 @@ class Mistral3(WholeModel):
                 pieces.append(self.line_break)
         return [*pieces, self.end]
 
+    def token_rows(self, image: VisualTokens) -> list[int]:
+        rows, next_row = [0] * len(image), 0
+        for line, tokens in _lines(image).items():
+            for number, (_, token) in enumerate(tokens, next_row):
+                rows[token] = number
+            next_row += len(tokens) + ((line + 1) * image.columns < image.before)
+        return rows
+
     def positions(self, image: VisualTokens, start: int) -> tuple[list[Position], int]:
         width = image.columns + 1
         places = []
