@@ -34,9 +34,13 @@ class Groups:
         self.order, self.goes = flat(order, tokens), flat(goes, self.left)
         self.into = flat(into, self.left)
 
+    def rows(self, x: Tensor) -> Tensor:
+        """All rows in `order`, (B, T, C), copied."""
+        return take(x, self.order)
+
     def kept(self, x: Tensor) -> Tensor:
         """Rows that stay, nothing fused: (B, T, C) -> (B, T - r, C)."""
-        return take(x, self.order).narrow(1, 0, self.left).contiguous()
+        return self.rows(x).narrow(1, 0, self.left).contiguous()
 
     def added(self, rows: Tensor) -> Tensor:
         """Rows (B, T, C) in `order`, changed in place: those removed added to their targets'."""
@@ -48,10 +52,36 @@ class Groups:
 
         Also the share (B, T, 1) that each row, in `order`, has in its group's first column.
         """
-        rows = take(sums, self.order)
+        rows = self.rows(sums)
         own = rows.narrow(2, 0, 1).clone()
         total = self.added(rows)
         return total, own / take(total.narrow(2, 0, 1), self.goes)
+
+
+class SlotGroups(Groups):
+    """The same for the graph of an exported encoder: in the tokens' own order, few operations.
+
+    What runs such graphs adds all rows to zeros in one operation, but takes long to move them
+    into an order first. `order` is that of the tokens; a group's sum may differ in its last bit.
+    """
+
+    def __init__(self, match: Match, tokens: int) -> None:
+        removed, target, self._kept = match
+        self.left, self.removed = tokens - removed.shape[1], removed
+        ones = torch.ones(len(removed), tokens, dtype=torch.int64, device=removed.device)
+        row = ones.scatter(1, removed, 0).cumsum(dim=1) - 1
+        self.slot = row.scatter(1, removed, row.gather(1, target))
+        self.goes = flat(self.slot, self.left)
+
+    def rows(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def kept(self, x: Tensor) -> Tensor:
+        return take(x, flat(self._kept, x.shape[1]))
+
+    def added(self, rows: Tensor) -> Tensor:
+        zeros = rows.new_zeros(len(rows), self.left, rows.shape[2])
+        return add_rows(zeros, self.goes, rows)
 
 
 def average(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
@@ -60,7 +90,7 @@ def average(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
     share (B, T, 1) float32: the part of its group's size that each token has, in `groups.order`.
     """
     # Summed in float32, as a group may be large and would be rounded once for every token of it.
-    return groups.added(take(x, groups.order).float().mul_(share)).to(x.dtype)
+    return groups.added(groups.rows(x).float().mul_(share)).to(x.dtype)
 
 
 def mlerp(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
@@ -69,7 +99,7 @@ def mlerp(x: Tensor, share: Tensor, groups: Groups) -> Tensor:
     (B, T, D), share (B, T, 1) -> (B, T - r, D). A mean of length zero stays zero.
     """
     mean = average(x, share, groups).float()
-    norms = take(x, groups.order).float().norm(dim=-1).flatten()
+    norms = groups.rows(x).float().norm(dim=-1).flatten()
     largest = norms.new_zeros(len(x) * groups.left).scatter_reduce_(0, groups.goes, norms, 'amax')
     length = mean.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     return (mean * (largest.view_as(length) / length)).to(x.dtype)

@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 
 
+def exporting() -> bool:
+    """Whether torch.export is recording what is computed, for a file that runs elsewhere.
+
+    What other programs are slow at, or cannot do, is then written in another way.
+    """
+    return torch.compiler.is_exporting()
+
+
 def flat(index: Tensor, tokens: int) -> Tensor:
     """index (B, K) into each sample's `tokens` rows -> (B * K,) into all rows."""
     if len(index) == 1:

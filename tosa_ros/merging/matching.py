@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.indexing import flat, take
+from tosa_ros.merging.indexing import exporting, flat, take
 
 
 class Match(NamedTuple):
@@ -49,40 +49,75 @@ def unit_rows(x: Tensor) -> Tensor:
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=1e-12)
 
 
-def cosine(keys: Tensor, to: slice) -> Tensor:
-    """Cosine similarity of all rows to some: keys (B, T, C) -> (B, T, K) float32."""
+def movable(tokens: int, to: slice) -> Tensor | None:
+    """The R of T tokens that may go, where scores are to be of these alone; None: of all.
+
+    All is fewer operations; these alone are half of the numbers, which counts for more in what
+    runs an exported encoder.
+    """
+    if not exporting():
+        return None
+    stay = set(range(tokens)[to])
+    return torch.tensor([token for token in range(tokens) if token not in stay])
+
+
+def rows_of(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Some tokens of x (B, T, ...), or all where rows is None."""
+    return x if rows is None else x.index_select(1, rows)
+
+
+def cosine(keys: Tensor, to: slice, rows: Tensor | None = None) -> Tensor:
+    """Cosine similarity of tokens to targets: keys (B, T, C) -> (B, R, K) float32.
+
+    rows (R,): of these tokens; by default of all T.
+    """
     unit = unit_rows(keys)
-    return torch.bmm(unit, unit[:, to].mT)
+    return torch.bmm(rows_of(unit, rows), unit[:, to].mT)
 
 
-def cosine_by_head(keys: Tensor, to: slice) -> Tensor:
-    """Mean over heads of the cosines: keys (B, T, heads, C) -> (B, T, K) float32."""
+def cosine_by_head(keys: Tensor, to: slice, rows: Tensor | None = None) -> Tensor:
+    """Mean over heads of the cosines: keys (B, T, heads, C) -> (B, R, K) float32."""
     unit = unit_rows(keys).flatten(2)
-    return torch.bmm(unit, unit[:, to].mT).div_(keys.shape[2])
+    return torch.bmm(rows_of(unit, rows), unit[:, to].mT).div_(keys.shape[2])
 
 
-def harmonic_mean(size: Tensor, to: slice) -> Tensor:
-    """Of every token's size (B, T) and each target's: 2ab / (a + b), (B, T, K).
+def harmonic_mean(size: Tensor, to: slice, rows: Tensor | None = None) -> Tensor:
+    """Of tokens' sizes (B, T) and each target's: 2ab / (a + b), (B, R, K).
 
     Ward's criterion: fusing a and b at distance d adds ab / (a + b) d^2 to the squared error.
     """
     one = size.reciprocal() / 2
-    return (one.unsqueeze(2) + one[:, to].unsqueeze(1)).reciprocal_()
+    return (rows_of(one, rows).unsqueeze(2) + one[:, to].unsqueeze(1)).reciprocal_()
 
 
-def match_bipartite(scores: Tensor, to: slice, r: int) -> Match:
+def match_bipartite(scores: Tensor, to: slice, r: int, rows: Tensor | None = None) -> Match:
     """Bipartite soft matching (ToMe, arXiv 2210.09461).
 
-    scores (B, T, K): of every token to the targets, which are the tokens `to`. All but the targets
+    scores (B, R, K): of tokens to the targets, which are the tokens `to`. All but the targets
     pick their best one (the first of equals); the r strongest pairs are matched (the first of
     equals, in token order).
+    rows (R,): the tokens, in rising order, if the scores are not of all T.
     """
+    if rows is not None:
+        return _match_rows(scores, to, r, rows)
     strength, best = scores.max(dim=2)
     strength[:, to].fill_(float('-inf'))
     order = strength.argsort(dim=1, descending=True, stable=True)
     removed, kept = order.narrow(1, 0, r), order.narrow(1, r, order.shape[1] - r)
     target = best.gather(1, removed).mul_(to.step).add_(to.start)
     return Match(removed, target, kept.sort(dim=1).values)
+
+
+def _match_rows(scores: Tensor, to: slice, r: int, rows: Tensor) -> Match:
+    """The same match from the scores of those that may go, which alone are asked for targets."""
+    order = scores.amax(dim=2).argsort(dim=1, descending=True, stable=True)
+    first = order.narrow(1, 0, r)
+    best = take(scores, flat(first, scores.shape[1])).argmax(dim=2)
+    removed = rows[first]
+    stays = torch.ones(len(scores), len(rows) + scores.shape[2], dtype=torch.int64)
+    stays = stays.to(scores.device).scatter(1, removed, 0)
+    kept = stays.argsort(dim=1, descending=True, stable=True).narrow(1, 0, stays.shape[1] - r)
+    return Match(removed, best * to.step + to.start, kept)
 
 
 def match_energy(keys: Tensor, r: int, margin: float) -> Match:

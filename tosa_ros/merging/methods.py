@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tosa_ros.errors import MergingError
 from tosa_ros.merging.combine import Groups, average, mlerp
+from tosa_ros.merging.indexing import exporting
 from tosa_ros.merging.matching import (
     Match,
     cosine,
@@ -20,6 +21,8 @@ from tosa_ros.merging.matching import (
     harmonic_mean,
     match_bipartite,
     match_energy,
+    movable,
+    rows_of,
     targets,
 )
 from tosa_ros.merging.schedule import Alpha, MergeAt, RemovalSpec, alpha_at, removals
@@ -123,8 +126,8 @@ class ToMe(MergingMethod):
     targets_at: str = default('targets_at')
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to = _targets(self, r, state)
-        return match_bipartite(cosine(keys.sum(dim=2), to), to, r)
+        to, rows = _sides(self, r, state)
+        return match_bipartite(cosine(keys.sum(dim=2), to, rows), to, r, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,19 +198,26 @@ class ToSA(MergingMethod):
         return super().removals(tokens, layers)
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to = _targets(self, r, state)
-        scores = cosine_by_head(keys, to) if self.heads == 'each' else cosine(keys.sum(dim=2), to)
+        to, rows = _sides(self, r, state)
+        if self.heads == 'each':
+            scores = cosine_by_head(keys, to, rows)
+        else:
+            scores = cosine(keys.sum(dim=2), to, rows)
         spatial = state.spatial
         if spatial is not None:
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
             known = spatial.known
             # Keys alone where either has no place.
-            weight = torch.mul(known * (1 - alpha), known[:, to].mT)
-            scores = torch.lerp(scores, spatial.similarity(to), weight)
+            weight = torch.mul(rows_of(known, rows) * (1 - alpha), known[:, to].mT)
+            similar = spatial.similarity(to, rows)
+            if exporting() and alpha > 0.5:
+                scores = scores + weight * (similar - scores)
+            else:
+                scores = torch.lerp(scores, similar, weight)
         if self.ward:
-            size = harmonic_mean(state.patch_size, to)
+            size = harmonic_mean(state.patch_size, to, rows)
             scores = scores.sub_(1).mul_(size if self.ward == 1 else size.pow_(self.ward))
-        return match_bipartite(scores, to, r)
+        return match_bipartite(scores, to, r, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +234,8 @@ class PiToMe(MergingMethod):
         return match_energy(keys.sum(dim=2), r, self.margin * (1 - layer / layers))
 
 
-def _targets(method: ToMe | ToSA, r: int, state: MergeState) -> slice:
-    """The patch tokens that others may go into (see `matching.targets`)."""
-    alternate = method.targets_at == 'alternate'
-    return targets(state.patch_size.shape[1], r, state.protected, alternate)
+def _sides(method: ToMe | ToSA, r: int, state: MergeState) -> tuple[slice, Tensor | None]:
+    """The patch tokens that others may go into, and those others (`targets`, `movable`)."""
+    tokens, alternate = state.patch_size.shape[1], method.targets_at == 'alternate'
+    to = targets(tokens, r, state.protected, alternate)
+    return to, movable(tokens, to)

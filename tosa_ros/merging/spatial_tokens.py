@@ -32,8 +32,11 @@ class SpatialTokens(Protocol):
     @property
     def known(self) -> Tensor: ...
 
-    def similarity(self, to: slice) -> Tensor:
-        """Similarity of all T tokens to some, (B, T, K) float32; anything without a place."""
+    def similarity(self, to: slice, rows: Tensor | None = None) -> Tensor:
+        """Similarity of tokens to targets, (B, R, K) float32; anything without a place.
+
+        rows (R,): of these tokens; by default of all T.
+        """
         ...
 
     def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.combine import Groups
-from tosa_ros.merging.indexing import flat, take
+from tosa_ros.merging.combine import Groups, SlotGroups
+from tosa_ros.merging.indexing import exporting, flat, take
 from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
 from tosa_ros.merging.spatial_tokens import SpatialTokens
@@ -164,7 +164,7 @@ def merge_layer(
     match = method.match(patches, remove, layer=layer, layers=layers, state=state)
     if protected:
         match = _behind(match, protected)
-    groups = Groups(match, x.shape[1])
+    groups = (SlotGroups if exporting() else Groups)(match, x.shape[1])
     if prunes:
         sums, x = groups.kept(state.sums), groups.kept(x)
     else:
