@@ -21,6 +21,7 @@ EVERYWHERE = {
     'devices': {'errors'},
     'loading': {'errors'},
     'pictures': {'errors'},
+    'tensor_names': set(),
 }
 # part -> the parts that it imports, beside EVERYWHERE: all of them, and no others.
 ARROWS = {

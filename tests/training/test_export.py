@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -109,7 +110,14 @@ def test_command_exports_from_the_latest_state(exported, tmp_path):
     trainer, _ = exported
     target = tmp_path / 'again'
     assert tosa('train', '--out', str(trainer.out), '--export', str(target)) == 0
-    model = LlavaOnevisionForConditionalGeneration.from_pretrained(target)
+    model, told = LlavaOnevisionForConditionalGeneration.from_pretrained(
+        target, output_loading_info=True
+    )
+    assert not told['missing_keys']
+    with safe_open(target / 'model.safetensors', 'pt') as file:
+        towers = [name for name in file.keys() if name.startswith('vision_tower.')]  # noqa: SIM118
+    assert towers
+    assert all(name.startswith('vision_tower.vision_model.') for name in towers)
     assert model.dtype == torch.bfloat16
     saved = trainer.model.state_dict()['model.image_newline'].bfloat16()
     assert torch.equal(model.model.image_newline, saved)

@@ -185,13 +185,13 @@ def test_metric_tokens_of_relative_depth_are_refused(checkpoint, make_frame):
         encoder.encode([make_frame(camera=False)])
 
 
-# transformers writes the layout of its version 4.51 and before; 4.52 and later wrote another.
+# Ours is the layout of transformers 4.51 and before; 4.52 and later, and 5, write others.
 LAYOUTS = {
-    'original': {'vision_tower.': 'vision_tower.vision_model.'},
+    'short': {'vision_tower.vision_model.': 'vision_tower.'},
     'nested in model': {
         'language_model.model.': 'model.language_model.',
         'language_model.lm_head.': 'lm_head.',
-        'vision_tower.': 'model.vision_tower.vision_model.',
+        'vision_tower.': 'model.vision_tower.',
         'multi_modal_projector.': 'model.multi_modal_projector.',
         'image_newline': 'model.image_newline',
     },

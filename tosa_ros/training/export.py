@@ -13,6 +13,7 @@ import torch
 
 from tosa_ros.errors import ModelError
 from tosa_ros.files import whole_folder
+from tosa_ros.tensor_names import use_published_names
 
 if TYPE_CHECKING:
     from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
@@ -59,6 +60,7 @@ def export_vlm(
     plain.set_attn_implementation('sdpa')
     with exported_folder(target) as folder:
         plain.save_pretrained(folder)
+        use_published_names(folder)
         tokenizer.save_pretrained(folder)
         processor.save_pretrained(folder)
         path = folder / 'preprocessor_config.json'

@@ -27,6 +27,7 @@ from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
 from tosa_ros.files import whole_folder
 from tosa_ros.merging import NoMerging
+from tosa_ros.tensor_names import use_published_names
 from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.image_input import ImageInput
@@ -154,6 +155,7 @@ def write_checkpoint(
     model = _model(config, seed, dtype)
     with whole_folder(path, ModelError, over=True) as folder:
         model.save_pretrained(folder)
+        use_published_names(folder)
         tokenizer.save_pretrained(folder)
         (folder / 'preprocessor_config.json').write_text(json.dumps(settings, indent=2))
     return path
