@@ -24,7 +24,7 @@ from tosa_ros.merging import (
     merge_layer,
     unmerge,
 )
-from tosa_ros.merging.matching import targets
+from tosa_ros.merging.matching import sides
 from tosa_ros.spatial import PatchGrid, level_tokens, metric_tokens
 
 MERGERS = [ToMe, ToFu, PiToMe, ToSA]
@@ -331,10 +331,15 @@ def test_layers_that_merge_may_be_named(keep, merge_at):
 
 
 @pytest.mark.parametrize(('r', 'expected'), [(1, 30), (19, 30), (20, 20), (30, 15), (59, 1)])
-def test_the_more_must_go_the_fewer_targets(r, expected):
-    """Of 60 tokens: half are targets, or half of those that stay."""
-    assert len(range(60)[targets(60, r)]) == expected
-    assert 60 - expected >= r
+@pytest.mark.parametrize('protected', [0, 1, 2, 5])
+def test_the_more_must_go_the_fewer_targets(r, expected, protected):
+    """Of 60 tokens: half are targets, or half of those that stay; the others may go."""
+    two, tokens = sides(60, r, protected), torch.arange(60)[None]
+    targets, movers = two.targets(tokens)[0], two.movers(tokens)[0]
+    assert len(targets) == expected
+    assert len(movers) >= r
+    assert torch.equal(torch.cat([targets, movers]).sort().values, tokens[0])
+    assert torch.equal(two.place(torch.arange(len(movers))), movers)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ CAMERA = torch.tensor([30.0, 32.0, 14.5, 9.5])
 
 
 def similarity(tokens, a=slice(None), b=slice(None)):
-    return tokens.similarity(b)[:, a]
+    return tokens.similarity(tokens.features[:, a], tokens.features[:, b])
 
 
 def overlap(a0, a1, b0, b1):

@@ -5,7 +5,7 @@ Knows no model and no camera; imports torch alone. `vision` applies it inside an
 
 from tosa_ros.merging.by_name import METHODS, method_from, settings_of, shared_out
 from tosa_ros.merging.combine import Groups, average, mlerp
-from tosa_ros.merging.matching import Match, cosine, match_bipartite, match_energy, targets
+from tosa_ros.merging.matching import Match, Sides, cosine, match_bipartite, match_energy, sides
 from tosa_ros.merging.methods import MergingMethod, NoMerging, PiToMe, ToFu, ToMe, ToSA
 from tosa_ros.merging.schedule import alpha_at, removals
 from tosa_ros.merging.spatial_tokens import SpatialTokens
@@ -19,6 +19,7 @@ __all__ = [
     'MergingMethod',
     'NoMerging',
     'PiToMe',
+    'Sides',
     'SpatialTokens',
     'ToFu',
     'ToMe',
@@ -34,6 +35,6 @@ __all__ = [
     'removals',
     'settings_of',
     'shared_out',
-    'targets',
+    'sides',
     'unmerge',
 ]

@@ -16,14 +16,13 @@ from tosa_ros.merging.combine import Groups, average, mlerp
 from tosa_ros.merging.indexing import exporting
 from tosa_ros.merging.matching import (
     Match,
+    Sides,
     cosine,
     cosine_by_head,
     harmonic_mean,
     match_bipartite,
     match_energy,
-    movable,
-    rows_of,
-    targets,
+    sides,
 )
 from tosa_ros.merging.schedule import Alpha, MergeAt, RemovalSpec, alpha_at, removals
 from tosa_ros.settings.merging import check_fields, default
@@ -88,7 +87,7 @@ class MergingMethod:
     def fuse(self, x: Tensor, share: Tensor, groups: Groups) -> Tensor:
         """Tokens after the merge: (B, T, D) -> (B, T - r, D).
 
-        share (B, T, 1): the part of its group's size that each token has, in `groups.order`.
+        share (B, T, 1): the part of its group's size that each token has.
         """
         return average(x, share, groups)
 
@@ -126,8 +125,8 @@ class ToMe(MergingMethod):
     targets_at: str = default('targets_at')
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to, rows = _sides(self, r, state)
-        return match_bipartite(cosine(keys.sum(dim=2), to, rows), to, r, rows)
+        sides = _sides(self, r, state)
+        return match_bipartite(cosine(keys.sum(dim=2), sides), sides, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,26 +197,23 @@ class ToSA(MergingMethod):
         return super().removals(tokens, layers)
 
     def match(self, keys: Tensor, r: int, *, layer: int, layers: int, state: MergeState) -> Match:
-        to, rows = _sides(self, r, state)
-        if self.heads == 'each':
-            scores = cosine_by_head(keys, to, rows)
-        else:
-            scores = cosine(keys.sum(dim=2), to, rows)
+        sides = _sides(self, r, state)
+        by_head = self.heads == 'each'
+        scores = cosine_by_head(keys, sides) if by_head else cosine(keys.sum(dim=2), sides)
         spatial = state.spatial
         if spatial is not None:
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-            known = spatial.known
+            features, known = spatial.features, spatial.known
+            near = spatial.similarity(sides.movers(features), sides.targets(features))
             # Keys alone where either has no place.
-            weight = torch.mul(rows_of(known, rows) * (1 - alpha), known[:, to].mT)
-            similar = spatial.similarity(to, rows)
+            weight = torch.mul(sides.movers(known) * (1 - alpha), sides.targets(known).mT)
             if exporting() and alpha > 0.5:
-                scores = scores + weight * (similar - scores)
+                scores = scores + weight * (near - scores)
             else:
-                scores = torch.lerp(scores, similar, weight)
+                scores = torch.lerp(scores, near, weight)
         if self.ward:
-            size = harmonic_mean(state.patch_size, to, rows)
-            scores = scores.sub_(1).mul_(size if self.ward == 1 else size.pow_(self.ward))
-        return match_bipartite(scores, to, r, rows)
+            scores = scores.sub_(1).mul_(harmonic_mean(state.patch_size, sides, self.ward))
+        return match_bipartite(scores, sides, r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +230,7 @@ class PiToMe(MergingMethod):
         return match_energy(keys.sum(dim=2), r, self.margin * (1 - layer / layers))
 
 
-def _sides(method: ToMe | ToSA, r: int, state: MergeState) -> tuple[slice, Tensor | None]:
-    """The patch tokens that others may go into, and those others (`targets`, `movable`)."""
-    tokens, alternate = state.patch_size.shape[1], method.targets_at == 'alternate'
-    to = targets(tokens, r, state.protected, alternate)
-    return to, movable(tokens, to)
+def _sides(method: ToMe | ToSA, r: int, state: MergeState) -> Sides:
+    """Which patch tokens may go, and which others may go into (see `matching.sides`)."""
+    alternate = method.targets_at == 'alternate'
+    return sides(state.patch_size.shape[1], r, state.protected, alternate)

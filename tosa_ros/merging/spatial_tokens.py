@@ -32,10 +32,10 @@ class SpatialTokens(Protocol):
     @property
     def known(self) -> Tensor: ...
 
-    def similarity(self, to: slice, rows: Tensor | None = None) -> Tensor:
-        """Similarity of tokens to targets, (B, R, K) float32; anything without a place.
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of tokens with features a (B, M, C) to others with b (B, K, C): (B, M, K) float32.
 
-        rows (R,): of these tokens; by default of all T.
+        Anything where one has no place.
         """
         ...
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tosa_ros.merging.combine import Groups, SlotGroups
-from tosa_ros.merging.indexing import exporting, flat, take
+from tosa_ros.merging.combine import Groups
+from tosa_ros.merging.indexing import flat, take
 from tosa_ros.merging.matching import Match
 from tosa_ros.merging.methods import MergingMethod
 from tosa_ros.merging.spatial_tokens import SpatialTokens
@@ -119,8 +119,7 @@ class MergeState:
         """State after a merge of these groups; `sums` as they are then."""
         home, kept = groups.slot.gather(1, self.home), self.kept
         if prunes:
-            stays = torch.ones_like(groups.slot, dtype=torch.bool)
-            stays = stays.scatter_(1, groups.removed, False).gather(1, self.home)
+            stays = groups.stays.gather(1, self.home).bool()
             kept = stays if kept is None else kept & stays
         return replace(self, sums=sums, home=home, kept=kept)
 
@@ -164,20 +163,19 @@ def merge_layer(
     match = method.match(patches, remove, layer=layer, layers=layers, state=state)
     if protected:
         match = _behind(match, protected)
-    groups = (SlotGroups if exporting() else Groups)(match, x.shape[1])
+    groups = Groups(match, x.shape[1])
     if prunes:
         sums, x = groups.kept(state.sums), groups.kept(x)
     else:
-        sums, share = groups.total(state.sums)
+        sums = groups.total(state.sums)
+        share = groups.share(state.sums.narrow(2, 0, 1), sums.narrow(2, 0, 1))
         x = method.fuse(x, share, groups)
     return x, state.after(groups, sums, prunes)
 
 
 def _behind(match: Match, protected: int) -> Match:
-    """The match as positions among all tokens, of which the first `protected` are kept."""
-    removed, target, kept = (places + protected for places in match)
-    first = torch.arange(protected, device=kept.device).expand(len(kept), -1)
-    return Match(removed, target, torch.cat([first, kept], dim=1))
+    """The match as positions among all tokens, behind the first `protected`."""
+    return Match(match.removed + protected, match.target + protected)
 
 
 def unmerge(tokens: Tensor, source: Tensor, fill: float | Tensor = float('nan')) -> Tensor:

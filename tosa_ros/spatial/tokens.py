@@ -36,20 +36,17 @@ class SpatialTokens:
         """(B, T, 1) float32: 1 for tokens that have a place, 0 for others."""
         return self.weight.clamp(max=1).unsqueeze(2)
 
-    def similarity(self, to: slice, rows: Tensor | None = None) -> Tensor:
-        """Similarity of tokens to targets, (B, R, K) float32; anything where one has no place.
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of tokens with features a (B, M, C) to others with b (B, K, C): (B, M, K) float32.
 
-        rows (R,): of these tokens; by default of all T.
-        levels: cosine of the codes. metric: whether they lie on one surface (see `metric`).
+        Anything where one has no place. levels: cosine of the codes. metric: whether they lie on
+        one surface (see `metric`).
         """
-        a, b = self.features, self.features[:, to]
-        if rows is not None:
-            a = a.index_select(1, rows)
         if self.kind == 'metric':
             third = a.shape[2] // 3
             far = torch.bmm(a.narrow(2, 0, 2 * third), b.narrow(2, third, 2 * third).mT)
             # At least 1, but for rounding.
-            return far.clamp_(min=1).log_().neg_().add_(1)
+            return torch.rsub(far.clamp_(min=1).log_(), 1)
         near = torch.bmm(F.normalize(a, dim=-1), F.normalize(b, dim=-1).mT)
         return near.round_(decimals=LEVEL_DECIMALS)
 
