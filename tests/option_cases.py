@@ -52,6 +52,7 @@ MODEL = {
     '--model': Case('--model /gone'),
     '--device': Case('--device cuda:99'),
     '--dtype': Case('--dtype bfloat16'),
+    '--tiles': Case('--tiles'),
 }
 FRAMES = {
     '--rgb': Case('--rgb {photos}/album/1.jpg'),

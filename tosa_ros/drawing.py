@@ -5,6 +5,8 @@ Used by the command line and the vision node; draws, and decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,11 +17,24 @@ OUTSIDE = -2
 DEPTH_COLOURS = ((48, 18, 100), (50, 90, 190), (30, 160, 140), (110, 200, 80), (250, 230, 60))
 
 
-def token_map(source: np.ndarray, grid: PatchGrid) -> np.ndarray:
+def token_map(source: np.ndarray, grids: PatchGrid | Sequence[PatchGrid]) -> np.ndarray:
     """(H, W) int32: the token at each pixel, -1 (pruned), or OUTSIDE the patch grid.
 
-    source (N,): each patch's token, -1 where it was pruned.
+    source (N,): each patch's token, -1 where it was pruned, OUTSIDE where none reads it; the
+    patches of several grids one behind the other, of which the finer ones cover the others.
     """
+    if isinstance(grids, PatchGrid):
+        return _map_of(source, grids)
+    ends = np.cumsum([grid.patches for grid in grids])
+    maps = zip(grids, np.split(source, ends[:-1]), strict=True)
+    drawn = None
+    for grid, own in sorted(maps, key=lambda pair: -pair[0].patch_area):
+        finer = _map_of(own, grid)
+        drawn = finer if drawn is None else np.where(finer == OUTSIDE, drawn, finer)
+    return drawn
+
+
+def _map_of(source: np.ndarray, grid: PatchGrid) -> np.ndarray:
     rows = _patch_of(grid.height, grid.top, grid.bottom, grid.rows)
     cols = _patch_of(grid.width, grid.left, grid.right, grid.cols)
     patch = rows[:, None] * grid.cols + cols[None]

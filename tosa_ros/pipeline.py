@@ -79,14 +79,18 @@ class VqaPipeline:
         merging: MergingMethod | None = None,
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
+        tiles: bool = False,
     ) -> VqaPipeline:
         """Loads both halves of a checkpoint folder or hub id.
 
-        merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own.
+        merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own. tiles: whether
+        frames are cut into the tiles that its image processor makes.
         Raises ModelError for what cannot be found, read or used.
         """
         return cls(
-            VisionEncoder.from_pretrained(path_or_id, merging=merging, device=device, dtype=dtype),
+            VisionEncoder.from_pretrained(
+                path_or_id, merging=merging, device=device, dtype=dtype, tiles=tiles
+            ),
             Answerer.from_pretrained(path_or_id, device=device, dtype=dtype),
         )
 

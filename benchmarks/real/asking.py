@@ -128,8 +128,7 @@ class Model:
             uv=np.zeros((left, 2), np.float32),  # the answerer reads embeddings and source alone
             rgb=np.zeros((left, 3), np.uint8),
             xyz=np.full((left, 3), np.nan, np.float32),
-            before=self.input.side**2,
-            columns=self.input.side,
+            grids=((self.input.side, self.input.side),),
             spatial=kind,
             stamp=0.0,
         )

@@ -87,7 +87,7 @@ class Measured:
             if picture.frame.depth_m is not None:
                 metres = torch.from_numpy(np.array(picture.frame.depth_m))
                 grid = self.tower.grid(picture.frame)
-                row[6] = edge_straddle(metres, grid, at_token)
+                row[6] = edge_straddle(metres, [grid], at_token)
                 if self.probes is not None:
                     gap = self.probes.depth(own) - pool_depth(metres, grid).log()
                     row[4] = gap.abs().nanmean()

@@ -35,8 +35,7 @@ def sound_cloud():
         uv=np.ones((TOKENS, 2), np.float32),
         rgb=np.ones((TOKENS, 3), np.uint8),
         xyz=np.ones((TOKENS, 3), np.float32),
-        before=PATCHES,
-        columns=5,
+        grids=((PATCHES // 5, 5),),
         spatial='none',
         stamp=0.0,
     )
@@ -95,6 +94,8 @@ def test_the_sound_one_is_read():
 @example([('width', 2**16), ('height', 2**16)], [], [], None, False)
 @example([('width', 2**32 - 1), ('point_step', 0)], [], [], None, False)
 @example([('width', 1), ('point_step', 65)], [], [], None, False)
+@example([], [(FIELD['grids'], 'count', 2)], [], None, False)
+@example([], [(FIELD['grids'], 'count', 2**18)], [], None, False)
 def test_a_cloud_gives_tokens_or_one_line(fed, sizes, fields, spoilt, length, big):
     cloud = copy.deepcopy(SOUND)
     for name, value in sizes:
@@ -116,6 +117,9 @@ def test_the_number_of_patches_is_compared_before_it_is_believed(fed, before):
     points = np.frombuffer(cloud.data, np.uint8).reshape(TOKENS, -1).copy()
     at = cloud.fields[FIELD['before']].offset
     points[:, at : at + 4] = np.frombuffer(np.uint32(before).tobytes(), np.uint8)
+    at = cloud.fields[FIELD['grids']].offset
+    grids = np.array([1, 1, before % 2**16], np.uint16)
+    points[:, at : at + 6] = np.frombuffer(grids.tobytes(), np.uint8)
     cloud.data = array('B', points.tobytes())
     fed('clouds')
     tokens = read(cloud)

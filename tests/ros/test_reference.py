@@ -62,7 +62,7 @@ def test_replies_and_points_are_documented():
     assert documented('Questions and answers') == {
         field.name for field in dataclasses.fields(Reply)
     }
-    layout = _layout('feature', np.dtype('f4'), 1, 1)
+    layout = _layout('feature', np.dtype('f4'), 1, 1, 1)
     assert documented('Visual tokens') == set(layout.names)
     assert all(f'`{name}`' in page for name in _FEATURES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,8 +34,7 @@ def tokens(dtype=torch.float32, spatial='metric', doubts=NO_DOUBT):
         uv=rng.uniform(0, 640, (TOKENS, 2)).astype(np.float32),
         rgb=rng.integers(0, 256, (TOKENS, 3), dtype=np.uint8),
         xyz=xyz,
-        before=PATCHES,
-        columns=7,
+        grids=((PATCHES // 7, 7),),
         spatial=spatial,
         stamp=12.25,
         doubts=doubts,
@@ -68,9 +68,28 @@ def test_tokens_survive_bit_for_bit(dtype, spatial, doubts):
     for name in ('size', 'source', 'uv', 'rgb', 'xyz'):
         np.testing.assert_array_equal(getattr(back, name), getattr(made, name), err_msg=name)
         assert getattr(back, name).dtype == getattr(made, name).dtype
-    assert (back.before, back.columns) == (PATCHES, 7)
+    assert (back.before, back.grids, back.across) == (PATCHES, ((7, 7),), 1)
     assert (back.spatial, back.stamp) == (spatial, 12.25)
     assert back.doubts == doubts
+
+
+def test_tiles_survive():
+    made = replace(tokens(), grids=((2, 7), (5, 5), (0, 9), (2, 5)), across=2)
+    back = tokens_from_cloud(cloud(made))
+    assert (back.grids, back.across) == (made.grids, 2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'), [('across', 0), ('across', 2), ('rows', 6), ('columns', 0)]
+)
+def test_grids_that_do_not_fit_are_refused(name, value):
+    message = cloud(tokens())
+    at = next(field.offset for field in message.fields if field.name == 'grids')
+    at += 2 * ('across', 'rows', 'columns').index(name)
+    for token in range(TOKENS):
+        message.data[token * message.point_step + at] = value
+    with pytest.raises(RosError, match=r'^visual_tokens: grids is \['):
+        tokens_from_cloud(message)
 
 
 def test_a_viewer_reads_place_and_colour_as_the_convention_has_them():
@@ -141,7 +160,6 @@ def odd(message, name, value):
         (overlong, 'do not fit'),
         (lambda m: odd(m, 'spatial', 9), 'spatial is 9'),
         (lambda m: odd(m, 'doubts', 16), 'doubts is 16; wanted 0 to 15'),
-        (lambda m: odd(m, 'columns', 0), 'columns is 0 of 49 tokens; wanted one number, 1 to 49'),
     ],
 )
 def test_another_cloud_is_refused_in_one_line(spoil, said):

@@ -129,8 +129,7 @@ def overlay(pipeline: VqaPipeline, seen: list[Frame]) -> np.ndarray:
 
     rows = []
     for i, (frame, tokens) in enumerate(zip(seen, pipeline.visual_tokens(seen), strict=True)):
-        grid = pipeline.encoder.image_input.grid(frame.width, frame.height)
-        merged = draw_tokens(frame.rgb, token_map(tokens.source, grid))
+        merged = draw_tokens(frame.rgb, token_map(*pipeline.encoder.patches(frame, tokens)))
         caption = f'{len(tokens)} of {tokens.before} tokens'
         rows.append([(f'frame {i}', frame.rgb), (caption, merged)])
     return side_by_side(rows, width=480)

@@ -12,7 +12,7 @@ from tosa_ros.cli import console
 from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
-from tosa_ros.settings import DEVICE, DTYPE
+from tosa_ros.settings import DEVICE, DTYPE, TILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
     add_setting(group, DEVICE, default=DEVICE.default)
     add_setting(group, DTYPE)
+    add_setting(group, TILES)
 
 
 def add_depth_model_option(group: Any) -> None:
@@ -49,7 +50,9 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
 
     path, device = model_path(args), checked_device(args.device)
     console.detail(f'model {path} on {device}, {args.dtype or "its own type"}, {method}')
-    return VqaPipeline.from_pretrained(path, merging=method, device=device, dtype=dtype_from(args))
+    return VqaPipeline.from_pretrained(
+        path, merging=method, device=device, dtype=dtype_from(args), tiles=bool(args.tiles)
+    )
 
 
 def model_path(args: argparse.Namespace) -> str:

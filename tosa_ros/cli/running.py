@@ -161,6 +161,7 @@ def plan(
         'device': device,
         'dtype': args.dtype,
         'version': __version__,
+        **({'tiles': True} if args.tiles else {}),
         **(more or {}),
     }
     benchmark.select(shard=shard)

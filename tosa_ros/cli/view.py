@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import console, merging, options
 from tosa_ros.cli.frames import add_frame_options, frames_from
-from tosa_ros.cli.parsing import refuse
+from tosa_ros.cli.parsing import UsageError, refuse
 from tosa_ros.errors import FrameError, MissingDependencyError
 from tosa_ros.files import whole_file
 from tosa_ros.settings.merging import ALL
@@ -85,6 +85,8 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
 
     device, dtype = args.device, options.dtype_from(args)
     if args.tower:
+        if args.tiles:
+            raise UsageError("--tiles: they are a model's, and --tower is a tower alone")
         from tosa_ros.vlm.untrained import random_vision_encoder
 
         console.note(
@@ -93,7 +95,11 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
         )
         return random_vision_encoder(args.tower, device=device, dtype=dtype)
     return VisionEncoder.from_pretrained(
-        options.model_path(args), merging=NoMerging(), device=device, dtype=dtype
+        options.model_path(args),
+        merging=NoMerging(),
+        device=device,
+        dtype=dtype,
+        tiles=bool(args.tiles),
     )
 
 
@@ -119,7 +125,7 @@ def _frame_figures(
 
     from tosa_ros.spatial import depth_spread, edge_straddle
 
-    grid = encoder.image_input.grid(frame.width, frame.height)
+    source, grids = encoder.patches(frame, tokens)
     figures = {
         'tokens': len(tokens),
         'tokens_before': tokens.before,
@@ -128,9 +134,9 @@ def _frame_figures(
         'edge_straddle': float('nan'),
     }
     if frame.depth_m is not None:
-        depth, source = torch.tensor(frame.depth_m), torch.from_numpy(tokens.source)
-        figures['depth_spread_m'] = depth_spread(depth, grid, source)
-        figures['edge_straddle'] = edge_straddle(depth, grid, source)
+        seen = torch.tensor(frame.depth_m), grids, torch.from_numpy(source)
+        figures['depth_spread_m'] = depth_spread(*seen)
+        figures['edge_straddle'] = edge_straddle(*seen)
     return figures
 
 
@@ -154,9 +160,8 @@ def picture(
             (f'frame {i}', frame.rgb),
             (name, draw_depth(depth, frame.rgb.shape[:2], nearest_high=relative)),
         ]
-        grid = encoder.image_input.grid(frame.width, frame.height)
         for method, tokens in views.items():
-            drawn = draw_tokens(frame.rgb, token_map(tokens[i].source, grid))
+            drawn = draw_tokens(frame.rgb, token_map(*encoder.patches(frame, tokens[i])))
             row.append((f'{method}: {len(tokens[i])} of {tokens[i].before}', drawn))
         rows.append(row)
     return side_by_side(rows)
@@ -180,8 +185,7 @@ def write_cloud(
             raise FrameError(f'--cloud: frame {i} has no depth in metres or no intrinsics')
         if frame.pose is None and len(frames) > 1:
             raise FrameError(f'--cloud: frame {i} of {len(frames)} has no pose to place it by')
-        grid = encoder.image_input.grid(frame.width, frame.height)
-        xyz, colour = _token_points(frame, token_map(tokens.source, grid))
+        xyz, colour = _token_points(frame, token_map(*encoder.patches(frame, tokens)))
         points.append(xyz)
         colours.append(colour)
     cloud = o3d.geometry.PointCloud()

@@ -125,6 +125,5 @@ def _rows(
 
 def _tokens(pipeline: VqaPipeline, frame: Frame, label: str) -> tuple[str, np.ndarray]:
     (tokens,) = pipeline.encoder.encode([frame])
-    grid = pipeline.encoder.image_input.grid(frame.width, frame.height)
-    drawn = draw_tokens(frame.rgb, token_map(tokens.source, grid))
+    drawn = draw_tokens(frame.rgb, token_map(*pipeline.encoder.patches(frame, tokens)))
     return f'{label}: {len(tokens)} of {tokens.before}', drawn

@@ -13,8 +13,8 @@ from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.settings import SETTINGS
 
 
-def load_half(half: Any, node: Any) -> Any:
-    """VisionEncoder or Answerer, of the node's parameters model, device and dtype.
+def load_half(half: Any, node: Any, **more: Any) -> Any:
+    """VisionEncoder or Answerer, of the node's parameters model, device and dtype, and of `more`.
 
     Raises:
         ModelError: there is no such model or device.
@@ -26,6 +26,7 @@ def load_half(half: Any, node: Any) -> Any:
         model or embedded_model(),
         device=node.value('device'),
         dtype=None if dtype == 'auto' else getattr(torch, dtype),
+        **more,
     )
 
 

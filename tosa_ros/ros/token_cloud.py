@@ -17,18 +17,21 @@ from tosa_ros.errors import RosError
 from tosa_ros.frames import ALL_DOUBTS, DepthDoubt
 from tosa_ros.messages import stamp_s
 from tosa_ros.ros.conversions import byte_array
-from tosa_ros.vlm.tokens import VisualTokens
+from tosa_ros.vlm.tokens import Grid, VisualTokens
 
 SPATIAL_KINDS = ('none', 'levels', 'metric')
 _NO_TOKEN = 0xFFFF
 MAX_TOKENS = _NO_TOKEN  # of a frame: patches and tokens are numbered in 16 bits
 MAX_POINT_BYTES = 1 << 20
+MAX_GRIDS = 128  # of a frame in tiles
 # PointField has no 16-bit floats: their bits travel as UINT16 under a name that says so.
 _FEATURES = {
     'feature': (torch.float32, np.float32),
     'feature_f16': (torch.float16, np.uint16),
     'feature_bf16': (torch.bfloat16, np.uint16),
 }
+# Fields of several numbers a point, whose count is the frame's.
+_LISTS = ('source', 'grids')
 # PointField's datatype numbers.
 _DATATYPES = {'i1': 1, 'u1': 2, 'i2': 3, 'u2': 4, 'i4': 5, 'u4': 6, 'f4': 7, 'f8': 8}
 _DTYPES = {number: name for name, number in _DATATYPES.items()}
@@ -50,7 +53,8 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
         )
     count, features = embeddings.shape
     shares = -(-len(tokens.source) // max(count, 1))
-    points = np.zeros(count, _layout(name, np.dtype(kind), features, shares))
+    grids = [tokens.across, *(length for grid in tokens.grids for length in grid)]
+    points = np.zeros(count, _layout(name, np.dtype(kind), features, shares, len(grids)))
     for axis, field in enumerate('xyz'):
         points[field] = tokens.xyz[:, axis]
     points['u'], points['v'] = tokens.uv[:, 0], tokens.uv[:, 1]
@@ -59,7 +63,7 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
     points['size'], points['index'] = tokens.size, np.arange(count)
     points['before'], points['spatial'] = tokens.before, SPATIAL_KINDS.index(tokens.spatial)
     points['doubts'] = int(tokens.doubts)
-    points['columns'] = tokens.columns
+    points['grids'] = grids
     points['image_width'], points['image_height'] = width, height
     source = np.full(shares * count, _NO_TOKEN, np.uint16)
     source[: len(tokens.source)] = np.where(tokens.source < 0, _NO_TOKEN, tokens.source)
@@ -114,6 +118,7 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
     doubts = int(points['doubts'][0])
     if doubts > ALL_DOUBTS:
         raise RosError(f'visual_tokens: doubts is {doubts}; wanted 0 to {int(ALL_DOUBTS)}')
+    across, grids = _grids(points)
     return VisualTokens(
         embeddings=embeddings,
         size=points['size'].astype(np.float32),
@@ -121,15 +126,15 @@ def tokens_from_cloud(message: Any) -> VisualTokens:
         uv=np.stack([points['u'], points['v']], axis=1).astype(np.float32),
         rgb=np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8),
         xyz=np.stack([points[axis] for axis in 'xyz'], axis=1).astype(np.float32),
-        before=_before(points),
-        columns=_columns(points),
+        grids=grids,
         spatial=SPATIAL_KINDS[spatial],
         stamp=stamp_s(message.header.stamp),
         doubts=DepthDoubt(doubts),
+        across=across,
     )
 
 
-def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtype:
+def _layout(feature: str, kind: np.dtype, features: int, shares: int, grids: int) -> np.dtype:
     four_bytes = [(name, '<f4') for name in ('x', 'y', 'z', 'rgb', 'u', 'v', 'size')]
     return np.dtype(
         [
@@ -137,7 +142,7 @@ def _layout(feature: str, kind: np.dtype, features: int, shares: int) -> np.dtyp
             ('before', '<u4'),
             (feature, kind.newbyteorder('<'), (features,)),
             ('index', '<u2'),
-            ('columns', '<u2'),
+            ('grids', '<u2', (grids,)),
             ('image_width', '<u2'),
             ('image_height', '<u2'),
             ('source', '<u2', (shares,)),
@@ -202,7 +207,7 @@ def _known_fields(message: Any) -> list[Any]:
                 f'{wanted[0]}'
             )
         width = np.dtype(_DTYPES[field.datatype]).itemsize * field.count
-        single = field.count == 1 or field.name in (*_FEATURES, 'source')
+        single = field.count == 1 or field.name in (*_FEATURES, *_LISTS)
         if not single or not width or field.offset + width > message.point_step:
             raise RosError(
                 f'visual_tokens: {field.count} of field {field.name} at byte {field.offset} do '
@@ -214,7 +219,7 @@ def _known_fields(message: Any) -> list[Any]:
 def _wanted_types() -> dict[str, tuple[int, ...]]:
     """PointField datatypes by name of field; PCL has rgb as a float or as an integer."""
     types = {name: (_DATATYPES[np.dtype(kind).str[1:]],) for name, (_, kind) in _FEATURES.items()}
-    layout = _layout('feature', np.dtype('f4'), 1, 1)
+    layout = _layout('feature', np.dtype('f4'), 1, 1, 1)
     for name in layout.names:
         types.setdefault(name, (_DATATYPES[layout[name].base.str[1:]],))
     return types | {'rgb': (_DATATYPES['f4'], _DATATYPES['u4'])}
@@ -222,7 +227,7 @@ def _wanted_types() -> dict[str, tuple[int, ...]]:
 
 def _format(field: Any, big_endian: bool) -> Any:
     base = np.dtype(_DTYPES[field.datatype]).newbyteorder('>' if big_endian else '<')
-    return (base, (field.count,)) if field.name in (*_FEATURES, 'source') else base
+    return (base, (field.count,)) if field.name in (*_FEATURES, *_LISTS) else base
 
 
 def _before(points: np.ndarray) -> int:
@@ -238,15 +243,23 @@ def _before(points: np.ndarray) -> int:
     return before
 
 
-def _columns(points: np.ndarray) -> int:
-    """The columns of the grid that tokens form without merging, which every point holds."""
-    before, columns = _before(points), int(points['columns'][0])
-    if (points['columns'] != columns).any() or not 1 <= columns <= before:
+def _grids(points: np.ndarray) -> tuple[int, tuple[Grid, ...]]:
+    """How many grids lie side by side, and their shapes, which every point holds."""
+    before, numbers = _before(points), points['grids'].reshape(len(points), -1)
+    across, *sides = numbers[0, : 1 + 2 * MAX_GRIDS].tolist()
+    grids = tuple(zip(sides[::2], sides[1::2], strict=False))
+    if (
+        numbers.shape[1] != 1 + len(grids) * 2
+        or (numbers != numbers[0]).any()
+        or not 1 <= across <= len(grids)
+        or not grids[0][1]
+        or sum(rows * columns for rows, columns in grids) != before
+    ):
         raise RosError(
-            f'visual_tokens: columns is {columns} of {before} tokens; wanted one number, 1 to '
-            f'{before}'
+            f'visual_tokens: grids is {[across, *sides]} for {before} tokens; wanted the same '
+            'everywhere, how many lie side by side, and rows and columns of each'
         )
-    return columns
+    return across, grids
 
 
 def _source(points: np.ndarray) -> np.ndarray:

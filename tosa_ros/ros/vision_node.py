@@ -57,7 +57,7 @@ class VisionNode(TosaNode):
         self._sinks.append(sink)
 
     def configure(self) -> None:
-        self._encoder = load_half(VisionEncoder, self)
+        self._encoder = load_half(VisionEncoder, self, tiles=self.value('tiles'))
         self._set_merging()
         # The first inference is slow, and shows what does not fit in memory: before the start.
         self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])
@@ -166,8 +166,8 @@ class VisionNode(TosaNode):
             self._tokens.publish(cloud)
         self.meter.done(self.now(), self.now() - job.came)
         if self.listeners('merge_image'):
-            grid = self._encoder.image_input.grid(frame.width, frame.height)
-            picture = draw_tokens(frame.rgb, token_map(tokens.source, grid))
+            drawn = token_map(*self._encoder.patches(frame, tokens))
+            picture = draw_tokens(frame.rgb, drawn)
             self._picture.publish(image_message(picture, 'rgb8', header))
 
 

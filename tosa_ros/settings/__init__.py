@@ -15,6 +15,7 @@ from tosa_ros.settings.nodes import (
     MODEL,
     NODES,
     SYNC_SLOP,
+    TILES,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -31,6 +32,7 @@ __all__ = [
     'NODES',
     'SETTINGS',
     'SYNC_SLOP',
+    'TILES',
     'Choice',
     'Either',
     'Flag',

@@ -18,6 +18,7 @@ from tosa_ros.settings.nodes import (
     RECTIFIED,
     REGISTER,
     SYNC_SLOP,
+    TILES,
 )
 from tosa_ros.settings.setting import Setting
 
@@ -84,5 +85,5 @@ STREAMS = (
 
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
-    rows = (MODEL, DEVICE, DTYPE, *STREAMS, METHOD, *SETTINGS.loaded().values())
+    rows = (MODEL, DEVICE, DTYPE, TILES, *STREAMS, METHOD, *SETTINGS.loaded().values())
     return {row.name: row for row in rows}

@@ -31,6 +31,15 @@ DTYPE = Setting(
     "The weights' precision; auto is the checkpoint's own (bfloat16 for float16 on a CPU).",
     read_only=True,
 )
+TILES = Setting(
+    'tiles',
+    False,
+    Flag(),
+    "Cut each frame into the tiles that the model's own image processor makes, beside the whole: "
+    'more detail, and several times the tokens and the time (docs/models.md says which models '
+    'have them).',
+    read_only=True,
+)
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
@@ -166,6 +175,7 @@ VISION_NODE = (
     MODEL,
     DEVICE,
     DTYPE,
+    TILES,
     METHOD,
     *MERGING,
     Setting(

@@ -47,9 +47,17 @@ class Prompt:
         family = checkpoint.family
         return cls(tokenizer, template or family.template, family.image_token_id, family.write)
 
-    def ids(self, question: str, images: int) -> list[int]:
+    def ids(
+        self,
+        question: str,
+        images: int,
+        write: Callable[[str], str] | None = None,
+        placeholders: int | None = None,
+    ) -> list[int]:
         """Token ids of the prompt; each image is one placeholder id.
 
+        write, placeholders: where images are written otherwise than one like the other, how, and
+        the number of placeholders that this gives.
         Raises QuestionError for a question that is empty, too long or holds special tokens.
         """
         check_question(question)
@@ -59,7 +67,7 @@ class Prompt:
                 f"question: it contains {special!r}, one of the model's special tokens; "
                 'take it out'
             )
-        text = self._write(self._chat.write(question.strip(), images))
+        text = (write or self._write)(self._chat.write(question.strip(), images))
         # As transformers' processors do: some templates write the first token themselves.
         first = self.tokenizer.bos_token
         begun = first is not None and first in text
@@ -71,9 +79,10 @@ class Prompt:
                 f'{MAX_PROMPT_TOKENS:,} are read'
             )
         found = ids.count(self.image_token_id)
-        if found != images:
+        wanted = images if placeholders is None else placeholders
+        if found != wanted:
             raise ModelError(
-                f'chat template: {found} image placeholders for {images} images; the '
+                f'chat template: {found} image placeholders for {wanted} images; the '
                 "checkpoint's chat template and tokenizer do not fit its image_token_id"
             )
         return ids

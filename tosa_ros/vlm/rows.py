@@ -56,16 +56,21 @@ class RowBuilder:
         self, tokens: Sequence[VisualTokens], question: str, max_new_tokens: int = 0
     ) -> PromptRows:
         """The prompt of a question about these images."""
-        ids = self.prompt.ids(question, len(tokens))
+        parts = [
+            (number, part)
+            for number, image in enumerate(tokens)
+            for part in self.family.parts(image)
+        ]
+        ids = self._ids(question, tokens, len(parts))
         weight = self._embed.weight
         # Some models have no embedding for the image's placeholder.
         known = [0 if i == self.prompt.image_token_id else i for i in ids]
         words = self.family.words(self._embed(torch.tensor(known, device=weight.device)))
-        images = iter(tokens)
+        images = iter(parts)
         keys: list[int | VisualTokens] = []
         places: list[Position] = []
         pieces: list[Tensor] = []
-        token_rows: list[tuple[VisualTokens, list[int]]] = []
+        token_rows: list[tuple[VisualTokens, list[int]]] = [(image, []) for image in tokens]
         start = 0
         for i, word in zip(ids, words, strict=True):
             if i != self.prompt.image_token_id:
@@ -74,13 +79,13 @@ class RowBuilder:
                 pieces.append(word[None])
                 start += 1
                 continue
-            image = next(images)
-            rows = [len(keys) + row for row in self.family.token_rows(image)]
-            token_rows.append((image, rows))
-            positions, start = self.family.positions(image, start)
-            keys += [image] * len(positions)
+            number, part = next(images)
+            rows = token_rows[number][1]
+            rows += [len(keys) + row for row in self.family.token_rows(part)]
+            positions, start = self.family.positions(part, start)
+            keys += [tokens[number]] * len(positions)
             places += positions
-            pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(image)]
+            pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(part)]
         _check_widths(pieces, words.shape[1])
         if start + max_new_tokens > self.context:
             places = self.family.packed(places)
@@ -93,6 +98,15 @@ class RowBuilder:
             ),
             token_rows=token_rows,
         )
+
+    def _ids(self, question: str, tokens: Sequence[VisualTokens], parts: int) -> list[int]:
+        if all(len(image.grids) == 1 for image in tokens):
+            return self.prompt.ids(question, len(tokens))
+
+        def write(text: str) -> str:
+            return self.family.write_tiles(text, tokens)
+
+        return self.prompt.ids(question, len(tokens), write, parts)
 
     def checked(
         self, tokens: Sequence[VisualTokens], question: str, max_new_tokens: int

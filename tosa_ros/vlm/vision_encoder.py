@@ -20,7 +20,6 @@ from tosa_ros.spatial import (
     level_tokens,
     metric_tokens,
     patch_points,
-    pool_colour,
     relative_from_metric,
     stack,
 )
@@ -28,6 +27,7 @@ from tosa_ros.vision import OUTPUT_STEPS, MergedTokens, merge_output, merge_toke
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import is_finite, not_finite
+from tosa_ros.vlm.tiles import Tiling, joined
 from tosa_ros.vlm.tokens import VisualTokens
 
 BATCH_FRAMES = 4
@@ -41,10 +41,13 @@ class VisionEncoder:
     for a method that does not fit the model.
     """
 
-    def __init__(self, half: nn.Module, family: Family, merging: MergingMethod) -> None:
+    def __init__(
+        self, half: nn.Module, family: Family, merging: MergingMethod, *, tiles: bool = False
+    ) -> None:
         self.half = half
         self.family = family
         self.image_input = family.image_input()
+        self.tiles = family.tiles() if tiles else None
         self.tower = None
         if 'tower' in family.roads:
             self.tower = merge_tokens(family.tower(half), NoMerging())
@@ -58,17 +61,21 @@ class VisionEncoder:
         merging: MergingMethod | None = None,
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
+        tiles: bool = False,
     ) -> VisionEncoder:
         """Loads tower and projector alone; tensors of the language model are not read.
 
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own (bfloat16 for
-        float16 checkpoints on a CPU). Raises ModelError for what cannot be loaded.
+        float16 checkpoints on a CPU). tiles: whether a frame is cut into the tiles that the
+        checkpoint's image processor makes, beside the whole. Raises ModelError for what cannot
+        be loaded, and for tiles that the model's family does not have.
         """
         device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
         with checkpoint.loading_errors():
             family = checkpoint.family
-            return cls(family.load_vision(device, dtype), family, merging or ToSA())
+            half = family.load_vision(device, dtype)
+            return cls(half, family, merging or ToSA(), tiles=tiles)
 
     @property
     def merging(self) -> MergingMethod:
@@ -114,7 +121,22 @@ class VisionEncoder:
             encoded += self._encode_batch(frames[start : start + BATCH_FRAMES])
         return encoded
 
+    def tiling(self, width: int, height: int) -> Tiling:
+        """The tiles of a width x height frame; without `tiles`, one."""
+        if self.tiles is not None:
+            return self.tiles.tiling(width, height)
+        return Tiling.one_by_one([self.image_input.grid(width, height)])
+
+    def patches(
+        self, frame: Frame, tokens: VisualTokens
+    ) -> tuple[np.ndarray, tuple[PatchGrid, ...]]:
+        """The token of each patch of each tile, one tile behind the other, and their grids."""
+        tiling = self.tiling(frame.width, frame.height)
+        return tiling.by_tile(tokens.source), tiling.tiles
+
     def _encode_batch(self, frames: Sequence[Frame]) -> list[VisualTokens]:
+        if self.tiles is not None:
+            return [self._encode_tiles(frame) for frame in frames]
         method = self.merging
         grids = [self.image_input.grid(f.width, f.height) for f in frames]
         pixels = [self.image_input.pixels(f.rgb) for f in frames]
@@ -137,9 +159,27 @@ class VisionEncoder:
                 lambda: self._merged(method, pixels, grids, spatial).tokens,
             )
         return [
-            _describe(frame, grid, kind, merged, i)
+            _describe(frame, Tiling.one_by_one([grid]), kind, merged, i)
             for i, (frame, grid, kind) in enumerate(zip(frames, grids, kinds, strict=True))
         ]
+
+    def _encode_tiles(self, frame: Frame) -> VisualTokens:
+        """One frame, whose tiles are a batch."""
+        method, kind = self.merging, spatial_kind(frame, self.merging)
+        tiling = self.tiling(frame.width, frame.height)
+        pixels = list(self.tiles.pixels(frame.rgb))
+        spatial = None
+        if kind != 'none':
+            spatial = stack([spatial_tokens(frame, tile, kind, method) for tile in tiling.tiles])
+            spatial = spatial.to(next(self.half.parameters()).device)
+
+        def run() -> MergedTokens:
+            return self._merged_tiles(method, pixels, tiling, spatial)
+
+        merged = run()
+        if not is_finite(merged.tokens):
+            raise not_finite('the vision half', self.half, lambda: run().tokens)
+        return _describe(frame, tiling, kind, merged, 0)
 
     def _merged(
         self,
@@ -149,14 +189,39 @@ class VisionEncoder:
         spatial: SpatialTokens | None,
     ) -> MergedTokens:
         """Merged tokens in the language model's space."""
-        at_output = self.road(method) == 'output'
-        if self.tower is not None:
-            self.tower.method = NoMerging() if at_output else method
-        if at_output:
-            embeddings = self.family.embed(self.half, self.tower, pixels, grids)
+        if self.road(method) == 'output':
+            embeddings = self._embeddings(pixels, grids)
             return merge_output(method, embeddings, spatial, keys=self.family.key_channels)
+        self.tower.method = method
         merged = self.family.see(self.tower, pixels, spatial)
         return replace(merged, tokens=self.family.project(self.half, merged))
+
+    def _merged_tiles(
+        self,
+        method: MergingMethod,
+        pixels: Sequence[Tensor],
+        tiling: Tiling,
+        spatial: SpatialTokens | None,
+    ) -> MergedTokens:
+        """The same of one frame's tiles, as one image's: in the tower each tile merges by itself,
+        at the output each grid of the model's."""
+        if self.road(method) == 'tower':
+            return tiling.gathered(self._merged(method, pixels, tiling.tiles, spatial))
+        dense = tiling.dense(self._embeddings(pixels, tiling.tiles))
+        places = [None] * len(tiling.grids) if spatial is None else tiling.spatial(spatial)
+        return joined(
+            [
+                merge_output(method, dense[None, span], place, keys=self.family.key_channels)
+                for span, place in zip(tiling.spans, places, strict=True)
+                if span.start < span.stop
+            ]
+        )
+
+    def _embeddings(self, pixels: Sequence[Tensor], grids: Sequence[PatchGrid]) -> Tensor:
+        """Embeddings (B, N, D) of images, or of tiles, without merging."""
+        if self.tower is not None:
+            self.tower.method = NoMerging()
+        return self.family.embed(self.half, self.tower, pixels, grids)
 
 
 def spatial_kind(frame: Frame, method: MergingMethod) -> str:
@@ -223,24 +288,24 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _describe(
-    frame: Frame, grid: PatchGrid, kind: str, merged: MergedTokens, i: int
+    frame: Frame, tiling: Tiling, kind: str, merged: MergedTokens, i: int
 ) -> VisualTokens:
     source, embeddings = merged.source[i].cpu(), merged.tokens[i]
     tokens = len(embeddings)
     xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
-    rgb = pool_colour(_tensor(frame.rgb), grid)
+    rgb = tiling.colour(_tensor(frame.rgb))
     member = (source[None] == torch.arange(tokens)[:, None]).float()
-    inside = (member @ grid.area).clamp(min=1e-6)[:, None]
+    inside = (member @ tiling.area).clamp(min=1e-6)[:, None]
     return VisualTokens(
         embeddings=embeddings,
         size=merged.size[i].cpu().numpy(),
         source=source.numpy(),
-        uv=(member @ grid.centres / member.sum(dim=1, keepdim=True)).numpy(),
+        uv=(member @ tiling.centres / member.sum(dim=1, keepdim=True)).numpy(),
         rgb=((member @ rgb) / inside).round().clamp(0, 255).byte().numpy(),
         xyz=xyz.cpu().numpy(),
-        before=grid.patches,
-        columns=grid.cols,
+        grids=tiling.grids,
         spatial=kind,
         stamp=frame.stamp,
         doubts=frame.doubts,
+        across=tiling.across,
     )

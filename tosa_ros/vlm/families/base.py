@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tosa_ros.errors import ModelError
 from tosa_ros.vlm.tokens import VisualTokens
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tosa_ros.vision import MergedEncoder, MergedTokens
     from tosa_ros.vlm.checkpoint import Checkpoint
     from tosa_ros.vlm.image_input import ImageInput
+    from tosa_ros.vlm.tiles import Tiles
 
 # Where a row of the prompt stands: one number, or one for each axis (time, row, column).
 Position = int | tuple[int, ...]
@@ -63,6 +65,14 @@ class Family:
         """The checkpoint's preprocessing: pixels, and the patch grid over an image."""
         raise NotImplementedError
 
+    def tiles(self) -> Tiles:
+        """How the checkpoint's own image processor cuts an image into tiles.
+
+        Raises:
+            ModelError: it does not.
+        """
+        raise ModelError(f'tiles: {self.title} makes none of an image; leave the option out')
+
     def tower(self, half: nn.Module) -> nn.Module:
         """The encoder in the vision half whose layers merge."""
         raise NotImplementedError
@@ -105,6 +115,17 @@ class Family:
         It must have `image_token_id` once an image.
         """
         return text
+
+    def parts(self, image: VisualTokens) -> list[VisualTokens]:
+        """What each of an image's placeholders in the prompt stands for.
+
+        More than one only where `write_tiles` writes more for an image in tiles.
+        """
+        return [image]
+
+    def write_tiles(self, text: str, images: Sequence[VisualTokens]) -> str:
+        """`write` where images were cut into tiles; `image_token_id` once a part."""
+        return self.write(text)
 
     def place(self, words: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
         """Brings what this object adds to the prompt beside the words' embeddings (V, D)."""

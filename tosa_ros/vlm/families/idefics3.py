@@ -1,18 +1,22 @@
-"""Idefics3 by its whole image: stretched to one tile, whose patches are shuffled into fewer."""
+"""Idefics3 by its whole image, stretched to one tile, or by tiles; patches are shuffled."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
 from tosa_ros.spatial import PatchGrid
+from tosa_ros.vlm.families.cropping import Split
 from tosa_ros.vlm.families.whole import WholeModel
 from tosa_ros.vlm.image_input import checked_pixels, own_processor, preprocessed, tried
+from tosa_ros.vlm.tokens import VisualTokens
 
 
 class WholeImage:
@@ -46,17 +50,42 @@ class Idefics3(WholeModel):
     processor: ClassVar[type[Idefics3ImageProcessorPil]] = Idefics3ImageProcessorPil
 
     def image_input(self) -> WholeImage:
-        processor = own_processor(self.checkpoint, self.processor, do_image_splitting=False)
+        return self._input(WholeImage, do_image_splitting=False)
+
+    def tiles(self) -> Split:
+        return self._input(Split, do_image_splitting=True)
+
+    def _input(self, kind: type, **changes: bool) -> Any:
+        processor = own_processor(self.checkpoint, self.processor, **changes)
         config = self.checkpoint.config
         for name in ('size', 'max_image_size'):
             checked_pixels(getattr(processor, name)['longest_edge'], f'{name}.longest_edge')
         patches = processor.max_image_size['longest_edge'] // config.vision_config.patch_size
         with self.checkpoint.loading_errors():
-            return tried(WholeImage(processor, patches // config.scale_factor))
+            return tried(kind(processor, patches // config.scale_factor))
 
     def write(self, text: str) -> str:
-        around = '<fake_token_around_image>'
-        return text.replace('<image>', f'{around}<global-img><image>{around}')
+        return text.replace('<image>', _written(0, 0))
+
+    def parts(self, image: VisualTokens) -> list[VisualTokens]:
+        return image.parts()
+
+    def write_tiles(self, text: str, images: Sequence[VisualTokens]) -> str:
+        pieces = text.split('<image>')
+        written = [
+            _written(len(image.grids) // image.across, image.across)
+            if len(image.grids) > 1
+            else _written(0, 0)
+            for image in images
+        ]
+        return ''.join(a + b for a, b in zip(pieces, [*written, ''], strict=True))
 
     def features(self, half: PreTrainedModel, pixels: Tensor) -> Tensor:
         return torch.stack(half.model.get_image_features(pixels[:, None]).pooler_output)
+
+
+def _written(rows: int, columns: int) -> str:
+    """An image of rows x columns tiles and the whole, or of none and the whole."""
+    return get_image_prompt_string(
+        rows, columns, 1, '<fake_token_around_image>', '<image>', '<global-img>'
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -63,7 +61,7 @@ class Mistral3(WholeModel):
         self.line_break, self.end = words[ids].detach().split(1)
 
     def rows(self, image: VisualTokens) -> list[Tensor]:
-        lines = _lines(image)
+        lines = image.lines()
         pieces = []
         for row, tokens in lines.items():
             pieces.append(image.embeddings[[token for _, token in tokens]])
@@ -73,7 +71,7 @@ class Mistral3(WholeModel):
 
     def token_rows(self, image: VisualTokens) -> list[int]:
         rows, next_row = [0] * len(image), 0
-        for line, tokens in _lines(image).items():
+        for line, tokens in image.lines().items():
             for number, (_, token) in enumerate(tokens, next_row):
                 rows[token] = number
             next_row += len(tokens) + ((line + 1) * image.columns < image.before)
@@ -82,19 +80,9 @@ class Mistral3(WholeModel):
     def positions(self, image: VisualTokens, start: int) -> tuple[list[Position], int]:
         width = image.columns + 1
         places = []
-        for row, tokens in _lines(image).items():
+        for row, tokens in image.lines().items():
             places += [start + row * width + column for column, _ in tokens]
             if (row + 1) * image.columns < image.before:
                 places.append(start + row * width + image.columns)
         after = start + image.before // image.columns * width
         return [self.at(place) for place in [*places, after - 1]], after
-
-
-def _lines(image: VisualTokens) -> dict[int, list[tuple[int, int]]]:
-    """By row: column of the middle patch, and number, of each token, from the left."""
-    places = sorted(
-        (*divmod(patch, image.columns), token)
-        for token, patch in enumerate(image.middle_patches())
-    )
-    lines = groupby(places, key=lambda place: place[0])
-    return {row: [(column, token) for _, column, token in line] for row, line in lines}
