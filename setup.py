@@ -42,6 +42,7 @@ EXTRAS = {
     ],
     'heic': ['pillow-heif>=0.18'],
     'exr': ['OpenEXR>=3.3'],
+    'table': ['pandas>=2'],
     'completion': ['argcomplete>=3'],
     'docs': ['mkdocs-material>=9.5'],
     'test': TEST,  # colcon test looks for it, and then runs pytest

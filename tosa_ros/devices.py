@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.errors import ModelError
@@ -39,3 +40,23 @@ def release_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory(device: str | torch.device) -> int | None:
+    """Bytes that a device could still give, on a CPU of the machine or this container; or None."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == 'cuda':
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != 'cpu':
+        return None
+    found = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path('/proc/meminfo').read_text().splitlines()
+        line = next(line for line in lines if line.startswith('MemAvailable:'))
+        found.append(1024 * int(line.split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # of no limit it says 'max'
+        limit = int(Path('/sys/fs/cgroup/memory.max').read_text())
+        found.append(max(0, limit - int(Path('/sys/fs/cgroup/memory.current').read_text())))
+    return min(found, default=None)

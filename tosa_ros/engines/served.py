@@ -12,7 +12,7 @@ from tosa_ros.endpoint import ChatEndpoint, Reply, Role
 from tosa_ros.errors import MergingError, ModelError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging
-from tosa_ros.pipeline import Answer, Request
+from tosa_ros.pipeline import Answer
 from tosa_ros.settings import MAX_NEW_TOKENS
 
 ROLE = Role('model', 'answer', 'the answer', '--server-timeout', '--max-new-tokens')
@@ -84,7 +84,10 @@ class ServedPipeline:
         return self.answer_batch([(frames, question)], max_new_tokens=max_new_tokens)[0]
 
     def answer_batch(
-        self, requests: Sequence[Request], *, max_new_tokens: int = MAX_NEW_TOKENS.default
+        self,
+        requests: Sequence[tuple[Frame | Sequence[Frame], str]],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS.default,
     ) -> list[Answer]:
         """Answers several (frames, question) requests, sent side by side.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,11 +114,14 @@ class VisionEncoder:
         return method.where
 
     @torch.inference_mode()
-    def encode(self, frames: Sequence[Frame]) -> list[VisualTokens]:
-        """Visual tokens of each frame, in order. Frames may differ in size and in depth."""
+    def encode(self, frames: Sequence[Frame], batch: int = BATCH_FRAMES) -> list[VisualTokens]:
+        """Visual tokens of each frame, in order. Frames may differ in size and in depth.
+
+        batch: how many go through the tower at once, if they are alike.
+        """
         encoded: list[VisualTokens] = []
-        for start in range(0, len(frames), BATCH_FRAMES):
-            encoded += self._encode_batch(frames[start : start + BATCH_FRAMES])
+        for start in range(0, len(frames), batch):
+            encoded += self._encode_batch(frames[start : start + batch])
         return encoded
 
     def tiling(self, width: int, height: int) -> Tiling:
@@ -142,9 +145,9 @@ class VisionEncoder:
         pixels = [self.image_input.pixels(f.rgb) for f in frames]
         kinds = [spatial_kind(f, method) for f in frames]
         # One batch has one kind of spatial tokens and one grid: other frames go in one of theirs.
-        shapes = {(grid.rows, grid.cols) for grid in grids}
-        if len(set(kinds) - {'none'}) > 1 or len(shapes) > 1:
-            return [tokens for frame in frames for tokens in self._encode_batch([frame])]
+        shapes = [(grid.rows, grid.cols) for grid in grids]
+        if len(set(kinds) - {'none'}) > 1 or len(set(shapes)) > 1:
+            return self._encode_apart(frames, list(zip(shapes, kinds, strict=True)))
         kind = next((k for k in kinds if k != 'none'), 'none')
         spatial = None
         if kind != 'none':
@@ -180,6 +183,19 @@ class VisionEncoder:
         if not is_finite(merged.tokens):
             raise not_finite('the vision half', self.half, lambda: run().tokens)
         return _describe(frame, tiling, kind, merged, 0)
+
+    def _encode_apart(
+        self, frames: Sequence[Frame], sorts: Sequence[Hashable]
+    ) -> list[VisualTokens]:
+        """Frames of each sort in a batch of their own."""
+        places: dict[Hashable, list[int]] = {}
+        for place, sort in enumerate(sorts):
+            places.setdefault(sort, []).append(place)
+        made: dict[int, VisualTokens] = {}
+        for some in places.values():
+            tokens = self._encode_batch([frames[place] for place in some])
+            made.update(zip(some, tokens, strict=True))
+        return [made[place] for place in range(len(frames))]
 
     def _merged(
         self,
