@@ -125,10 +125,10 @@ print(json.dumps(found))
 """
 TOWER = """
 import json, torch
-from transformers import ViTConfig, ViTModel
+from transformers import ViTMSNConfig, ViTMSNModel
 from tosa_ros import NoMerging, ToMe, merge_tokens
 torch.manual_seed(0)
-model = ViTModel(ViTConfig(hidden_size=48, num_hidden_layers=4, num_attention_heads=4,
+model = ViTMSNModel(ViTMSNConfig(hidden_size=48, num_hidden_layers=4, num_attention_heads=4,
                            intermediate_size=96, image_size=48, patch_size=8)).eval()
 pixels = torch.randn(2, 3, 48, 48)
 with torch.no_grad():

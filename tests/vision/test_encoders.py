@@ -11,27 +11,27 @@ from reference.surfaces import surfaces
 from samples import SMALL
 from torch import nn
 from transformers import (
+    BeitConfig,
+    BeitModel,
     CLIPVisionConfig,
     CLIPVisionModel,
-    Dinov2Config,
-    Dinov2Model,
-    Dinov2WithRegistersConfig,
-    Dinov2WithRegistersModel,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    Siglip2VisionConfig,
-    Siglip2VisionModel,
     SiglipVisionConfig,
     SiglipVisionModel,
+    SwinConfig,
+    SwinModel,
 )
+from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
+from benchmarks import adapters
+from benchmarks.adapters import in_halves, last_tokens, pixels
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import NoMerging, PiToMe, ToFu, ToMe, ToSA
 from tosa_ros.spatial import PatchGrid, metric_tokens, stack
 from tosa_ros.vision import ADAPTERS, Adapter, adapter_for, merge_tokens, supported
 from tosa_ros.vision.adapters import hook
-
-DINO = {**{k: v for k, v in SMALL.items() if k != 'intermediate_size'}, 'mlp_ratio': 2}
 
 
 class TimmAttention(nn.Module):
@@ -83,47 +83,36 @@ class VisionTransformer(nn.Module):
         return self.norm(self.blocks(torch.cat([self.prefix.expand(len(x), -1, -1), x], dim=1)))
 
 
-MODELS = {
-    'siglip': lambda: SiglipVisionModel(SiglipVisionConfig(**SMALL)),
-    'siglip2': lambda: Siglip2VisionModel(Siglip2VisionConfig(**SMALL, num_patches=36)),
-    'clip': lambda: CLIPVisionModel(CLIPVisionConfig(**SMALL)),
-    'dinov2': lambda: Dinov2Model(Dinov2Config(**DINO)),
-    'dinov2_registers': lambda: Dinov2WithRegistersModel(
-        Dinov2WithRegistersConfig(**DINO, num_register_tokens=4)
-    ),
-    'timm_shape': VisionTransformer,
-    'timm_shape_key_norm': lambda: VisionTransformer(norm=True),
-}
+adapters.MAKES.update(
+    timm_shape=VisionTransformer, timm_shape_key_norm=lambda: VisionTransformer(norm=True)
+)
 PROTECTED = {
     'clip': 1,
     'dinov2': 1,
     'dinov2_registers': 5,
+    'dinov3': 5,
+    'dinov3_gated': 1,
+    'radio': 6,
+    'vit': 1,
+    'deit': 2,
+    'internvit': 1,
+    'internvit_6b': 1,
     'timm_shape': 2,
     'timm_shape_key_norm': 2,
 }
+# One of each kind: without class tokens, with a mask, class and register tokens, rotary, timm's.
+KINDS = ['siglip', 'siglip2', 'dinov2_registers', 'dinov3', 'timm_shape']
 METHODS = [ToMe, ToFu, PiToMe, ToSA]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=adapters.MAKES)
+def every(request):
+    return request.param, adapters.made(request.param)
+
+
+@pytest.fixture(params=KINDS)
 def named(request):
-    torch.manual_seed(0)
-    model = MODELS[request.param]().eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.randn_like(p) * 0.15)
-    return request.param, model
-
-
-def pixels(name, batch=2):
-    g = torch.Generator().manual_seed(5)
-    if name == 'siglip2':
-        return {
-            'pixel_values': torch.randn(batch, 36, 3 * 8 * 8, generator=g),
-            'pixel_attention_mask': torch.ones(batch, 36, dtype=torch.long),
-            'spatial_shapes': torch.tensor([[6, 6]] * batch),
-        }
-    images = torch.randn(batch, 3, 48, 48, generator=g)
-    return {'x': images} if name.startswith('timm') else {'pixel_values': images}
+    return request.param, adapters.made(request.param)
 
 
 def last_state(output):
@@ -147,8 +136,8 @@ def spatial(batch=2, size=48):
 
 @torch.no_grad()
 @pytest.mark.parametrize('method', [NoMerging(), ToMe(keep=1.0), ToSA(keep=1.0)], ids=repr)
-def test_keeping_all_tokens_changes_no_bit(named, method):
-    name, model = named
+def test_keeping_all_tokens_changes_no_bit(every, method):
+    name, model = every
     expected = last_state(model(**pixels(name)))
     with merge_tokens(model, method) as merged:
         result = merged(**pixels(name), spatial=spatial())
@@ -157,9 +146,17 @@ def test_keeping_all_tokens_changes_no_bit(named, method):
         assert (result.size == 1).all()
 
 
+def test_a_layer_is_its_two_halves(every):
+    name, model = every
+    adapter, inputs = adapter_for(model), pixels(name)
+    assert adapter.protected == PROTECTED.get(name, 0)
+    own = last_tokens(model, adapter, inputs)
+    torch.testing.assert_close(in_halves(model, adapter, inputs), own, rtol=1e-6, atol=1e-6)
+
+
 @torch.no_grad()
-def test_remove_gives_the_encoder_back(named):
-    name, model = named
+def test_remove_gives_the_encoder_back(every):
+    name, model = every
     expected = last_state(model(**pixels(name)))
     keys = set(model.state_dict())
     merged = merge_tokens(model, ToMe(keep=0.3))
@@ -178,7 +175,15 @@ def keys_by_head(model, seen):
     return seen.view(len(seen), model.config.num_attention_heads, -1)
 
 
-def slow_encoder(model, adapter, x, method, places):
+def by_token(kwargs, tokens):
+    """A layer's arguments with each table of rotary positions taken at tokens' middle patches."""
+    middle = [t['patches'][(len(t['patches']) - 1) // 2] for t in tokens]
+    tables = kwargs.get('position_embeddings')
+    taken = tables and {'position_embeddings': tuple(table[middle] for table in tables)}
+    return {**kwargs, **(taken or {})}
+
+
+def slow_encoder(model, adapter, x, kwargs, method, places):
     """One image through the encoder, layer by layer, with explicit softmax and slow merging."""
     protected, layers = adapter.protected, adapter.layers
     head, tokens = x[:protected], slow.start(x[protected:].tolist(), places)
@@ -189,7 +194,7 @@ def slow_encoder(model, adapter, x, method, places):
         tap = adapter.tap(layer, seen.append)
         size = torch.tensor([1.0] * protected + [t['size'] for t in tokens])
         bias = size.log().expand(1, 1, len(size), len(size))
-        rows = adapter.attend(layer, rows, bias)[0]
+        rows = adapter.attend(layer, rows, bias, **by_token(kwargs, tokens))[0]
         tap.remove()
         keys = keys_by_head(model, seen[0][0])[protected:]
         head = rows[:protected]
@@ -205,18 +210,29 @@ def slow_encoder(model, adapter, x, method, places):
     return slow.raster(tokens)
 
 
+def first_inputs(model, inputs):
+    """What the first layer is given: its tokens, and its keyword arguments."""
+    seen = []
+    tap = (
+        adapter_for(model)
+        .layers[0]
+        .register_forward_pre_hook(
+            lambda layer, args, kwargs: seen.append((args[0], kwargs)), with_kwargs=True
+        )
+    )
+    model(**inputs)
+    tap.remove()
+    return seen[0]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize('method', METHODS)
-def test_merging_equals_the_slow_encoder(named, method):
-    name, model = named
+def test_merging_equals_the_slow_encoder(every, method):
+    name, model = every
     method = method(keep=0.3)
     batch = spatial()
-    inputs = []
-    first = merge_tokens(model, NoMerging()).adapter.layers[0]
-    tap = first.register_forward_pre_hook(lambda m, args: inputs.append(args[0]))
-    last_state(model(**pixels(name)))
-    tap.remove()
-    model._tosa_merged.remove()
+    inputs, kwargs = first_inputs(model, pixels(name))
+    kwargs.pop('attention_mask', None)
     with merge_tokens(model, method) as merged:
         result = merged(**pixels(name), spatial=batch)
         adapter = merged.adapter
@@ -225,7 +241,7 @@ def test_merging_equals_the_slow_encoder(named, method):
     for b in range(2):
         maps, camera, grid = views()
         places = surfaces(maps[b], camera, grid)
-        expected = slow_encoder(model, adapter, inputs[0][b], method, places)
+        expected = slow_encoder(model, adapter, inputs[b], kwargs, method, places)
         for slot, token in enumerate(expected):
             assert (result.source[b] == slot).nonzero()[:, 0].tolist() == token['patches']
             points = batch.points[b, token['patches']]
@@ -354,7 +370,7 @@ def test_a_method_set_in_the_middle_of_a_run_holds_for_the_next(named):
 
 @torch.no_grad()
 def test_padded_naflex_images_are_refused():
-    model = MODELS['siglip2']().eval()
+    model = adapters.made('siglip2')
     inputs = pixels('siglip2')
     inputs['pixel_attention_mask'][0, 30:] = 0
     with (
@@ -385,8 +401,30 @@ def test_unsupported_models_name_what_is():
         merge_tokens(llava, ToMe())
 
 
+def test_encoders_that_cannot_merge_say_why_and_what_to_do():
+    qwen = Qwen3VLVisionModel(Qwen3VLVisionConfig(depth=1, hidden_size=32, num_heads=2))
+    with pytest.raises(VisionError, match=r'Qwen3VLVisionModel: it joins neigh.*merge_output'):
+        merge_tokens(qwen, ToMe())
+    swin = SwinModel(SwinConfig(embed_dim=8, depths=[1], num_heads=[1]))
+    with pytest.raises(VisionError, match=r'SwinModel: its layers look at windows.*merge_output'):
+        merge_tokens(swin, ToMe())
+    beit = BeitModel(BeitConfig(**SMALL))
+    with pytest.raises(VisionError, match=r'BeitModel: its attention has a learned bias for each'):
+        merge_tokens(beit, ToMe())
+
+
+def test_packed_images_are_refused():
+    radio, patches = adapters.made('radio'), torch.randn(36, 3 * 8 * 8)
+    grid = torch.tensor([[6, 6]])
+    with merge_tokens(radio, ToMe(keep=1.0)) as merged:
+        assert merged(patches, image_grid_hw=grid).tokens.shape == (1, 36, 48)
+        merged.method = ToMe()
+        with pytest.raises(VisionError, match='image_grid_hw: packed images cannot be merged'):
+            merged(patches, image_grid_hw=grid)
+
+
 def test_misuse_is_refused():
-    model = MODELS['siglip']().eval()
+    model = adapters.made('siglip')
     with merge_tokens(model, ToMe()) as merged:
         with pytest.raises(VisionError, match='already merges tokens'):
             merge_tokens(model, ToSA())
@@ -480,12 +518,12 @@ def test_the_adapter_of_the_nearest_class_counts():
     class Mine(SiglipVisionModel):
         pass
 
-    class MineAdapter(type(adapter_for(MODELS['siglip']()))):
+    class MineAdapter(type(adapter_for(adapters.made('siglip')))):
         names = ('Mine',)
 
     ADAPTERS.register('mine', MineAdapter)
     try:
         assert type(adapter_for(Mine(SiglipVisionConfig(**SMALL)))) is MineAdapter
-        assert type(adapter_for(MODELS['siglip']())) is not MineAdapter
+        assert type(adapter_for(adapters.made('siglip'))) is not MineAdapter
     finally:
         ADAPTERS.unregister('mine')

@@ -103,6 +103,20 @@ class MergeState:
         known, points = self._patch_sums().narrow(2, 1, 4).split([1, 3], dim=2)
         return points / known
 
+    @property
+    def middle(self) -> Tensor:
+        """The patch that each of the T patch tokens stands at, (B, T) of 0..N-1.
+
+        The middle one of its patches in raster order, the first of two.
+        """
+        patches, tokens = self.home.shape[1], self.sums.shape[1]
+        row = self.home if self.kept is None else self.home.where(self.kept, tokens)
+        number = torch.arange(patches, device=row.device)
+        # One number for row and patch: no sort has to be stable.
+        by_row = (row * patches + number).sort(dim=1).values % patches
+        size = self.patch_size.long()
+        return by_row.gather(1, size.cumsum(dim=1) - size + (size - 1) // 2)
+
     def _patch_sums(self) -> Tensor:
         return self.sums[:, self.protected :] if self.protected else self.sums
 

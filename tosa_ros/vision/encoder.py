@@ -76,6 +76,7 @@ class MergedEncoder:
         self.adapter: Adapter = adapter_for(model) if adapter is None else adapter(model)
         self.latest: MergedTokens | None = None
         self._layers = self.adapter.layers
+        self._stands = type(self.adapter).standing is not Adapter.standing
         self._run = _Run()
         self._taps = [self.adapter.tap(layer, self._run.receive) for layer in self._layers]
         self._originals = [layer.forward for layer in self._layers]
@@ -125,10 +126,10 @@ class MergedEncoder:
         """What layer `index` runs; a method, so that a deep copy runs its own layers."""
         run = self._run
         if index == 0:
+            self._start(x)
             # Patches come as a transposed view of a convolution's output, and every sum of
             # the residual stream would inherit that layout, which slows each of them down.
-            x = x.contiguous()
-            self._start(x)
+            x = x.contiguous() if run.merges else x
         if run.merges:
             _refuse_padding(args, kwargs)
             x = self._merging_layer(index, self._layers[index], x, kwargs)
@@ -142,6 +143,8 @@ class MergedEncoder:
 
     def _merging_layer(self, index: int, layer: nn.Module, x: Tensor, kwargs: dict) -> Tensor:
         run = self._run
+        if run.middle is not None:
+            kwargs = self.adapter.standing(run.middle, kwargs)
         x = self.adapter.attend(layer, x, run.bias, **kwargs)
         remove = run.plan[index]
         if remove:
@@ -155,6 +158,7 @@ class MergedEncoder:
                 layers=len(self._layers),
             )
             run.bias = run.state.bias(x.dtype) if run.method.proportional else None
+            run.middle = run.state.middle if self._stands else None
         run.keys = None
         return self.adapter.feed(layer, x)
 
@@ -177,14 +181,13 @@ class MergedEncoder:
             )
         run.plan = method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
-        run.bias = None
-        run.keys = None
+        run.bias = run.keys = run.middle = None
         run.state = MergeState.start(x, protected, spatial, method.spatial_aware)
 
     def _result(self, x: Tensor) -> MergedTokens:
         """What is left after the last layer, x (B, protected + T', D)."""
         run, protected, state = self._run, self.adapter.protected, self._run.state
-        run.state = run.bias = None
+        run.state = run.bias = run.middle = None
         return MergedTokens(
             tokens=x[:, protected:],
             class_tokens=x[:, :protected],
@@ -203,6 +206,7 @@ class _Run:
     state: MergeState | None = None
     keys: Tensor | None = None
     bias: Tensor | None = None
+    middle: Tensor | None = None
     plan: tuple[int, ...] | list[int] = ()
     merges = False
 

@@ -38,6 +38,14 @@ class Adapter:
         """x + attention(x), with bias (B, 1, 1, T) added to the key columns."""
         return x + layer.self_attn(layer.layer_norm1(x), attention_mask=bias, **kwargs)[0]
 
+    def standing(self, at: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A layer's keyword arguments once tokens have merged: rows of patches by token.
+
+        at (B, T'): the patch that each token stands at, `MergeState.middle`. For layers that are
+        told positions, such as rotary ones; others have nothing to change.
+        """
+        return kwargs
+
     def feed(self, layer: nn.Module, x: Tensor) -> Tensor:
         """x + mlp(x)."""
         return x + layer.mlp(layer.layer_norm2(x))

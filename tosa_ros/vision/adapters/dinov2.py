@@ -1,4 +1,4 @@
-"""DINOv2 towers of transformers."""
+"""DINOv2, DINOv3 and RADIO towers of transformers, whose layers have the same shape."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
+from tosa_ros.errors import VisionError
 from tosa_ros.vision.adapters.base import Adapter
 
 
@@ -33,3 +34,39 @@ class Dinov2(Adapter):
 
     def attention(self, layer: nn.Module) -> nn.Module:
         return layer.attention
+
+
+class Dinov3(Dinov2):
+    """DINOv3 ViT (transformers): class and register tokens, rotary positions.
+
+    Keys are compared before they are rotated: they say what a patch is, not where.
+    """
+
+    title = 'DINOv3'
+    names = ('DINOv3ViTModel',)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        return list(self.model.model.layer)
+
+    def standing(self, at: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        turns = tuple(table[at].unsqueeze(1) for table in kwargs['position_embeddings'])
+        return {**kwargs, 'position_embeddings': turns}
+
+
+class Radio(Dinov2):
+    """RADIO (transformers): summary and register tokens."""
+
+    title = 'RADIO'
+    names = ('RadioModel',)
+
+    @property
+    def protected(self) -> int:
+        return self.model.config.num_summary_tokens
+
+    def attend(self, layer: nn.Module, x: Tensor, bias: Tensor | None, **kwargs: Any) -> Tensor:
+        if 'cu_seqlens' in kwargs:
+            raise VisionError(
+                'image_grid_hw: packed images cannot be merged; give images of one size as a batch'
+            )
+        return super().attend(layer, x, bias, **kwargs)
