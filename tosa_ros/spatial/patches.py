@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -41,6 +41,10 @@ class PatchGrid:
     def over(cls, rows: int, cols: int, width: int, height: int) -> PatchGrid:
         """A grid over the whole of a width x height image."""
         return cls(rows, cols, 0.0, 0.0, float(width), float(height), width, height)
+
+    def finer(self, parts: int) -> PatchGrid:
+        """The same box, each patch cut into parts x parts."""
+        return replace(self, rows=parts * self.rows, cols=parts * self.cols)
 
     @property
     def patches(self) -> int:

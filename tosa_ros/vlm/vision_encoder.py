@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -94,8 +95,16 @@ class VisionEncoder:
                 "proportional: off, but tokens merge at the output, where there is no tower's "
                 'attention to weight; leave it out'
             )
-        layers = OUTPUT_STEPS if at_output else len(self.tower.adapter.layers)
-        method.removals(self.image_input.grid(*USUAL_FRAME).patches, layers)
+        grid, joins = self.image_input.grid(*USUAL_FRAME), self.family.joins
+        if not at_output:
+            method.removals(grid.finer(joins).patches, len(self.tower.adapter.layers))
+        if at_output or joins > 1:
+            method.removals(grid.patches, OUTPUT_STEPS)
+        if not at_output and joins > 1 and method.r is not None:
+            raise MergingError(
+                f"r: given, but {self.family.title}'s tokens merge in the tower and once more at "
+                'the output; give keep, which holds for both'
+            )
 
     def road(self, method: MergingMethod) -> str:
         """Where a method merges in this model: 'tower' or 'output'.
@@ -149,11 +158,7 @@ class VisionEncoder:
         if len(set(kinds) - {'none'}) > 1 or len(set(shapes)) > 1:
             return self._encode_apart(frames, list(zip(shapes, kinds, strict=True)))
         kind = next((k for k in kinds if k != 'none'), 'none')
-        spatial = None
-        if kind != 'none':
-            spatial = stack(
-                [spatial_tokens(f, g, kind, method) for f, g in zip(frames, grids, strict=True)]
-            ).to(next(self.half.parameters()).device)
+        spatial = self._spatial(frames, grids, kind, method)
         merged = self._merged(method, pixels, grids, spatial)
         if not is_finite(merged.tokens):
             raise not_finite(
@@ -171,10 +176,7 @@ class VisionEncoder:
         method, kind = self.merging, spatial_kind(frame, self.merging)
         tiling = self.tiling(frame.width, frame.height)
         pixels = list(self.tiles.pixels(frame.rgb))
-        spatial = None
-        if kind != 'none':
-            spatial = stack([spatial_tokens(frame, tile, kind, method) for tile in tiling.tiles])
-            spatial = spatial.to(next(self.half.parameters()).device)
+        spatial = self._spatial([frame] * len(pixels), tiling.tiles, kind, method)
 
         def run() -> MergedTokens:
             return self._merged_tiles(method, pixels, tiling, spatial)
@@ -197,37 +199,65 @@ class VisionEncoder:
             made.update(zip(some, tokens, strict=True))
         return [made[place] for place in range(len(frames))]
 
+    def _spatial(
+        self, frames: Sequence[Frame], grids: Sequence[PatchGrid], kind: str, method: MergingMethod
+    ) -> _Places:
+        """Spatial tokens of images or tiles, one grid each."""
+        if kind == 'none':
+            return _Places(None, None)
+        device = next(self.half.parameters()).device
+
+        def on(parts: int) -> SpatialTokens:
+            pairs = zip(frames, grids, strict=True)
+            return stack(
+                [spatial_tokens(frame, grid.finer(parts), kind, method) for frame, grid in pairs]
+            ).to(device)
+
+        tokens, joins = on(1), self.family.joins
+        if joins == 1 or self.road(method) == 'output':
+            return _Places(tokens, tokens)
+        return _Places(tokens, on(joins))
+
     def _merged(
         self,
         method: MergingMethod,
         pixels: Sequence[Tensor],
         grids: Sequence[PatchGrid],
-        spatial: SpatialTokens | None,
+        spatial: _Places,
     ) -> MergedTokens:
         """Merged tokens in the language model's space."""
         if self.road(method) == 'output':
-            embeddings = self._embeddings(pixels, grids)
-            return merge_output(method, embeddings, spatial, keys=self.family.key_channels)
+            return self._merged_output(method, self._embeddings(pixels, grids), spatial.tokens)
         self.tower.method = method
-        merged = self.family.see(self.tower, pixels, spatial)
-        return replace(merged, tokens=self.family.project(self.half, merged))
+        merged = self.family.see(self.tower, pixels, spatial.patches)
+        if self.family.joins == 1:
+            return replace(merged, tokens=self.family.project(self.half, merged))
+        whole = replace(merged, tokens=merged.unmerge(fill='nearest'))
+        embeddings = self.family.project(self.half, whole)
+        return self._merged_output(method, embeddings, spatial.tokens)
+
+    def _merged_output(
+        self, method: MergingMethod, embeddings: Tensor, spatial: SpatialTokens | None
+    ) -> MergedTokens:
+        return merge_output(method, embeddings, spatial, keys=self.family.key_channels)
 
     def _merged_tiles(
         self,
         method: MergingMethod,
         pixels: Sequence[Tensor],
         tiling: Tiling,
-        spatial: SpatialTokens | None,
+        spatial: _Places,
     ) -> MergedTokens:
         """The same of one frame's tiles, as one image's: in the tower each tile merges by itself,
         at the output each grid of the model's."""
         if self.road(method) == 'tower':
             return tiling.gathered(self._merged(method, pixels, tiling.tiles, spatial))
         dense = tiling.dense(self._embeddings(pixels, tiling.tiles))
-        places = [None] * len(tiling.grids) if spatial is None else tiling.spatial(spatial)
+        known = spatial.tokens is not None
+        places = tiling.spatial(spatial.tokens) if known else [None] * len(tiling.grids)
         return joined(
             [
-                merge_output(method, dense[None, span], place, keys=self.family.key_channels)
+                self._merged_output(method, dense[None, span], place)
                 for span, place in zip(tiling.spans, places, strict=True)
                 if span.start < span.stop
             ]
@@ -238,6 +268,13 @@ class VisionEncoder:
         if self.tower is not None:
             self.tower.method = NoMerging()
         return self.family.embed(self.half, self.tower, pixels, grids)
+
+
+class _Places(NamedTuple):
+    """Spatial tokens on the grid of the model's tokens, and on that of the tower's patches."""
+
+    tokens: SpatialTokens | None
+    patches: SpatialTokens | None
 
 
 def spatial_kind(frame: Frame, method: MergingMethod) -> str:

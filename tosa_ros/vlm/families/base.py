@@ -35,6 +35,9 @@ class Family:
         roads, what stands in the way, such as 'tower joins neighbouring patches'.
     causal: whether no row of the prompt looks at rows behind it, so that what was read of a
         prompt's beginning holds for every prompt that begins so.
+    joins: patches along a side of one of the model's tokens, of a family whose tower merges
+        though what follows joins patches of a grid: merged tokens are spread over their patches
+        for it, and merge once more at the output.
     key_channels: how many channels of an embedding, from the first, tell how alike two are; None
         is all.
     """
@@ -44,6 +47,7 @@ class Family:
     roads: ClassVar[tuple[str, ...]] = ('tower', 'output')
     why_not: ClassVar[str] = ''
     causal: ClassVar[bool] = True
+    joins: int = 1
     key_channels: int | None = None
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -86,7 +90,10 @@ class Family:
         return tower(pixel_values=batch, spatial=spatial)
 
     def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
-        """Embeddings (B, T', D) of merged tokens in the language model's space."""
+        """Embeddings (B, T', D) of merged tokens in the language model's space.
+
+        Where patches are joined (`joins`), of all patches, each with its token's vector.
+        """
         raise NotImplementedError
 
     def embed(

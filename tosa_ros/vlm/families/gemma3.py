@@ -1,4 +1,7 @@
-"""Gemma 3: one stretched tile, pooled to 256 tokens that look at each other both ways."""
+"""Gemma 3: one stretched tile, pooled to 256 tokens that look at each other both ways.
+
+Its tower may merge too: tokens are spread over their patches again before they are pooled.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +37,16 @@ class Gemma3(WholeModel):
         '{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}'
     )
 
-    def image_input(self) -> ImageInput:
+    roads = ('output', 'tower')
+
+    @property
+    def joins(self) -> int:
         config = self.checkpoint.config
         patches = config.vision_config.image_size // config.vision_config.patch_size
-        joined = patches // int(config.mm_tokens_per_image**0.5)
-        return ImageInput.of(self.checkpoint, 'stretch', joined)
+        return patches // int(config.mm_tokens_per_image**0.5)
+
+    def image_input(self) -> ImageInput:
+        return ImageInput.of(self.checkpoint, 'stretch', self.joins)
 
     def tiles(self) -> PanAndScan:
         processor = own_processor(self.checkpoint, Gemma3ImageProcessorPil, do_pan_and_scan=True)

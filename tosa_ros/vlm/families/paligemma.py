@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families.base import Position
 from tosa_ros.vlm.families.whole import WholeModel
 from tosa_ros.vlm.image_input import ImageInput
@@ -31,13 +30,6 @@ class PaliGemma(WholeModel):
 
     def image_input(self) -> ImageInput:
         return ImageInput.of(self.checkpoint, 'stretch')
-
-    def tower(self, half: nn.Module) -> nn.Module:
-        return half.model.vision_tower
-
-    def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
-        tokens = half.model.vision_tower.post_layernorm(merged.tokens)
-        return half.model.multi_modal_projector(tokens)
 
     def at(self, place: int) -> Position:
         """Its positions count from 1."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, PreTrainedModel
 
 from tosa_ros.spatial import PatchGrid
-from tosa_ros.vision import MergedEncoder
+from tosa_ros.vision import MergedEncoder, MergedTokens
 from tosa_ros.vlm.families.base import Family
 
 
@@ -53,6 +53,14 @@ class WholeModel(Family):
         grids: Sequence[PatchGrid],
     ) -> Tensor:
         return self.features(half, torch.stack(list(pixels)).to(half.device, half.dtype))
+
+    def tower(self, half: nn.Module) -> nn.Module:
+        return half.model.vision_tower
+
+    def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
+        """Of SigLIP towers, whose last norm comes behind the last layer."""
+        tokens = half.model.vision_tower.post_layernorm(merged.tokens)
+        return half.model.multi_modal_projector(tokens)
 
     def features(self, half: PreTrainedModel, pixels: Tensor) -> Tensor:
         """Embeddings (B, N, D) of a batch of pixels (B, 3, H, W)."""
