@@ -80,6 +80,7 @@ ASKING = {
     '--shard': Case('--shard 1/2'),
     '--batch': Case('--batch 3'),
     '--max-new-tokens': Case('--max-new-tokens 9'),
+    '--trained-frames': Case('--trained-frames 2'),
     '--gflops': Case('--gflops'),
     '--gallery': Case('--gallery 2'),
     '--prompt': Case('--prompt A:{{question}}'),
@@ -151,6 +152,7 @@ CASES = {
     | {
         '--question': Case('--question Why?'),
         '--max-new-tokens': Case('--max-new-tokens 1'),
+        '--trained-frames': Case('--trained-frames 1', '--frames 2'),
         '--overlay': Case('--overlay {tmp}/o.png'),
     },
     'view': FRAMES

@@ -184,6 +184,20 @@ def queue(answerer, replies):
     assert errors == []
 
 
+def test_the_last_reply_says_that_frames_share_positions(
+    queue, replies, answerer, seen, monkeypatch
+):
+    monkeypatch.setattr(answerer.builder, 'trained_frames', 2)
+    for stamp in (1.0, 2.0, 3.0):
+        queue.memory.add(seen(stamp, depth=stamp > 1))
+    queue.ask(Question('a', 'what is there?'))
+    [final] = replies.final(1)
+    assert final.note.split('; ') == [
+        'no depth in 1 of 3 frames: image tokens were merged by appearance alone',
+        '3 frames share the positions of 2, as many as the model was trained on',
+    ]
+
+
 def test_answers_are_the_models_own_and_grow(queue, replies, answerer, seen):
     frames = [seen(1.0), seen(2.0), seen(3.0)]
     for frame in frames:

@@ -90,6 +90,7 @@ def test_folder_is_a_whole_onevision_checkpoint(exported):
     assert config['vision_config']['model_type'] == 'siglip_vision_model'
     assert config['text_config']['model_type'] == 'qwen2'
     assert config['image_grid_pinpoints'] == [[128, 128]]
+    assert config['trained_frames'] == max(exported[0].recipe.frames)
     assert GenerationConfig.from_pretrained(folder).eos_token_id == AutoTokenizer.from_pretrained(
         folder
     ).convert_tokens_to_ids('<|im_end|>')

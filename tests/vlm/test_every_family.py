@@ -150,6 +150,31 @@ def test_frames_of_several_sizes_encode_as_alone(encoder, make_frame):
             torch.testing.assert_close(alone.embeddings, tokens.embeddings, rtol=1e-4, atol=1e-4)
 
 
+def test_more_frames_than_it_was_trained_on_share_positions(encoder, answerer, make_frame):
+    with_method(encoder, ToSA(keep=0.5, where=encoder.family.roads[-1]))
+    [image] = encoder.encode([make_frame(0)])
+    builder = answerer.builder
+    own, three = builder.rows([image] * 3, QUESTION), builder.rows([image] * 7, QUESTION)
+    assert own.note == three.note == ''
+    builder.trained_frames = 3
+    try:
+        same, shared = builder.rows([image] * 3, QUESTION), builder.rows([image] * 7, QUESTION)
+        answer = answerer.answer([image] * 7, QUESTION, max_new_tokens=1)
+    finally:
+        builder.trained_frames = None
+    assert torch.equal(same.positions, own.positions)
+    assert same.note == ''
+    assert answer.note == shared.note
+    assert shared.note == '7 frames share the positions of 3, as many as the model was trained on'
+    assert torch.equal(shared.embeds, three.embeds)
+    # Images 0..2, 3..4 and 5..6 have the positions of three images; the words behind them too.
+    rows = [[image_rows for _, image_rows in each.token_rows] for each in (own, shared)]
+    for number, slot in enumerate((0, 0, 0, 1, 1, 2, 2)):
+        assert torch.equal(shared.positions[rows[1][number]], own.positions[rows[0][slot]])
+    behind = len(own) - max(rows[0][2]) - 1
+    assert torch.equal(shared.positions[-behind:], own.positions[-behind:])
+
+
 @pytest.fixture(scope='module')
 def requests_of(encoder):
     def requests(make_frame):

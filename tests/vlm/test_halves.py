@@ -472,3 +472,8 @@ def test_positions_are_packed_where_the_model_cannot_count_that_far(checkpoints,
     )
     assert int(fits.positions.max()) > 3600
     assert exceeds.positions.tolist() == list(range(len(exceeds)))
+    assert fits.note == ''
+    assert exceeds.note == (
+        'image tokens stand one behind the other: with their own positions the prompt is longer '
+        'than the 4096 that the model reads'
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOCAL, OPENAI = 'local', 'openai'
 NOBODY = 'none'  # the only method that merges nothing
 # What only a model in this process does.
-_LOCAL_ALONE = ('--device', '--dtype', '--depth', '--depth-model', '--gflops')
+_LOCAL_ALONE = ('--device', '--dtype', '--trained-frames', '--depth', '--depth-model', '--gflops')
 
 
 def add_answerer_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tosa_ros.cli import console, frames, merging, options
 from tosa_ros.errors import QuestionError, plain_text
-from tosa_ros.settings import MAX_NEW_TOKENS
+from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     options.add_model_options(parser)
     merging.add_method_options(parser)
     merging.add_setting(parser, MAX_NEW_TOKENS, default=MAX_NEW_TOKENS.default)
+    merging.add_setting(parser, TRAINED_FRAMES)
     parser.add_argument(
         '--overlay', metavar='OUT.png', help='write a picture of the merged tokens'
     )
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         options.print_json({'method': args.method, 'frames': len(seen), **answer.to_dict()})
     else:
         console.note(summary(answer, len(seen)))
+        if answer.prompt_note:
+            console.note(answer.prompt_note)
     if args.overlay:
         options.save_picture(args.overlay, overlay(pipeline, seen))
     return 0

@@ -51,7 +51,12 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
     path, device = model_path(args), checked_device(args.device)
     console.detail(f'model {path} on {device}, {args.dtype or "its own type"}, {method}')
     return VqaPipeline.from_pretrained(
-        path, merging=method, device=device, dtype=dtype_from(args), tiles=bool(args.tiles)
+        path,
+        merging=method,
+        device=device,
+        dtype=dtype_from(args),
+        tiles=bool(args.tiles),
+        trained_frames=args.trained_frames,
     )
 
 

@@ -13,7 +13,7 @@ from tosa_ros.cli import answerers, console, merging, options
 from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError
-from tosa_ros.settings import MAX_NEW_TOKENS
+from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
     from tosa_ros.engines.served import ServedPipeline
@@ -72,6 +72,7 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
     )
     words = defaults.max_new_tokens
     merging.add_setting(group, replace(MAX_NEW_TOKENS, default=words), default=words)
+    merging.add_setting(group, TRAINED_FRAMES)
     group.add_argument(
         '--gflops', action='store_true', help='count the operations of one question, by method'
     )
@@ -158,6 +159,7 @@ def plan(
         'batch': args.batch,
         'prompt': template or benchmark.template,
         'max_new_tokens': args.max_new_tokens,
+        'trained_frames': args.trained_frames,
         'device': device,
         'dtype': args.dtype,
         'version': __version__,

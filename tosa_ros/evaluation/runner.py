@@ -154,6 +154,8 @@ class _Run:
             batches = _answers(self.pipeline, frames, prompts, self.asking, self.outcome.faults)
             for answers in batches:
                 self.journals[label].extend(_records(answers, len(frames)))
+                for line in filter(None, (answer.prompt_note for answer in answers.values())):
+                    self.benchmark.note(line)
                 self.tick()
 
 

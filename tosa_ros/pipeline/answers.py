@@ -28,6 +28,7 @@ class Answer:
     Times are milliseconds; vision_ms is 0 if the frames' tokens were kept from before. Of
         `ask_many` they are this request's share of its batches, of `answer_batch` the batch's.
     note: limits of the answer, such as missing or doubtful depth; empty where there are none.
+    prompt_note: the part of it that the prompt's length or its number of frames made.
     evidence: what the answer looked at, where that was asked for.
     id: the request's. frame_ids: each frame's path, or '' of one that came from memory.
     model: the checkpoint's path or id. method, keep: how tokens were merged.
@@ -44,6 +45,7 @@ class Answer:
     decode_ms: float | None = None
     new_tokens: int | None = None
     note: str = ''
+    prompt_note: str = field(default='', repr=False)
     evidence: Evidence | None = None
     id: str | int = 0
     frame_ids: tuple[str, ...] = ()
@@ -87,7 +89,8 @@ class Answer:
         return ', '.join(parts)
 
 
-_PLAIN = [one.name for one in fields(Answer) if one.name not in ('evidence', 'views', 'cause')]
+_NOT_PLAIN = ('prompt_note', 'evidence', 'views', 'cause')
+_PLAIN = [one.name for one in fields(Answer) if one.name not in _NOT_PLAIN]
 
 
 def answers_to_dataframe(answers: Iterable[Answer]) -> pandas.DataFrame:
@@ -124,7 +127,8 @@ def told(
         tokens_after=sum(len(t) for t in tokens),
         spatial=min((t.spatial for t in tokens), key=('none', 'levels', 'metric').index),
         new_tokens=generation.new_tokens,
-        note=note_of(tokens),
+        note='; '.join(filter(None, (note_of(tokens), generation.note))),
+        prompt_note=generation.note,
         evidence=generation.evidence,
         method=method_name(method),
         keep=method.keep,

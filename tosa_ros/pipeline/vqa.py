@@ -66,18 +66,22 @@ class VqaPipeline:
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
         tiles: bool = False,
+        trained_frames: int | None = None,
     ) -> VqaPipeline:
         """Loads both halves of a checkpoint folder or hub id.
 
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own. tiles: whether
-        frames are cut into the tiles that its image processor makes.
+        frames are cut into the tiles that its image processor makes. trained_frames: the largest
+        number of frames that the model was trained on; see `Answerer.from_pretrained`.
         Raises ModelError for what cannot be found, read or used.
         """
         return cls(
             VisionEncoder.from_pretrained(
                 path_or_id, merging=merging, device=device, dtype=dtype, tiles=tiles
             ),
-            Answerer.from_pretrained(path_or_id, device=device, dtype=dtype),
+            Answerer.from_pretrained(
+                path_or_id, device=device, dtype=dtype, trained_frames=trained_frames
+            ),
             str(path_or_id),
         )
 

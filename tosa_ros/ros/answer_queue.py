@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
 from tosa_ros.errors import QuestionError, TosaError, printable
@@ -13,7 +13,7 @@ from tosa_ros.ros.memory import FrameMemory
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.settings import MAX_NEW_TOKENS
-from tosa_ros.vlm import Answerer
+from tosa_ros.vlm import Answerer, Generation
 from tosa_ros.vlm.tokens import note_of
 
 
@@ -160,7 +160,8 @@ class AnswerQueue:
         pieces = self.answerer.stream(
             tokens, question.text, max_new_tokens=self.max_new_tokens, stop=stop
         )
-        for piece in pieces:
+        ended: list[Generation] = []
+        for piece in _kept(pieces, ended):
             latency_ms = 1e3 * (time.monotonic() - job.asked)
             first_ms = latency_ms if reply.first_word_ms is None else reply.first_word_ms
             reply = replace(
@@ -169,7 +170,8 @@ class AnswerQueue:
             self._publish(reply)
         latency_ms = 1e3 * (time.monotonic() - job.asked)
         error = 'cancelled' if stop() else ''
-        self._publish(replace(reply, error=error, latency_ms=latency_ms, done=True))
+        note = '; '.join(filter(None, (reply.note, ended[0].note)))
+        self._publish(replace(reply, note=note, error=error, latency_ms=latency_ms, done=True))
 
     def _why_blind(self) -> str:
         age_s = self.memory.newest_age_s(self._clock())
@@ -179,3 +181,10 @@ class AnswerQueue:
             f'the newest frame is {age_s:.1f} s old, more than max_age_s ({self.max_age_s:g}): '
             'does the camera still publish?'
         )
+
+
+def _kept(
+    pieces: Generator[str, None, Generation], ended: list[Generation]
+) -> Generator[str, None, None]:
+    """The same pieces; what they end in goes to `ended`."""
+    ended.append((yield from pieces))

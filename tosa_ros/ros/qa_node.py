@@ -40,7 +40,7 @@ class QaNode(TosaNode):
             vision.add_sink(self)
 
     def configure(self) -> None:
-        answerer = load_half(Answerer, self)
+        answerer = load_half(Answerer, self, trained_frames=self.value('trained_frames'))
         # The first inference is slow, and shows what does not fit in memory: before the start.
         list(answerer.stream([], 'ready?', max_new_tokens=1))
         self._answer = self.publisher('answer')

@@ -16,6 +16,7 @@ from tosa_ros.settings.nodes import (
     NODES,
     SYNC_SLOP,
     TILES,
+    TRAINED_FRAMES,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -33,6 +34,7 @@ __all__ = [
     'SETTINGS',
     'SYNC_SLOP',
     'TILES',
+    'TRAINED_FRAMES',
     'Choice',
     'Either',
     'Flag',

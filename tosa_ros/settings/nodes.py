@@ -43,6 +43,14 @@ TILES = Setting(
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
+TRAINED_FRAMES = Setting(
+    'trained_frames',
+    None,
+    Maybe(Number(1, 1024, whole=True), "what the checkpoint's config says, else any number"),
+    'Largest number of frames a question that the model was trained on. More frames share the '
+    'positions of that many, and the answer says so.',
+    read_only=True,
+)
 # One value, live and for bags: half a frame at 15 Hz and some more, as free-running streams need.
 SYNC_SLOP = Setting(
     'sync_slop_s',
@@ -236,6 +244,7 @@ QA_NODE = (
         'Largest number of waiting questions; more are refused.',
     ),
     MAX_NEW_TOKENS,
+    TRAINED_FRAMES,
 )
 
 NODES: dict[str, tuple[Setting, ...]] = {

@@ -32,9 +32,12 @@ class Shape:
 
 
 def build_model(
-    shape: Shape, tokenizer: PreTrainedTokenizerFast
+    shape: Shape, tokenizer: PreTrainedTokenizerFast, trained_frames: int = 1
 ) -> LlavaOnevisionForConditionalGeneration:
-    """A new model with random weights (seed torch first), float32."""
+    """A new model with random weights (seed torch first), float32.
+
+    trained_frames: how many a question will have at most; the config says it to whoever answers.
+    """
     from transformers import (
         LlavaOnevisionConfig,
         LlavaOnevisionForConditionalGeneration,
@@ -76,6 +79,7 @@ def build_model(
         vision_feature_layer=-1,
         vision_feature_select_strategy='full',
         tie_word_embeddings=True,
+        trained_frames=trained_frames,
     )
     model = LlavaOnevisionForConditionalGeneration(config)
     model.generation_config.eos_token_id = token(END)

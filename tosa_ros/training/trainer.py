@@ -73,7 +73,7 @@ class Trainer:
         self.out, self.cache, self.device = Path(out), Path(cache), torch.device(device)
         self.autocast = autocast
         torch.manual_seed(recipe.seed)
-        self.model = build_model(recipe.shape, tokenizer).to(self.device)
+        self.model = build_model(recipe.shape, tokenizer, max(recipe.frames)).to(self.device)
         use_training_attention(self.model)
         self.head = DenseHead(recipe.shape.vision_width, tuple(map(len, attributes))).to(
             self.device

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class Generation:
     """An answer's text and what it took. Times are milliseconds.
 
+    note: what had to be done to positions of the prompt; empty where nothing.
     evidence: what it looked at, where that was asked for.
     """
 
@@ -38,6 +39,7 @@ class Generation:
     new_tokens: int
     prefill_ms: float
     decode_ms: float
+    note: str = ''
     evidence: Evidence | None = None
 
 
@@ -48,27 +50,42 @@ class Answerer:
     VisualTokens costs only its own words. Not for several threads at once.
     """
 
-    def __init__(self, model: PreTrainedModel, prompt: Prompt, family: Family) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompt: Prompt,
+        family: Family,
+        trained_frames: int | None = None,
+    ) -> None:
         self.model = model
         self.prompt = prompt
         self.family = family
-        self.builder = RowBuilder(model, prompt, family)
+        self.builder = RowBuilder(model, prompt, family, trained_frames)
         self.decoder = Decoder(model, family, _stop_ids(model, prompt), self.builder.words)
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, *, device: str = 'cpu', dtype: torch.dtype | None = None
+        cls,
+        path_or_id: str | Path,
+        *,
+        device: str = 'cpu',
+        dtype: torch.dtype | None = None,
+        trained_frames: int | None = None,
     ) -> Answerer:
         """Loads the language model alone; tensors of the vision half are not read.
 
         dtype: by default the checkpoint's own (bfloat16 for float16 checkpoints on a CPU).
+        trained_frames: the largest number of frames that the model was trained on; more share the
+        positions of that many. By default what the checkpoint's config says, if it does.
         """
         device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id)
         with checkpoint.loading_errors():
             prompt = Prompt.of(checkpoint)
             family = checkpoint.family
-            return cls(family.load_language(device, dtype), prompt, family)
+            if trained_frames is None:
+                trained_frames = checkpoint.trained_frames
+            return cls(family.load_language(device, dtype), prompt, family, trained_frames)
 
     def embed(self, tokens: Sequence[VisualTokens], question: str) -> Tensor:
         """The prompt as embeddings (T, D): words, and each image's tokens in their place."""
@@ -114,6 +131,7 @@ class Answerer:
                 new_tokens=len(ids),
                 prefill_ms=1e3 * (first - start),
                 decode_ms=1e3 * (end - first),
+                note=prompt.note,
                 evidence=evidence,
             )
             for prompt, ids, evidence in zip(
@@ -169,7 +187,7 @@ class Answerer:
         first = first or end
         times = 1e3 * (first - start), 1e3 * (end - first)
         [evidence] = _evidence([prompt], attention)
-        return Generation(text, len(prompt), len(ids), *times, evidence)
+        return Generation(text, len(prompt), len(ids), *times, prompt.note, evidence)
 
     def _text(self, ids: list[int]) -> str:
         return self.prompt.text_of(ids)

@@ -26,6 +26,7 @@ from tosa_ros.loading import (
     one_line_errors,
     quiet_loading,
 )
+from tosa_ros.settings import TRAINED_FRAMES
 from tosa_ros.vlm.families import family_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Checkpoint:
         tower = getattr(self.config, 'vision_config', None)
         tower = getattr(tower, 'model_type', '')
         return family_of(self.config.model_type, self.path, tower)(self)
+
+    @property
+    def trained_frames(self) -> int | None:
+        """The number of frames it was trained on at most, where its config says so."""
+        return getattr(self.config, TRAINED_FRAMES.name, None)
 
     def loading_errors(self) -> contextlib.AbstractContextManager[None]:
         """Whatever reading the checkpoint's files raises, as a ModelError that names it."""

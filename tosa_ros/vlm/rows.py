@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tosa_ros.errors import ModelError, QuestionError
+from tosa_ros.settings import TRAINED_FRAMES
 from tosa_ros.vlm.families.base import Family, Position
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
@@ -22,7 +23,8 @@ class PromptRows:
     """A prompt: embeddings (T, D) and positions (T,) or (T, axes), with a key for each row.
 
     images (T,): 1 where a row is of an image, else 0. token_rows: each image, and which rows its
-    tokens are. Rows of equal keys are equal: a word's id or an image's tokens, and the position.
+    tokens are. note: what had to be done to the images' positions; empty where nothing.
+    Rows of equal keys are equal: a word's id or an image's tokens, and the position.
     """
 
     keys: list[tuple[Any, Any]]
@@ -30,6 +32,7 @@ class PromptRows:
     positions: Tensor
     images: Tensor
     token_rows: list[tuple[VisualTokens, list[int]]]
+    note: str = ''
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -40,10 +43,20 @@ class RowBuilder:
 
     A merged token keeps the position of the middle one of its patches, so that words and images
     are as far apart as in training: on the tiny world, packing tokens closely instead costs ten
-    points at keep 0.25. Where the original positions exceed what the model reads, they are packed.
+    points at keep 0.25. More images than the model was trained on share the positions of that
+    many; positions that still exceed what the model reads are packed. The prompt's note says so.
+
+    trained_frames: how many images the model was trained on at most; None: it is not known.
     """
 
-    def __init__(self, model: PreTrainedModel, prompt: Prompt, family: Family) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompt: Prompt,
+        family: Family,
+        trained_frames: int | None = None,
+    ) -> None:
+        self.trained_frames = TRAINED_FRAMES.checked(trained_frames, ModelError)
         self.prompt = prompt
         self.family = family
         self._embed = model.get_input_embeddings()
@@ -71,6 +84,7 @@ class RowBuilder:
         places: list[Position] = []
         pieces: list[Tensor] = []
         token_rows: list[tuple[VisualTokens, list[int]]] = [(image, []) for image in tokens]
+        shared = _SharedPositions(self._slots(len(tokens)))
         start = 0
         for i, word in zip(ids, words, strict=True):
             if i != self.prompt.image_token_id:
@@ -82,13 +96,24 @@ class RowBuilder:
             number, part = next(images)
             rows = token_rows[number][1]
             rows += [len(keys) + row for row in self.family.token_rows(part)]
-            positions, start = self.family.positions(part, start)
+            positions, after = self.family.positions(part, shared.start(number, start))
+            start = shared.after(after, is_last=len(rows) == len(tokens[number]))
             keys += [tokens[number]] * len(positions)
             places += positions
             pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(part)]
         _check_widths(pieces, words.shape[1])
+        note = []
+        if self.trained_frames and len(tokens) > self.trained_frames:
+            note.append(
+                f'{len(tokens)} frames share the positions of {self.trained_frames}, as many as '
+                'the model was trained on'
+            )
         if start + max_new_tokens > self.context:
             places = self.family.packed(places)
+            note.append(
+                'image tokens stand one behind the other: with their own positions the prompt is '
+                f'longer than the {self.context} that the model reads'
+            )
         return PromptRows(
             keys=list(zip(keys, places, strict=True)),
             embeds=torch.cat(pieces),
@@ -97,7 +122,13 @@ class RowBuilder:
                 [int(isinstance(key, VisualTokens)) for key in keys], device=weight.device
             ),
             token_rows=token_rows,
+            note='; '.join(note),
         )
+
+    def _slots(self, images: int) -> list[int]:
+        """For each image, the number of the positions that it has; neighbours share theirs."""
+        slots = min(images, self.trained_frames or images)
+        return [number * slots // images for number in range(images)]
 
     def _ids(self, question: str, tokens: Sequence[VisualTokens], parts: int) -> list[int]:
         if all(len(image.grids) == 1 for image in tokens):
@@ -124,6 +155,28 @@ class RowBuilder:
     def words(self, ids: Tensor) -> Tensor:
         """Rows (n, D) of words by their ids (n,)."""
         return self.family.words(self._embed(ids))
+
+
+class _SharedPositions:
+    """Where the parts of images stand, of which neighbours may have the same positions."""
+
+    def __init__(self, slots: Sequence[int]) -> None:
+        self._slots = slots
+        self._image = self._first = self._end = -1
+
+    def start(self, image: int, free: int) -> int:
+        """Where an image's next part starts, if `free` is the place behind what is before it."""
+        if image == self._image:
+            return free
+        if self._image < 0 or self._slots[image] != self._slots[self._image]:
+            self._first, self._end = free, free
+        self._image = image
+        return self._first
+
+    def after(self, place: int, is_last: bool) -> int:
+        """The place behind a part; behind an image's last, that behind all that share with it."""
+        self._end = max(self._end, place)
+        return self._end if is_last else place
 
 
 def _check_widths(pieces: list[Tensor], own: int) -> None:
