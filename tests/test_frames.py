@@ -52,6 +52,14 @@ def test_depth_that_is_not_a_measurement_becomes_nan():
     assert depth[0, 1] == -1, "the caller's array is left alone"
 
 
+def test_one_valid_pixel_is_depth_wherever_it_is():
+    depth = np.zeros((480, 640), np.float32)
+    depth[477, 333] = 1.5
+    kept = Frame(rgb=np.zeros((480, 640, 3), np.uint8), depth_m=depth).depth_m
+    assert kept[477, 333] == 1.5
+    assert np.isnan(kept).sum() == kept.size - 1
+
+
 def test_relative_depth_that_is_not_finite_becomes_nan():
     relative = metres(0.25)
     relative[0, :3] = [INF, -INF, NAN]

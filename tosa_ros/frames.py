@@ -19,7 +19,7 @@ from tosa_ros.errors import FrameError
 PLAUSIBLE_MEDIAN_DEPTH_M = (0.05, 100.0)
 # Outside of this depth may be right (outdoors, a camera on a gripper), but its scale is doubted.
 ROOM_MEDIAN_DEPTH_M = (0.25, 8.0)
-SAMPLED_SIDE = 120  # pixels, of the shorter side: enough for a median that is only doubted
+SAMPLED_SIDE = 60  # pixels, of the shorter side: enough for a median that is only doubted
 
 
 class DepthScaleWarning(UserWarning):
@@ -196,14 +196,13 @@ class Frame:
         )
 
     def _checked_depth_m(self) -> np.ndarray:
-        depth = self._depth_array('depth_m', self.depth_m)
-        valid = (depth > 0) & (depth < np.inf)  # NaN is neither
-        if not valid.any():
+        depth = measured_depth(self._depth_array('depth_m', self.depth_m))
+        median = median_depth(depth)
+        if math.isnan(median):
             raise FrameError(
                 f'depth_m: none of its {depth.size} pixels is valid (finite and above 0); '
                 'make the frame without depth instead'
             )
-        median = median_depth(depth, valid)
         if not ROOM_MEDIAN_DEPTH_M[0] <= median <= ROOM_MEDIAN_DEPTH_M[1]:
             object.__setattr__(self, 'doubts', self.doubts | DepthDoubt.SCALE)
         low, high = PLAUSIBLE_MEDIAN_DEPTH_M
@@ -214,8 +213,6 @@ class Frame:
                 DepthScaleWarning,
                 stacklevel=4,
             )
-        if not (valid | (depth != depth)).all():  # else what is not valid is NaN already
-            depth = np.where(valid, depth, np.float32(np.nan))
         return _read_only(depth)
 
     def _checked_relative_depth(self) -> np.ndarray:
@@ -288,11 +285,32 @@ def _unturned(quarters: int) -> np.ndarray:
     return np.linalg.matrix_power(quarter, quarters)
 
 
-def median_depth(depth_m: np.ndarray, valid: np.ndarray) -> float:
-    """About the median of the valid pixels, at least one: of a sample spread over the image."""
+def depth_range(depth_m: np.ndarray) -> tuple[float, float]:
+    """The nearest and the farthest of the pixels that are not NaN; NaN if there are none."""
+    # These pass NaN over, in a fraction of the time that masks as large as the image take.
+    return np.fmin.reduce(depth_m, axis=None), np.fmax.reduce(depth_m, axis=None)
+
+
+def measured_depth(depth_m: np.ndarray) -> np.ndarray:
+    """Depth (H, W) float, NaN where it is not finite and above 0; itself where it is so."""
+    nearest, farthest = depth_range(depth_m)
+    if nearest > 0 and farthest < np.inf:
+        return depth_m
+    return np.where((depth_m > 0) & (depth_m < np.inf), depth_m, depth_m.dtype.type(np.nan))
+
+
+def median_depth(depth_m: np.ndarray) -> float:
+    """About the median of the pixels that are not NaN, of a sample spread over the image.
+
+    NaN if there are none.
+    """
     step = max(1, min(depth_m.shape) // SAMPLED_SIDE)
-    sample = depth_m[::step, ::step][valid[::step, ::step]]
-    return float(np.median(sample if sample.size else depth_m[valid]))
+    for seen in (depth_m[::step, ::step], depth_m):
+        known = seen[~np.isnan(seen)]
+        if known.size:
+            middle = known.size // 2
+            return float(np.partition(known, middle)[middle])
+    return math.nan
 
 
 def _is_finite(value: object) -> bool:

@@ -93,6 +93,12 @@ def test_millimetres_become_metres_once(builder):
     assert np.isnan(frame.depth_m[:30]).all()
 
 
+def test_depth_in_metres_that_is_as_it_should_be_is_not_copied(builder):
+    message = image(np.full((60, 80), 2.5, np.float32), '32FC1')
+    frame = builder.frame(COLOUR, message)
+    assert np.shares_memory(frame.depth_m, np.frombuffer(message.data, np.uint8))
+
+
 def test_relative_depth_never_poses_as_metres(builder, faults):
     relative = np.linspace(0, 1, 4800, dtype=np.float32).reshape(60, 80)
     frame = builder.frame(COLOUR, image(relative, '32FC1'), relative=True)

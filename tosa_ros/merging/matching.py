@@ -93,7 +93,9 @@ def harmonic_mean(size: Tensor, sides: Sides, power: float = 1) -> Tensor:
     Ward's criterion: fusing a and b at distance d adds ab / (a + b) d^2 to the squared error.
     """
     half = size.reciprocal() / 2
-    return (sides.movers(half).unsqueeze(2) + sides.targets(half).unsqueeze(1)).pow_(-power)
+    # Side by side, the targets' are added at full width.
+    targets = sides.targets(half).contiguous()
+    return (sides.movers(half).unsqueeze(2) + targets.unsqueeze(1)).pow_(-power)
 
 
 def match_bipartite(scores: Tensor, sides: Sides, r: int) -> Match:

@@ -206,7 +206,7 @@ class ToSA(MergingMethod):
             features, known = spatial.features, spatial.known
             near = spatial.similarity(sides.movers(features), sides.targets(features))
             # Keys alone where either has no place.
-            weight = torch.mul(sides.movers(known) * (1 - alpha), sides.targets(known).mT)
+            weight = torch.bmm(sides.movers(known) * (1 - alpha), sides.targets(known).mT)
             if exporting() and alpha > 0.5:
                 scores = scores + weight * (near - scores)
             else:

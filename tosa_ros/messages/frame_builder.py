@@ -6,6 +6,7 @@ that cannot be used gives one without depth, a camera that is not calibrated one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from tosa_ros.frames import (
     DepthDoubt,
     Frame,
     Intrinsics,
+    depth_range,
     median_depth,
 )
 from tosa_ros.messages.cameras import Camera, camera_from_info
@@ -139,27 +141,35 @@ def depth_pixels(
         RosError: depth that cannot be read, of another view, without one valid pixel, or not
             in the units that it should be in.
     """
-    raw = depth_from_message(message)
-    if raw.dtype == np.uint16:
-        if relative:
-            raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
-        raw = sensor.from_array(raw)
-    raw = fitted(raw, width, height)
-    # By REP 117 infinities are too near or too far; a zero from a sensor means no reading.
-    valid = (raw < np.inf) & ((raw >= 0) if relative else (raw > 0))
-    if not valid.any():
-        raise RosError(f'depth: none of its {raw.size} pixels is valid')
-    depth = raw.astype(np.float32)
-    np.copyto(depth, np.float32(np.nan), where=~valid)
+    raw = fitted(depth_from_message(message), width, height)
     if relative:
-        if np.nanmax(depth) > 1:
-            raise RosError(
-                f'relative_depth: values up to {np.nanmax(depth):.4g}; wanted 0 to 1, 1 nearest '
-                '(depth in metres belongs on the topic depth)'
-            )
-        return depth
-    check_units(depth)
+        return _relative_pixels(raw)
+    depth = sensor.from_array(raw) if raw.dtype == np.uint16 else sensor.from_metric(raw)
+    median = median_depth(depth)
+    if math.isnan(median):
+        raise _none_valid(raw)
+    _check_median(median)
     return depth
+
+
+def _relative_pixels(raw: np.ndarray) -> np.ndarray:
+    if raw.dtype == np.uint16:
+        raise RosError('relative_depth: encoding 16UC1; wanted 32FC1, 0 to 1')
+    # By REP 117 infinities are too near or too far.
+    depth = np.where((raw >= 0) & (raw < np.inf), raw, np.float32(np.nan))
+    _, most = depth_range(depth)
+    if math.isnan(most):
+        raise _none_valid(raw)
+    if most > 1:
+        raise RosError(
+            f'relative_depth: values up to {most:.4g}; wanted 0 to 1, 1 nearest '
+            '(depth in metres belongs on the topic depth)'
+        )
+    return depth
+
+
+def _none_valid(raw: np.ndarray) -> RosError:
+    return RosError(f'depth: none of its {raw.size} pixels is valid')
 
 
 def fitted(depth: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -178,12 +188,12 @@ def fitted(depth: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def check_units(depth_m: np.ndarray) -> None:
     """Raises RosError if depth, NaN where there is none, can hardly be in metres."""
-    valid = ~np.isnan(depth_m)
-    if not valid.any():
-        return
-    median = median_depth(depth_m, valid)
+    _check_median(median_depth(depth_m))
+
+
+def _check_median(median: float) -> None:
     low, high = PLAUSIBLE_MEDIAN_DEPTH_M
-    if not low <= median <= high:
+    if median < low or median > high:  # NaN, of no depth at all, is neither
         raise RosError(
             f'depth: its median is {median:.4g} m, outside {low} to {high} m; is it in other '
             'units (32FC1 is in metres, 16UC1 in millimetres)?'

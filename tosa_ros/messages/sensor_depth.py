@@ -10,7 +10,7 @@ import numpy as np
 from tosa_ros.depth import SensorDepth, register_depth
 from tosa_ros.depth.fitting import fitted, same_aspect
 from tosa_ros.errors import RosError
-from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics
+from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics, depth_range
 from tosa_ros.messages.cameras import camera_from_info
 from tosa_ros.messages.frame_builder import check_units, same_frame
 from tosa_ros.messages.transports import depth_from_message
@@ -84,13 +84,7 @@ class SensorReader:
             depth = SensorDepth(scale=self.scale).from_array(raw)
         else:
             depth = SensorDepth.from_metric(raw)
-        with np.errstate(invalid='ignore'):
-            useless = (depth < self.min_m) | (depth > self.max_m)
-        self.beyond_m = None
-        if (useless | np.isnan(depth)).all():
-            check_units(depth)  # The limits leave nothing: is that because of its units?
-            self.beyond_m = float(np.median(depth[useless])) if useless.any() else None
-        depth[useless] = np.nan
+        depth = self._within_limits(depth)
         if self._depth_to_colour is None:
             return depth, message.header.frame_id
         depth_camera = self._camera('depth_camera_info')
@@ -111,6 +105,19 @@ class SensorReader:
             # The driver has moved it already.
             return fitted(depth, colour_camera.width, colour_camera.height), colour_frame
         return register_depth(depth, depth_camera, colour_camera, pose), colour_frame
+
+    def _within_limits(self, depth: np.ndarray) -> np.ndarray:
+        """Depth, NaN outside of min_m to max_m too."""
+        self.beyond_m = None
+        nearest, farthest = depth_range(depth)
+        # NaN, of no depth at all, is on neither side.
+        if not (nearest < self.min_m or farthest > self.max_m):
+            return depth
+        useful = (depth >= self.min_m) & (depth <= self.max_m)
+        if not useful.any():
+            check_units(depth)  # The limits leave nothing: is that because of its units?
+            self.beyond_m = float(np.nanmedian(depth))
+        return np.where(useful, depth, np.float32(np.nan))
 
     def _camera(self, name: str) -> Intrinsics:
         if name not in self._cameras:

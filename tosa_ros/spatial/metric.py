@@ -9,7 +9,7 @@ away from a surface counts, the farther ones less.
 
 The squares are bilinear in second-degree monomials of a plane and of a point, ten of either. So
 a patch has a code of monomials, a token the mean of its patches' codes, and one product gives the
-denominators of all pairs, exactly those means. A code is its plane's monomials, its point's, and
+squares of all pairs, exactly those means. A code is its plane's monomials, its point's, and
 its plane's again: read from the front on one side of the product and from the middle on the other,
 planes meet points and points meet planes.
 """
@@ -59,14 +59,23 @@ def surface_codes(points: Tensor, normals: Tensor, length_scale_m: float) -> Ten
     """(N, 30) float32: plane, point, plane. points (N, 3) metres, normals (N, 3)."""
     # Around their middle, numbers are small: float32 is enough.
     points = (points - points.nanmean(dim=0)) / length_scale_m
-    place = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
-    plane = torch.cat([normals, -(normals * points).sum(dim=-1, keepdim=True)], dim=-1)
-    times = points.new_tensor(TIMES)
-    off = plane[:, FIRST] * plane[:, SECOND] * times
-    # Half of the distance along and half of the 1 with either side of a pair.
-    ones = torch.ones_like(points)
-    square = points.square().sum(dim=-1, keepdim=True)
-    along = torch.cat([ones, 0 * ones, -2 * points, square], dim=-1) * ALONG**2
-    along[:, -1] += 1
-    plane = off + along / 2
-    return torch.cat([plane, place[:, FIRST] * place[:, SECOND], plane], dim=-1)
+    offset = -(normals * points).sum(dim=-1, keepdim=True)
+    both = torch.cat([normals, offset, points, torch.ones_like(offset)], dim=-1)
+    return (both.index_select(1, _FIRST) * both.index_select(1, _SECOND)) @ _CODES
+
+
+def _codes() -> Tensor:
+    """(20, 30): from the monomials of a plane and those of a point to a patch's code."""
+    plane, point = torch.eye(20).split(10)
+    plane = plane * torch.tensor(TIMES)[:, None]
+    # Half of (ALONG e)^2 with either side of a pair: for |p - p'|^2, 1 of the other one's squares,
+    # -2 p of its coordinates and |p|^2 of its 1.
+    x2, y2, z2, _, _, _, x, y, z, one = point
+    zero = torch.zeros(20)
+    along = torch.stack([one, one, one, zero, zero, zero, -2 * x, -2 * y, -2 * z, x2 + y2 + z2])
+    plane = plane + along * (ALONG**2 / 2)
+    return torch.cat([plane, point, plane]).T.contiguous()
+
+
+_FIRST, _SECOND = (torch.tensor(part + [4 + i for i in part]) for part in (FIRST, SECOND))
+_CODES = _codes()

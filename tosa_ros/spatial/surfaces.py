@@ -11,6 +11,7 @@ size is made, and coordinates weigh the patches' borders rather than the pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -52,41 +53,59 @@ class _Sums:
 
 def _sums(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> _Sums:
     check_size(depth_m.shape, grid)
-    fx, fy, cx, cy = camera.unbind()
-    # Sums are of small numbers around the patch's centre: float32 is enough.
-    centres = (grid.centres - torch.stack([cx, cy])) / torch.stack([fx, fy])
-    x = (torch.arange(grid.width) - cx) / fx - centres[: grid.cols, :1]
-    y = (torch.arange(grid.height) - cy) / fy - centres[:: grid.cols, 1:]
-    rows, cols = grid.overlaps
-    weights = torch.stack([rows, rows * y, rows * y * y], dim=1)
-    by_row = depth_m.new_zeros(len(rows), 6, grid.width)
-    for i, band in bands(grid):
-        own = weights[i, :, band]
-        inverse = depth_m[band].reciprocal().nan_to_num_(0.0, 0.0, 0.0)
-        z = depth_m[band].nan_to_num(0.0, 0.0, 0.0)
-        valid = torch.mul(z, inverse).round_()  # 1, or 0 for depths of 0 and infinity too
+    weights, columns, centres = _weights(grid, *camera.tolist())
+    by_row = depth_m.new_zeros(grid.rows, 6, grid.width)
+    pieces = list(bands(grid))
+    tallest = max((band.stop - band.start for _, band in pieces), default=0)
+    # Made anew for each band, maps of this size would be new pages of memory each time.
+    scratch = depth_m.new_empty(3, tallest, grid.width)
+    for i, band in pieces:
+        depth, own = depth_m[band], weights[i, :, band]
+        valid, inverse, z = scratch[:, : len(depth)].unbind()
+        torch.nan_to_num(depth, 0.0, 0.0, 0.0, out=z)
+        torch.reciprocal(z, out=inverse).nan_to_num_(0.0, 0.0, 0.0)
+        torch.sign(z, out=valid)
         m_sums, q_sums, z_sums = by_row[i].split([3, 2, 1])
         torch.mm(own, valid, out=m_sums)
         torch.mm(own[:2], inverse, out=q_sums)
         torch.mm(own[:1], z, out=z_sums)
-    columns = torch.stack([cols, cols * x, cols * x * x])
     sums = torch.einsum('rkw,jcw->kjrc', by_row, columns).flatten(2)
     return _Sums(centres=centres, m=sums[:3], q=sums[3:5, :2], z=sums[5, 0])
 
 
+@lru_cache(maxsize=8)  # a camera's frames are of one size
+def _weights(grid: PatchGrid, fx: float, fy: float, cx: float, cy: float) -> tuple[Tensor, ...]:
+    """What sums are weighted by: (rows, 3, H) and (3, cols, W), and `_Sums.centres`.
+
+    Lengths within a patch, by direction to the power of 0, 1 and 2. Directions are counted from
+    the patch's centre: of small numbers, float32 sums are exact enough.
+    """
+    centres = (grid.centres - torch.tensor([cx, cy])) / torch.tensor([fx, fy])
+    x = (torch.arange(grid.width) - cx) / fx - centres[: grid.cols, :1]
+    y = (torch.arange(grid.height) - cy) / fy - centres[:: grid.cols, 1:]
+    rows, cols = grid.overlaps
+    weights = torch.stack([rows, rows * y, rows * y * y], dim=1)
+    return weights, torch.stack([cols, cols * x, cols * x * x]), centres
+
+
 def _normals(sums: _Sums, points: Tensor) -> Tensor:
     area = sums.m[0, 0].clamp(min=1e-9)
-    mx, my, xx, xy, yy = sums.m[[0, 1, 0, 1, 2], [1, 0, 2, 1, 0]] / area
-    mq, xq, yq = sums.q[[0, 0, 1], [0, 1, 0]] / area
-    xx, xy, yy, xq, yq = xx - mx * mx, xy - mx * my, yy - my * my, xq - mx * mq, yq - my * mq
-    determinant = xx * yy - xy * xy
-    slants = determinant > FLATTEST * (xx + yy) ** 2
+    (_, mx, xx), (my, xy, _), (yy, _, _) = (row.unbind() for row in sums.m / area)
+    (mq, xq), (yq, _) = (row.unbind() for row in sums.q / area)
+    xx, xy, yy = _minus(xx, mx, mx), _minus(xy, mx, my), _minus(yy, my, my)
+    xq, yq = _minus(xq, mx, mq), _minus(yq, my, mq)
+    determinant = _minus(xx * yy, xy, xy)
+    slants = determinant > FLATTEST * (xx + yy).square()
     safe = determinant.where(slants, 1.0)
-    a, b = (yy * xq - xy * yq) / safe, (xx * yq - xy * xq) / safe
+    a, b = _minus(yy * xq, xy, yq) / safe, _minus(xx * yq, xy, xq) / safe
     x, y = sums.centres.unbind(1)
-    slanted = torch.stack([a, b, mq - a * (x + mx) - b * (y + my)], dim=-1)
-    facing = slanted.where((slants & slanted[:, 2].isfinite())[:, None], points)
+    slanted = torch.stack([a, b, _minus(_minus(mq, a, x + mx), b, y + my)], dim=-1)
     # A plane through the camera cannot be seen: a fit that says so is of mixed surfaces.
-    towards = (facing * points).sum(dim=-1, keepdim=True)
-    facing = facing.where(towards > 0, points)
-    return torch.nn.functional.normalize(facing, dim=-1)
+    towards = (slanted * points).sum(dim=-1)
+    sound = slants & (towards > 0) & (towards < float('inf'))
+    return torch.nn.functional.normalize(slanted.where(sound[:, None], points), dim=-1)
+
+
+def _minus(whole: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """whole - a * b."""
+    return torch.addcmul(whole, a, b, value=-1)

@@ -45,8 +45,8 @@ class SpatialTokens:
         if self.kind == 'metric':
             third = a.shape[2] // 3
             far = torch.bmm(a.narrow(2, 0, 2 * third), b.narrow(2, third, 2 * third).mT)
-            # At least 1, but for rounding.
-            return torch.rsub(far.clamp_(min=1).log_(), 1)
+            # At least 0, but for rounding.
+            return torch.rsub(far.clamp_(min=0).log1p_(), 1)
         near = torch.bmm(F.normalize(a, dim=-1), F.normalize(b, dim=-1).mT)
         return near.round_(decimals=LEVEL_DECIMALS)
 

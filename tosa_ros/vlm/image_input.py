@@ -6,6 +6,7 @@ or padding, so that depth is read exactly where the tower looks.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ PIXEL_SETTINGS = ('resample', 'image_mean', 'image_std', 'rescale_factor')
 # Towers that stretch their position embeddings to whatever they are given; transformers lets no
 # other see an image of another size than it was made for.
 ANY_SIZE = ('dinov2', 'dinov2_with_registers')
+# A camera's frames are of one size: what a grid has worked out serves all of them.
+_patch_grid = functools.lru_cache(maxsize=16)(PatchGrid)
 
 
 class ImageInput:
@@ -98,7 +101,7 @@ class ImageInput:
         left, top, right, bottom = self._box(width, height)
         seen = self.side * self.patch_size / self.image_size
         right, bottom = left + seen * (right - left), top + seen * (bottom - top)
-        return PatchGrid(self.side, self.side, left, top, right, bottom, width, height)
+        return _patch_grid(self.side, self.side, left, top, right, bottom, width, height)
 
     def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
         if self.fit == 'stretch':
