@@ -8,7 +8,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from tosa_ros.sources import VideoFrames, as_source, write_folder
 pytest.importorskip('transformers')
 METHODS = {'none': NoMerging(), 'tosa-0.25': ToSA(keep=0.25)}
 SHORT = Asking(frames=12, max_new_tokens=4)
+FEW = Asking(frames=12, max_new_tokens=4, batch=2)
 
 
 @pytest.fixture
@@ -113,6 +116,67 @@ def test_twelve_frames_and_twenty_questions_cost_one_vision_pass(
     assert min(took[ours]) < 0.7 * min(took[naive])
 
 
+def test_batches_give_the_answers_of_single_questions(benchmark, pipeline, tmp_path):
+    for name, batch in [('alone', 1), ('few', 3), ('auto', 'auto')]:
+        with RunFolder(tmp_path / name, {}) as folder:
+            evaluate(benchmark, pipeline, METHODS, folder, replace(SHORT, batch=batch))
+    for label in METHODS:
+        alone, few, auto = (answers(tmp_path / name, label) for name in ('alone', 'few', 'auto'))
+        assert alone == few == auto
+
+
+def test_episodes_of_one_question_fill_a_batch_together(
+    write_json, openeqa_record, frames, pipeline, monkeypatch, tmp_path
+):
+    names = [f'scannet-v0/scene{n}' for n in range(6)]
+    for name in names:
+        write_folder(tmp_path / 'frames' / name, frames[:1])
+    benchmark = many(write_json, openeqa_record, names, 1)
+    batches, whole = [], pipeline.answerer.answer_batch
+
+    def counting(requests, **more):
+        batches.append(len(requests))
+        return whole(requests, **more)
+
+    monkeypatch.setattr(pipeline.answerer, 'answer_batch', counting)
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        evaluate(benchmark, pipeline, {'none': NoMerging()}, folder, SHORT)
+    assert batches == [6]
+
+
+def test_the_next_episode_is_decoded_while_the_model_works(benchmark, pipeline, tmp_path):
+    """The first answer waits for the second episode: in turns, it would wait for ever."""
+    second, decoded = threading.Event(), benchmark.frames
+    waited = []
+
+    def frames(episode):
+        if episode == EPISODES[1]:
+            second.set()
+        return decoded(episode)
+
+    def progress(done, wanted):
+        if done == 1:
+            waited.append(second.wait(30))
+
+    benchmark.frames = frames
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        asking = replace(SHORT, batch=1)
+        evaluate(benchmark, pipeline, {'none': NoMerging()}, folder, asking, progress)
+    assert waited == [True]
+
+
+def test_a_question_that_cannot_be_asked_costs_no_other_its_answer(
+    write_json, openeqa, openeqa_record, pipeline, tmp_path
+):
+    records = [openeqa_record(n, EPISODES[0]) for n in range(5)]
+    records[2]['question'] = 'What is <image>?'
+    benchmark = load_benchmark('openeqa', write_json('open-eqa.json', records))
+    with RunFolder(tmp_path / 'run', {}) as folder:
+        outcome = evaluate(benchmark, pipeline, {'none': NoMerging()}, folder, SHORT)
+    assert list(outcome.faults) == ['question id-2']
+    assert len(outcome.answers['none']) == 4
+
+
 def test_a_finished_run_asks_nothing(benchmark, pipeline, encoded, tmp_path):
     for _ in range(2):
         with RunFolder(tmp_path / 'run', {'a': 1}) as folder:
@@ -129,7 +193,7 @@ def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipe
     torch.set_num_threads(1)
     with RunFolder(tmp_path / 'whole', {}) as folder:
         start = time.perf_counter()
-        evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+        evaluate(benchmark, pipeline, METHODS, folder, FEW)
         whole_s = time.perf_counter() - start
     draws = random.Random(0)
     sizes = []
@@ -137,7 +201,7 @@ def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipe
         child = os.fork()
         if child == 0:
             with RunFolder(tmp_path / 'killed', {}) as folder:
-                evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+                evaluate(benchmark, pipeline, METHODS, folder, FEW)
             os._exit(0)
         time.sleep(draws.uniform(0, whole_s / 3))
         os.kill(child, signal.SIGKILL)
@@ -145,7 +209,7 @@ def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipe
         journals = (tmp_path / 'killed').glob('*/answers.jsonl')
         sizes.append(sum(file.stat().st_size for file in journals))
     with RunFolder(tmp_path / 'killed', {}) as folder:
-        evaluate(benchmark, pipeline, METHODS, folder, SHORT)
+        evaluate(benchmark, pipeline, METHODS, folder, FEW)
     torch.set_num_threads(threads)
     assert len(set(sizes)) > 3  # the kills did fall in between
     for label in METHODS:

@@ -100,12 +100,12 @@ def test_batches_give_the_answers_of_single_questions_and_fail_blind(tmp_path):
         (score,) = benchmark.score(outcome.predictions('none'))
         return outcome.answers['none'], score.overall
 
-    (batched, right), (alone, _) = answers('batched', batch=16), answers('alone')
+    (batched, right), (alone, _) = answers('batched'), answers('alone', batch=1)
     assert [r['answer'] for r in batched] == [r['answer'] for r in alone]
     assert right > 80
     assert {r['tokens_after'] for r in batched} == {256}
     assert sum(r['vision_ms'] > 0 for r in batched) == len(benchmark.by_episode())
-    assert answers('blind', batch=16, change=shown('none', blind=True))[1] < 65
+    assert answers('blind', change=shown('none', blind=True))[1] < 65
     assert gigaflops(benchmark, pipeline, methods, Asking())['none'] > 0.5
 
 
@@ -157,7 +157,7 @@ def test_shards_together_are_the_whole_run(tmp_path, capsys):
     assert main([*shared, '--shard', '4/3']) == 2
     assert '--shard 4/3; wanted i/n' in capsys.readouterr().err
     assert main([*shared, '--shard', '1/3', '--batch', '2']) == 2
-    assert 'made with batch=16, not 2' in capsys.readouterr().err
+    assert "made with batch='auto', not 2" in capsys.readouterr().err
 
 
 OTHER_SETTINGS = (
@@ -166,7 +166,7 @@ OTHER_SETTINGS = (
     ('--depth none', "depth='sensor', not 'none'"),
     ('--depth noisy', "depth='sensor', not 'noisy'"),
     ('--depth monocular', "depth='sensor', not 'monocular'"),
-    ('--batch 2', 'batch=16, not 2'),
+    ('--batch 2', "batch='auto', not 2"),
     ('--max-new-tokens 9', 'max_new_tokens=6, not 9'),
     ('--prompt A:{question}', "prompt='{question}', not 'A:{question}'"),
     ('--split val', "questions='"),

@@ -13,7 +13,7 @@ from tosa_ros.cli import answerers, console, merging, options
 from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError
-from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
+from tosa_ros.settings import AUTO, MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
     from tosa_ros.engines.served import ServedPipeline
@@ -65,10 +65,10 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
     )
     group.add_argument(
         '--batch',
-        type=int,
+        type=_batch,
         default=batch,
         metavar='N',
-        help=f'answer N questions of an episode at once ({batch})',
+        help=f'answer N questions at once, or as many as fit ({batch})',
     )
     words = defaults.max_new_tokens
     merging.add_setting(group, replace(MAX_NEW_TOKENS, default=words), default=words)
@@ -268,6 +268,10 @@ def print_results(results: dict[str, Any], args: argparse.Namespace) -> int:
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
         console.print_line(f'tosa {args.command}: {what}: {why}')
     return int(bool(results['not_evaluated'] or results['judge_errors']))
+
+
+def _batch(text: str) -> int | str:
+    return text if text == AUTO else int(text)
 
 
 def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from tosa_ros.endpoint import ChatEndpoint, Reply, Role
@@ -13,7 +14,8 @@ from tosa_ros.errors import MergingError, ModelError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging
 from tosa_ros.pipeline import Answer
-from tosa_ros.settings import MAX_NEW_TOKENS
+from tosa_ros.pipeline.many import Batches, OnError, Progress, answered
+from tosa_ros.settings import AUTO, MAX_NEW_TOKENS
 
 ROLE = Role('model', 'answer', 'the answer', '--server-timeout', '--max-new-tokens')
 TIMEOUT_S = 120.0
@@ -82,6 +84,23 @@ class ServedPipeline:
     ) -> Answer:
         """The answer to a question about one frame or several, in their order."""
         return self.answer_batch([(frames, question)], max_new_tokens=max_new_tokens)[0]
+
+    def ask_many(
+        self,
+        requests: Iterable[Any],
+        *,
+        batch_size: int | str = AUTO,
+        max_new_tokens: int = MAX_NEW_TOKENS.default,
+        progress: bool | Progress = True,
+        on_error: OnError = 'raise',
+    ) -> Iterator[Answer]:
+        """As `VqaPipeline.ask_many`.
+
+        batch_size: how many are sent before any of them is given out.
+        """
+        size = self.parallel * 8 if batch_size == AUTO else int(batch_size)
+        engine = Batches(self, size, max_new_tokens=max_new_tokens)
+        return answered(engine, requests, progress, on_error)
 
     def answer_batch(
         self,

@@ -23,7 +23,7 @@ from tosa_ros.evaluation.metrics.score import (
 )
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
 from tosa_ros.frames import Frame
-from tosa_ros.settings import MAX_NEW_TOKENS
+from tosa_ros.settings import AUTO, MAX_NEW_TOKENS
 
 SHORT_ANSWER = '{question}\nAnswer the question using a single word or phrase.'
 FOR_CHOICES = "Answer with the option's letter from the given choices directly."
@@ -85,7 +85,7 @@ class Defaults:
     """How a benchmark is run where the user does not say otherwise.
 
     frames: how many of an episode are looked at; None where an episode has a number of its own.
-    batch: questions of one episode that are answered at once. limit: how many questions.
+    batch: questions that are answered at once; 'auto': as many as fit. limit: how many questions.
     depths: which of `conditions.DEPTHS` its frames can be shown with, the default one first.
     embedded_depth: whether the embedded estimator was trained on scenes like its.
     judged: whether its answers are free text, which a judge can mark.
@@ -93,7 +93,7 @@ class Defaults:
 
     frames: int | None = 12
     max_new_tokens: int = MAX_NEW_TOKENS.default
-    batch: int = 1
+    batch: int | str = AUTO
     limit: int | None = None
     methods: tuple[str, ...] = ('tosa',)
     depths: tuple[str, ...] = DEPTHS

@@ -1,16 +1,18 @@
 """Asks a model a benchmark's questions, episode by episode, and keeps every answer.
 
-An episode's frames are decoded once for all methods and encoded once by each.
+An episode's frames are decoded once for all methods, while earlier ones are being answered, and
+encoded once by each.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tosa_ros.ahead import ahead
 from tosa_ros.errors import DataError, TosaError
 from tosa_ros.evaluation.conditions import Change, check_spatial
 from tosa_ros.evaluation.flops import flops
@@ -20,7 +22,7 @@ from tosa_ros.evaluation.questions import Benchmark, Question
 from tosa_ros.evaluation.run_folder import PROBLEMS, RunFolder
 from tosa_ros.frames import Frame, doubts_in_words
 from tosa_ros.merging import MergingMethod
-from tosa_ros.settings import MAX_NEW_TOKENS
+from tosa_ros.settings import AUTO, MAX_NEW_TOKENS
 from tosa_ros.sources import as_source
 from tosa_ros.sources.video import ShorterVideoError
 
@@ -28,6 +30,31 @@ if TYPE_CHECKING:
     from tosa_ros.pipeline import Answer, VqaPipeline
 
 DEFAULT_FRAMES = 12
+# Episodes decoded before they are needed, and what is asked at once of several.
+EPISODES_AHEAD, WINDOW_QUESTIONS, WINDOW_FRAMES = 2, 64, 64
+COSTS = (
+    'tokens_before',
+    'tokens_after',
+    'spatial',
+    'vision_ms',
+    'prefill_ms',
+    'decode_ms',
+    'new_tokens',
+)
+
+
+@dataclass(eq=False)
+class Episode:
+    """An episode on its way: what is open of it, by label, and its frames once it is decoded.
+
+    notes: what is to say of the frames. fault: why there are none.
+    """
+
+    name: str
+    open: Mapping[str, Sequence[Question]]
+    frames: list[Frame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,20 +62,20 @@ class Asking:
     """How the questions are put to the model.
 
     frames: how many of an episode are looked at; None is all. template: with {question} in it;
-    None is the benchmark's own. batch: questions of one episode that are answered at once, in
-    one padded batch. change: applied to each decoded frame (see `conditions`).
+    None is the benchmark's own. batch: questions answered at once; 'auto': as many as fit. change:
+    applied to each decoded frame (see `conditions`).
     """
 
     frames: int | None = DEFAULT_FRAMES
     template: str | None = None
     max_new_tokens: int = MAX_NEW_TOKENS.default
-    batch: int = 1
+    batch: int | str = AUTO
     change: Change | None = None
 
     def __post_init__(self) -> None:
         for name in ('frames', 'max_new_tokens', 'batch'):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value not in (None, AUTO) and value < 1:
                 raise DataError(f'{name}={value}; wanted at least 1')
         if self.template is not None and '{question}' not in self.template:
             raise DataError(f'prompt: {self.template!r} has no {{question}} in it')
@@ -93,8 +120,9 @@ def evaluate(
             for label, method in methods.items()
         }
         run = _Run(benchmark, pipeline, methods, journals, asking or Asking(), progress)
-        for episode, questions in benchmark.by_episode().items():
-            run.ask(episode, questions)
+        with contextlib.closing(ahead(run.work(), run.decode, EPISODES_AHEAD)) as episodes:
+            for window in windows(episodes, run.at_once):
+                run.ask(window)
     outcome = run.outcome
     outcome.answers = {label: list(journal.records) for label, journal in journals.items()}
     _add_earlier(outcome, folder)
@@ -117,6 +145,8 @@ class _Run:
         self.benchmark, self.pipeline, self.methods = benchmark, pipeline, methods
         self.journals, self.asking, self.progress = journals, asking, progress
         self.outcome = Outcome()
+        batch = self.asking.batch
+        self.at_once = WINDOW_QUESTIONS if batch == AUTO else batch
         self.done = {
             label: {record['question_id'] for record in journal.records}
             for label, journal in journals.items()
@@ -128,35 +158,91 @@ class _Run:
             answered = sum(len(journal.records) for journal in self.journals.values())
             self.progress(answered, len(self.benchmark.questions) * len(self.methods))
 
-    def ask(self, episode: str, questions: Sequence[Question]) -> None:
-        """Asks what is open of an episode; its frames are decoded only if there is something."""
-        left = {
-            label: open_ones
-            for label, done in self.done.items()
-            if (open_ones := [q for q in questions if q.id not in done])
-        }
-        if not left:
-            return
+    def work(self) -> Iterator[Episode]:
+        """The episodes of which something is open, in their order."""
+        for name, questions in self.benchmark.by_episode().items():
+            left = {
+                label: open_ones
+                for label, done in self.done.items()
+                if (open_ones := [q for q in questions if q.id not in done])
+            }
+            if left:
+                yield Episode(name, left)
+
+    def decode(self, episode: Episode) -> Episode:
+        """Fills in an episode's frames, or why there are none."""
         try:
-            frames = episode_frames(self.benchmark, episode, self.asking)
+            episode.frames, episode.notes = decoded(self.benchmark, episode.name, self.asking)
         except TosaError as error:
-            self.outcome.faults[f'episode {episode}'] = str(error)
-            return
-        for label, open_ones in left.items():
-            try:
-                check_spatial(frames, self.methods[label])
-            except TosaError as error:
-                self.outcome.faults[f'episode {episode}, {label}'] = str(error)
-                continue
-            self.pipeline.merging = self.methods[label]
-            template = self.asking.template
-            prompts = {q.id: self.benchmark.prompt(q, template) for q in open_ones}
-            batches = _answers(self.pipeline, frames, prompts, self.asking, self.outcome.faults)
-            for answers in batches:
-                self.journals[label].extend(_records(answers, len(frames)))
-                for line in filter(None, (answer.prompt_note for answer in answers.values())):
-                    self.benchmark.note(line)
-                self.tick()
+            episode.fault = str(error)
+        return episode
+
+    def ask(self, episodes: Sequence[Episode]) -> None:
+        """Asks what is open of some episodes, by each method."""
+        for episode in episodes:
+            for line in episode.notes:
+                self.benchmark.note(line)
+            if episode.fault is not None:
+                self.outcome.faults[f'episode {episode.name}'] = episode.fault
+        for label, method in self.methods.items():
+            asked = [each for one in episodes for each in self._asked(one, label)]
+            self.pipeline.merging = method
+            self._keep(label, asked)
+
+    def _asked(self, episode: Episode, label: str) -> list[tuple[Question, list[Frame]]]:
+        """What a method is asked of an episode: each question with its frames."""
+        questions = episode.open.get(label, [])
+        if episode.fault is not None or not questions:
+            return []
+        try:
+            check_spatial(episode.frames, self.methods[label])
+        except TosaError as error:
+            self.outcome.faults[f'episode {episode.name}, {label}'] = str(error)
+            return []
+        return [(question, episode.frames) for question in questions]
+
+    def _keep(self, label: str, asked: Sequence[tuple[Question, list[Frame]]]) -> None:
+        """Asks, and keeps what is answered, a batch at a time."""
+        template = self.asking.template
+        requests = [(frames, self.benchmark.prompt(q, template)) for q, frames in asked]
+        answers = self.pipeline.ask_many(
+            requests,
+            batch_size=self.asking.batch,
+            max_new_tokens=self.asking.max_new_tokens,
+            progress=False,
+            on_error='record',
+        )
+        records = []
+        for (question, frames), answer in zip(asked, answers, strict=True):
+            if answer.error:
+                self.outcome.faults[f'question {question.id}'] = answer.error
+            else:
+                records.append(_record(answer, question.id, len(frames)))
+                if answer.prompt_note:
+                    self.benchmark.note(answer.prompt_note)
+            if len(records) == self.at_once:
+                self._write(label, records)
+        self._write(label, records)
+
+    def _write(self, label: str, records: list[dict[str, Any]]) -> None:
+        if records:
+            self.journals[label].extend(records)
+            records.clear()
+            self.tick()
+
+
+def windows(episodes: Iterable[Episode], questions: int) -> Iterator[list[Episode]]:
+    """Episodes in a row that have so many questions together, or as many frames as are held."""
+    window: list[Episode] = []
+    for episode in episodes:
+        window.append(episode)
+        frames = sum(len(one.frames) for one in window)
+        asked = sum(max(map(len, one.open.values())) for one in window)
+        if frames >= WINDOW_FRAMES or asked >= questions:
+            yield window
+            window = []
+    if window:
+        yield window
 
 
 def _add_earlier(outcome: Outcome, folder: RunFolder) -> None:
@@ -224,6 +310,14 @@ def gigaflops(
 
 def episode_frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[Frame]:
     """The frames of an episode that are looked at, as the model is shown them."""
+    frames, notes = decoded(benchmark, episode, asking)
+    for line in notes:
+        benchmark.note(line)
+    return frames
+
+
+def decoded(benchmark: Benchmark, episode: str, asking: Asking) -> tuple[list[Frame], list[str]]:
+    """The same, and what is to note of them; changes nothing of the benchmark."""
     source = as_source(benchmark.frames(episode))
 
     def picked() -> list[Frame]:
@@ -234,80 +328,23 @@ def episode_frames(benchmark: Benchmark, episode: str, asking: Asking) -> list[F
         frames = picked()
     except ShorterVideoError:
         frames = picked()  # of the length that is known now
-    for line in source.notes:
-        if line not in benchmark.problems:
-            benchmark.note(f'{episode}: {line}')
+    notes = [f'{episode}: {line}' for line in source.notes if line not in benchmark.problems]
     if asking.change is not None:
         frames = [asking.change(frame) for frame in frames]
-    for line in doubts_in_words(frames):
-        benchmark.note(f'{episode}: {line}')
-    return frames
+    notes += [f'{episode}: {line}' for line in doubts_in_words(frames)]
+    return frames, notes
 
 
-def _answers(
-    pipeline: VqaPipeline,
-    frames: list[Frame],
-    prompts: Mapping[QuestionId, str],
-    asking: Asking,
-    faults: dict[str, str],
-) -> Iterator[dict[QuestionId, Answer]]:
-    """The answers to the questions, batch by batch."""
-    names = list(prompts)
-    for start in range(0, len(names), asking.batch):
-        some = {name: prompts[name] for name in names[start : start + asking.batch]}
-        yield _at_once(pipeline, frames, some, asking, faults)
-
-
-def _at_once(
-    pipeline: VqaPipeline,
-    frames: list[Frame],
-    prompts: Mapping[QuestionId, str],
-    asking: Asking,
-    faults: dict[str, str],
-) -> dict[QuestionId, Answer]:
-    """Answers to some questions at once. One that cannot be asked costs no other its answer."""
-    try:
-        requests = [(frames, prompt) for prompt in prompts.values()]
-        answers = pipeline.answer_batch(requests, max_new_tokens=asking.max_new_tokens)
-        return dict(zip(prompts, answers, strict=True))
-    except TosaError as error:
-        if len(prompts) == 1:
-            faults[f'question {next(iter(prompts))}'] = str(error)
-            return {}
-    found: dict[QuestionId, Answer] = {}
-    for qid, prompt in prompts.items():
-        found |= _at_once(pipeline, frames, {qid: prompt}, asking, faults)
-    return found
-
-
-def _records(answers: Mapping[QuestionId, Answer], frames: int) -> list[dict[str, Any]]:
+def _record(answer: Answer, qid: QuestionId, frames: int) -> dict[str, Any]:
     """What the journal keeps: what is known of an answer."""
-    return [
-        {
-            'question_id': qid,
-            'answer': answer.text,
-            'frames': frames,
-            **_cost(answer, number, len(answers)),
-        }
-        for number, (qid, answer) in enumerate(answers.items())
-    ]
+    return {'question_id': qid, 'answer': answer.text, 'frames': frames, **_cost(answer)}
 
 
-def _cost(answer: Answer, number: int, of: int) -> dict[str, Any]:
-    """What one of a batch's answers took. Times are shared out, and vision is the first one's."""
-    known = {
-        'tokens_before': answer.tokens_before,
-        'tokens_after': answer.tokens_after,
-        'spatial': answer.spatial,
-        'vision_ms': answer.vision_ms,
-        'prefill_ms': answer.prefill_ms,
-        'decode_ms': answer.decode_ms,
-        'new_tokens': answer.new_tokens,
+def _cost(answer: Answer) -> dict[str, Any]:
+    """What an answer took, its share of its batch."""
+    known = {name: getattr(answer, name) for name in COSTS}
+    return {
+        name: round(value, 2) if isinstance(value, float) else value
+        for name, value in known.items()
+        if value is not None
     }
-    known = {name: value for name, value in known.items() if value is not None}
-    shared = {
-        name: round(known[name] / of, 2) for name in ('prefill_ms', 'decode_ms') if name in known
-    }
-    if 'vision_ms' in known:
-        shared['vision_ms'] = 0.0 if number else round(known['vision_ms'], 2)
-    return known | shared

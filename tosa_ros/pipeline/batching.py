@@ -16,10 +16,11 @@ import torch
 
 from tosa_ros.errors import MergingError, ModelError, QuestionError, TosaError
 from tosa_ros.pipeline.answers import Answer, told
-from tosa_ros.pipeline.fitting import AUTO, Fit, is_out_of_memory
+from tosa_ros.pipeline.fitting import Fit, is_out_of_memory
 from tosa_ros.pipeline.opening import Job, Look, Opener
 from tosa_ros.pipeline.requests import Request
 from tosa_ros.pipeline.views import View
+from tosa_ros.settings import AUTO
 from tosa_ros.vlm.options import Answering, AnswerOptions
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LocalEngine:
         self._method = pipeline.merging
         self._tiling = pipeline.encoder.tiling
         longest = Answering(**options).max_new_tokens
-        self._fit = Fit(batch_size, pipeline.answerer.model, longest)
+        self._fit = Fit(batch_size, getattr(pipeline.answerer, 'model', None), longest)
         self._frames = frames_per_batch
         self._options = options
 
@@ -122,8 +123,9 @@ class LocalEngine:
         for job in jobs:
             length = job.length
             if batch and not self._fit.takes([*lengths, length]):
-                yield batch
-                batch, lengths = [], []
+                cut = _cut(batch, job)
+                yield batch[:cut]
+                batch, lengths = batch[cut:], lengths[cut:]
             batch.append(job)
             lengths.append(length)
         if batch:
@@ -200,6 +202,14 @@ class LocalEngine:
             error=str(job.fault),
             cause=job.fault,
         )
+
+
+def _cut(batch: Sequence[Job], following: Job) -> int:
+    """Where a full batch ends: before questions about the following frames, if others stay."""
+    cut = len(batch)
+    while cut and batch[cut - 1].looks == following.looks:
+        cut -= 1
+    return cut or len(batch)
 
 
 def _even(jobs: Sequence[Job]) -> Iterator[list[Job]]:

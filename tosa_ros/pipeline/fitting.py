@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from tosa_ros.devices import free_memory
 from tosa_ros.errors import QuestionError
+from tosa_ros.settings import AUTO
 
-AUTO = 'auto'
 MOST = 64  # requests; more hardly gain anything, and answers come later
 SHARE = 0.4  # of the memory that is free at the start
 COPIES = 3  # of keys and values: of the frames alone, of each request, and while they grow
@@ -20,10 +20,11 @@ ACTIVATIONS = 6  # rows as wide as the feed-forward layer that a layer has at on
 class Fit:
     """A batch's limit, in requests and, where it is found out here, in tokens.
 
-    size: requests, or 'auto'. Of 'auto' a batch that memory cannot hold halves the limit.
+    size: requests, or 'auto'. model: the language model, None where it is in no hand of ours.
+    Of 'auto' a batch that memory cannot hold halves the limit.
     """
 
-    def __init__(self, size: int | str, model: PreTrainedModel, new_tokens: int) -> None:
+    def __init__(self, size: int | str, model: PreTrainedModel | None, new_tokens: int) -> None:
         whole = isinstance(size, int) and not isinstance(size, bool) and size >= 1
         if size != AUTO and not whole:
             raise QuestionError(f'batch_size: {size!r}; wanted {AUTO!r} or a number from 1 on')
@@ -31,7 +32,7 @@ class Fit:
         self.requests = MOST if self.is_auto else int(size)
         self._new_tokens = new_tokens
         self._tokens = math.inf
-        if self.is_auto:
+        if self.is_auto and model is not None:
             free = free_memory(model.device)
             if free is not None:
                 self._tokens = SHARE * free / bytes_per_token(model)

@@ -19,10 +19,10 @@ from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 from tosa_ros.pipeline.answers import Answer, told
 from tosa_ros.pipeline.batching import FRAMES_PER_BATCH, LocalEngine
-from tosa_ros.pipeline.fitting import AUTO
 from tosa_ros.pipeline.many import OnError, Progress, answered
 from tosa_ros.pipeline.requests import Engine
 from tosa_ros.pipeline.views import View
+from tosa_ros.settings import AUTO
 from tosa_ros.sources.given import Given, Part, parts_of
 from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
 from tosa_ros.vlm.options import Answering, AnswerOptions

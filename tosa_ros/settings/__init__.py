@@ -21,7 +21,10 @@ from tosa_ros.settings.nodes import (
 )
 from tosa_ros.settings.setting import Setting
 
+AUTO = 'auto'  # of a batch: as large as fits into memory
+
 __all__ = [
+    'AUTO',
     'DEPTH_SOURCES',
     'DEVICE',
     'DTYPE',

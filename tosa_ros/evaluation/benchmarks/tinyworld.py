@@ -31,7 +31,6 @@ class TinyWorld(Benchmark):
     defaults: ClassVar[Defaults] = Defaults(
         frames=None,
         max_new_tokens=6,
-        batch=QUESTIONS_A_WALK,
         limit=LIMIT,
         methods=METHODS,
         embedded_depth=True,
