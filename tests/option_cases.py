@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tosa_ros.errors import TosaError
 from tosa_ros.settings import METHOD, SETTINGS, Flag
 from tosa_ros.settings.graph import STREAMS
-from tosa_ros.settings.nodes import EXTRINSIC
+from tosa_ros.settings.nodes import EXTRINSIC, MAP_FRAME
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ CASES = {
         '--json': Case('--json'),
     },
     'up': METHOD_SETTINGS
-    | {row.option: of_setting(row) for row in STREAMS if row != EXTRINSIC}
+    | {row.option: of_setting(row) for row in (*STREAMS, MAP_FRAME) if row != EXTRINSIC}
     | MODEL
     | {
         '--image-topic': Case('--image-topic /a'),

@@ -1,6 +1,7 @@
 """tf2_msgs/TFMessage, which PyPI lacks, made as ROS makes it: rosidl's generators and a compiler.
 
-A distribution's package has the same type hash, so that DDS takes them for one type.
+A distribution's package has the same type hash, so that DDS takes them for one type. Without the
+type support for introspection, which nothing here uses, rcutils grumbles on stderr.
 """
 
 from __future__ import annotations

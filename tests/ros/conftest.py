@@ -251,6 +251,7 @@ class Bench:
 
     def close(self) -> None:
         self.executor.remove_node(self.node)
+        self.executor.shutdown()
         self.node.destroy_node()
 
 
@@ -279,6 +280,8 @@ def node_here(bench):
         node.close()
         bench.executor.remove_node(node)
         node.destroy_node()
+    # What waits for the nodes holds on to them.
+    bench.executor.spin_once(timeout_sec=0.0)
     # Until it is collected, a node's name keeps its rosout publisher from the next one.
     made.clear()
     gc.collect()

@@ -72,3 +72,16 @@ def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     x, y, z, w = np.linalg.eigh(symmetric)[1][:, -1]
     sign = 1.0 if w >= 0 else -1.0
     return float(x * sign), float(y * sign), float(z * sign), float(w * sign)
+
+
+def between_poses(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """The (4, 4) pose at a share, 0 to 1, of the way from one to the other, turning evenly."""
+    ends = [np.array(quaternion(pose[:3, :3])) for pose in (first, second)]
+    cosine = float(ends[0] @ ends[1])
+    if cosine < 0:  # The same turn, the short way.
+        ends[1], cosine = -ends[1], -cosine
+    angle = np.arccos(min(1.0, cosine))
+    shares = np.array([1 - share, share])
+    weights = shares if angle < 1e-6 else np.sin(shares * angle) / np.sin(angle)
+    position = shares[0] * first[:3, 3] + shares[1] * second[:3, 3]
+    return pose_of(position, weights[0] * ends[0] + weights[1] * ends[1])

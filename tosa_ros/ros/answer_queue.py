@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from tosa_ros.errors import QuestionError, TosaError, printable
 from tosa_ros.ros.memory import FrameMemory
+from tosa_ros.ros.places import Places
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.settings import MAX_NEW_TOKENS
@@ -31,6 +32,7 @@ class AnswerQueue:
     than this, a question is refused, after waiting `wait_s` for one; 0 is any age.
     max_new_tokens: of an answer. All four may be set at any time.
     publish: called with every reply, in the queue's thread or in the one that asks.
+    places: where frames were seen from, for the last reply to a question.
     clock: seconds, the one that `Seen.came_s` is of.
     """
 
@@ -42,12 +44,14 @@ class AnswerQueue:
         *,
         clock: Callable[[], float],
         on_error: Callable[[BaseException], None],
+        places: Places | None = None,
         max_waiting: int = 8,
         max_age_s: float = 10.0,
         wait_s: float = 5.0,
         max_new_tokens: int = MAX_NEW_TOKENS.default,
     ) -> None:
         self.answerer, self.memory = answerer, memory
+        self.places = Places('', 0.0) if places is None else places
         self.max_waiting, self.max_new_tokens = max_waiting, max_new_tokens
         self.max_age_s, self.wait_s = max_age_s, wait_s
         self.dropped = 0  # Questions refused because too many waited.
@@ -171,7 +175,11 @@ class AnswerQueue:
         latency_ms = 1e3 * (time.monotonic() - job.asked)
         error = 'cancelled' if stop() else ''
         note = '; '.join(filter(None, (reply.note, ended[0].note)))
-        self._publish(replace(reply, note=note, error=error, latency_ms=latency_ms, done=True))
+        reply = replace(reply, note=note, error=error, latency_ms=latency_ms, done=True)
+        # Only now, as tf comes later than the frames that it is about.
+        views, no_pose = self.places.views(frames)
+        map_frame = self.places.map_frame if any(view.pose for view in views) else ''
+        self._publish(replace(reply, views=views, map_frame=map_frame, no_pose=no_pose))
 
     def _why_blind(self) -> str:
         age_s = self.memory.newest_age_s(self._clock())

@@ -73,7 +73,12 @@ class FrameMemory:
                 if left <= 0 or stop():
                     return []
                 self._changed.wait(min(left, 0.1))
-            return [*self._older, self._newest]
+            return self.kept()
+
+    def kept(self) -> list[Seen]:
+        """The frames at present, the oldest first."""
+        with self._changed:
+            return [] if self._newest is None else [*self._older, self._newest]
 
     def newest_age_s(self, now: float) -> float | None:
         """How long ago the newest frame came; None if there is none."""

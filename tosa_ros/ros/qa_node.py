@@ -13,10 +13,11 @@ from tosa_ros.ros.diagnostics import model_name
 from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.models import load_half
 from tosa_ros.ros.node import TosaNode, run_node
+from tosa_ros.ros.places import Places
 from tosa_ros.ros.questions import parse_question, refusal
 from tosa_ros.ros.replies import Reply
 from tosa_ros.ros.token_cloud import tokens_from_cloud
-from tosa_ros.ros.topics import QA_SERVICES, ros_type
+from tosa_ros.ros.topics import QA_SERVICES, TF, TF_STATIC, TF_TYPE, ros_type
 from tosa_ros.vlm import Answerer, VisualTokens
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ class QaNode(TosaNode):
             for service, callback in zip(QA_SERVICES, (self._cancel, self._enable), strict=True)
         ]
         self._memory = FrameMemory(self.value('frames'), self.value('frame_interval_s'))
+        self._places = self._known_places()
         self._queue = self.worker = AnswerQueue(
             answerer,
             self._memory,
             self._publish,
             clock=self._clock_s,
             on_error=self.work_failed,
+            places=self._places,
         )
         self.on_parameters({})
 
@@ -90,6 +93,10 @@ class QaNode(TosaNode):
             self._vision.update_inputs()
         elif self.wants_tokens():
             inputs['visual_tokens'] = self._tokens_came
+        if self.wants_tokens() and self._places.readable:
+            inputs |= {TF: self._places.add, TF_STATIC: self._places.add_static}
+            # Once a second at least: tf knows of the last ten.
+            self._places.keep(self._memory.kept())
         return inputs
 
     def status(self) -> dict[str, str]:
@@ -146,6 +153,14 @@ class QaNode(TosaNode):
                 self.meter.done(self.now(), reply.latency_ms / 1e3)
             self._answer.publish(message)
             self.get_logger().info(_told(reply))
+
+    def _known_places(self) -> Places:
+        map_frame, unreadable = self.value('map_frame'), ''
+        try:
+            ros_type(TF_TYPE)
+        except ImportError:
+            unreadable = 'tf2_msgs is not installed, so that /tf cannot be read'
+        return Places(map_frame, self.value('transform_tolerance_s'), unreadable)
 
     def _clock_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9

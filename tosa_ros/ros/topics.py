@@ -21,6 +21,7 @@ QOS = {
     # A thousand questions at once are all refused or answered, not lost on the way.
     'text': (True, 1000, 'reliable, depth 1000'),
     'fact': (True, 1, 'reliable, transient local, depth 1'),
+    'moving': (True, 100, 'reliable, depth 100'),
     'kept': (True, 100, 'reliable, transient local, depth 100'),
 }
 
@@ -75,7 +76,8 @@ def _images(name: str, holds: str, parameter: str, description: str) -> tuple[To
 _CAMERA_INFO = Topic(
     'camera_info', 'sensor_msgs/msg/CameraInfo', 'sensor', "The colour camera's calibration."
 )
-TF_STATIC = '/tf_static'
+TF, TF_STATIC = '/tf', '/tf_static'
+TF_TYPE = 'tf2_msgs/msg/TFMessage'
 _DEPTH = ('depth', 'sensor_msgs/msg/Image', 'viewer')
 _RELATIVE = ('relative_depth', 'sensor_msgs/msg/Image', 'viewer')
 _DOUBTS = ('depth/doubts', 'std_msgs/msg/UInt8', 'fact')
@@ -101,7 +103,7 @@ DEPTH_TOPICS = (
     ),
     Topic(
         TF_STATIC,
-        'tf2_msgs/msg/TFMessage',
+        TF_TYPE,
         'kept',
         'Where the depth camera is (register: true, without extrinsic).',
     ),
@@ -146,6 +148,8 @@ QA_TOPICS = (
         'text',
         'Plain text, or JSON {"id": ..., "text": ...}.',
     ),
+    Topic(TF, TF_TYPE, 'moving', "Where the camera is, for the answers' poses."),
+    Topic(TF_STATIC, TF_TYPE, 'kept', 'The same, of what does not move.'),
     Topic(
         'answer',
         'std_msgs/msg/String',

@@ -14,6 +14,7 @@ from tosa_ros.settings.nodes import (
     EXTRINSIC,
     FRAMES,
     IMAGE_TRANSPORT,
+    MAP_FRAME,
     MODEL,
     RECTIFIED,
     REGISTER,
@@ -85,5 +86,7 @@ STREAMS = (
 
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
-    rows = (MODEL, DEVICE, DTYPE, TILES, *STREAMS, METHOD, *SETTINGS.loaded().values())
+    rows = (
+        MODEL, DEVICE, DTYPE, TILES, *STREAMS, MAP_FRAME, METHOD, *SETTINGS.loaded().values(),
+    )  # fmt: skip
     return {row.name: row for row in rows}

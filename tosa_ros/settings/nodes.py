@@ -130,6 +130,13 @@ DEPTH_MODEL = Setting(
 FRAMES = Setting(
     'frames', 1, Number(1, 64, whole=True), 'Number of frames that a question is about.'
 )
+MAP_FRAME = Setting(
+    'map_frame',
+    'map',
+    Kind(),
+    'The frame of the poses in answers, found on /tf and /tf_static. Empty: no poses.',
+    read_only=True,
+)
 _MAX_RATE = Setting(
     'max_rate',
     10.0,
@@ -245,6 +252,15 @@ QA_NODE = (
     ),
     MAX_NEW_TOKENS,
     TRAINED_FRAMES,
+    MAP_FRAME,
+    Setting(
+        'transform_tolerance_s',
+        0.1,
+        Number(0, 10),
+        'How much older than a frame the newest transform may be for its pose to be known.',
+        unit='s',
+        read_only=True,
+    ),
 )
 
 NODES: dict[str, tuple[Setting, ...]] = {
