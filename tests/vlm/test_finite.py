@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from tosa_ros.cli.main import main
 from tosa_ros.errors import ModelError
 from tosa_ros.merging import NoMerging, ToMe
-from tosa_ros.vlm import Answerer, VisionEncoder
+from tosa_ros.vlm import Answerer, Answering, VisionEncoder
 from tosa_ros.vlm.finite import first_not_finite, is_finite
 
 QUESTION = 'How many mugs are on the desk?'
@@ -105,10 +105,12 @@ def test_it_may_begin_with_a_later_word(checkpoint, tokens):
     said = answerer.answer_batch([(tokens, QUESTION)], max_new_tokens=2)[0]
     if said.new_tokens < 2:
         pytest.skip('this random model ends at once')
-    steps = answerer.decoder.steps([answerer.builder.checked(tokens, QUESTION, 2)], 2)
+    prompt, said = answerer.builder.rows(tokens, QUESTION), answerer._utterance(Answering())
+    steps = answerer.decoder.steps([prompt], [said], 2)
     with torch.inference_mode():
-        (first,) = next(steps)
+        next(steps)
         steps.close()
+        first = said.ids[0]
         ids = answerer.prompt.ids(QUESTION, 1)
         if first in ids:
             pytest.skip('the first word is one of the prompt')

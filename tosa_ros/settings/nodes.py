@@ -43,6 +43,26 @@ TILES = Setting(
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
+TEMPERATURE = Setting(
+    'temperature',
+    0.0,
+    Number(0, 10),
+    '0 takes the likeliest word each time. Above that words are drawn, the more freely the '
+    'larger it is.',
+)
+TOP_P = Setting(
+    'top_p',
+    1.0,
+    Number(0, 1, above=True),
+    'Words are drawn of the likeliest that together have this probability, where temperature is '
+    'above 0.',
+)
+SEED = Setting(
+    'seed',
+    0,
+    Number(0, 2**63 - 1, whole=True),
+    'What is drawn where temperature is above 0: the same number gives the same words.',
+)
 TRAINED_FRAMES = Setting(
     'trained_frames',
     None,

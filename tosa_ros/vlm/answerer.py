@@ -1,4 +1,4 @@
-"""Answerer: visual tokens and a question -> words, greedily, streamed and stoppable."""
+"""Answerer: visual tokens and a question -> words, at once, in batches or streamed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.rows import PromptRows, RowBuilder
 from tosa_ros.vlm.tokens import VisualTokens
+from tosa_ros.vlm.utterance import Utterance
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,7 +62,8 @@ class Answerer:
         self.prompt = prompt
         self.family = family
         self.builder = RowBuilder(model, prompt, family, trained_frames)
-        self.decoder = Decoder(model, family, _stop_ids(model, prompt), self.builder.words)
+        self.decoder = Decoder(model, family, self.builder.words)
+        self._end_ids = _end_ids(model, prompt)
 
     @classmethod
     def from_pretrained(
@@ -112,30 +114,18 @@ class Answerer:
             return []
         longest = answering.max_new_tokens
         prompts = [self.builder.checked(*request, longest) for request in requests]
+        said = [self._utterance(answering) for _ in prompts]
         attention = [] if answering.evidence else None
-        decoding = self.decoder.steps(prompts, longest, attention)
         start = time.perf_counter()
-        new = [[] for _ in prompts]
         first = None
-        for step in decoding:
+        for _ in self.decoder.steps(prompts, said, longest, attention):
             first = first or time.perf_counter()
-            for ids, token in zip(new, step, strict=True):
-                if token is not None:
-                    ids.append(token)
         end = time.perf_counter()
-        first = first or end
+        times = _times(start, first, end)
         return [
-            Generation(
-                text=self._text(ids).strip(),
-                prompt_tokens=len(prompt),
-                new_tokens=len(ids),
-                prefill_ms=1e3 * (first - start),
-                decode_ms=1e3 * (end - first),
-                note=prompt.note,
-                evidence=evidence,
-            )
-            for prompt, ids, evidence in zip(
-                prompts, new, _evidence(prompts, attention), strict=True
+            _generation(prompt, one, one.text(), times, evidence)
+            for prompt, one, evidence in zip(
+                prompts, said, _evidence(prompts, attention), strict=True
             )
         ]
 
@@ -160,8 +150,8 @@ class Answerer:
         self, prompt: PromptRows, answering: Answering, stop: Callable[[], bool]
     ) -> Generator[str, None, Generation]:
         attention = [] if answering.evidence else None
-        steps = self.decoder.steps([prompt], answering.max_new_tokens, attention)
-        ids: list[int] = []
+        said = self._utterance(answering)
+        steps = self.decoder.steps([prompt], [said], answering.max_new_tokens, attention)
         sent = ''
         start = time.perf_counter()
         first = None
@@ -172,25 +162,37 @@ class Answerer:
                 first = first or time.perf_counter()
                 if step is None:
                     break
-                ids.append(step[0])
-                # Trailing spaces and half characters wait until it is known what follows them.
-                text = self._text(ids).lstrip().rstrip('\ufffd').rstrip()
+                text = said.shown()
                 if len(text) > len(sent):
                     yield text[len(sent) :]
                     sent = text
         finally:
             steps.close()
-        text = self._text(ids).strip()
+        text = said.text()
         if len(text) > len(sent):
             yield text[len(sent) :]
-        end = time.perf_counter()
-        first = first or end
-        times = 1e3 * (first - start), 1e3 * (end - first)
+        times = _times(start, first, time.perf_counter())
         [evidence] = _evidence([prompt], attention)
-        return Generation(text, len(prompt), len(ids), *times, prompt.note, evidence)
+        return _generation(prompt, said, text, times, evidence)
 
-    def _text(self, ids: list[int]) -> str:
-        return self.prompt.text_of(ids)
+    def _utterance(self, answering: Answering) -> Utterance:
+        return Utterance(answering, self._end_ids, self.prompt.text_of)
+
+
+def _times(start: float, first: float | None, end: float) -> tuple[float, float]:
+    """Milliseconds of the prefill and of the decoding."""
+    first = first or end
+    return 1e3 * (first - start), 1e3 * (end - first)
+
+
+def _generation(
+    prompt: PromptRows,
+    said: Utterance,
+    text: str,
+    times: tuple[float, float],
+    evidence: Evidence | None,
+) -> Generation:
+    return Generation(text, len(prompt), len(said.ids), *times, prompt.note, evidence)
 
 
 def _evidence(
@@ -202,7 +204,7 @@ def _evidence(
     return [evidence_of(*each) for each in zip(prompts, attention, strict=True)]
 
 
-def _stop_ids(model: PreTrainedModel, prompt: Prompt) -> set[int]:
+def _end_ids(model: PreTrainedModel, prompt: Prompt) -> set[int]:
     ids = {prompt.tokenizer.eos_token_id}
     for config in (model.generation_config, model.config, model.config.get_text_config()):
         eos = getattr(config, 'eos_token_id', None)

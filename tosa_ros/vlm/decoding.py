@@ -1,4 +1,4 @@
-"""Decoder: prompts -> token ids, step by step, by what the language model has read before."""
+"""Decoder: prompts -> utterances, step by step, by what the language model has read before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from tosa_ros.vlm.finite import first_not_finite, is_finite, not_finite
 from tosa_ros.vlm.prefix import PrefixCache, shared_rows
 from tosa_ros.vlm.rows import PromptRows
 from tosa_ros.vlm.tokens import VisualTokens
+from tosa_ros.vlm.utterance import Utterance
 
 
 class _StoppedError(Exception):
@@ -27,20 +29,18 @@ class _StoppedError(Exception):
 class Decoder:
     """Runs one language model. Not for several threads at once.
 
-    stop_ids: tokens that end an answer. words: rows (n, D) of words by their ids (n,).
+    words: rows (n, D) of words by their ids (n,).
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         family: Family,
-        stop_ids: set[int],
         words: Callable[[Tensor], Tensor],
     ) -> None:
         self.model = model
         self.family = family
         self.prefix = PrefixCache(model.config, family.causal)
-        self._stop_ids = stop_ids
         self._words = words
         self._stop: Callable[[], bool] = lambda: False
         for layer in model.get_decoder().layers:
@@ -49,10 +49,11 @@ class Decoder:
     def steps(
         self,
         prompts: list[PromptRows],
+        utterances: list[Utterance],
         max_new_tokens: int,
         attention: list[Tensor] | None = None,
-    ) -> Iterator[list[int | None]]:
-        """Greedy decoding: each step's token per prompt, None where the answer has ended.
+    ) -> Iterator[int]:
+        """Says a token of each prompt's utterance at a time; their number, until all have ended.
 
         attention: gets, with the first step, what each prompt's last row attends to: (T,) float32
         over its rows, the mean over heads and layers.
@@ -60,7 +61,7 @@ class Decoder:
         cache, known = self._read_before(prompts)
         whole = True
         try:
-            yield from self._decode_rest(prompts, cache, known, max_new_tokens, attention)
+            yield from self._say(prompts, utterances, cache, known, max_new_tokens, attention)
         except _StoppedError:
             whole = False  # Some layers have read on, and some have not.
         except Exception:
@@ -68,7 +69,7 @@ class Decoder:
             raise
         finally:
             if whole and len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
-                self.prefix.give(prompts[0].keys, cache)
+                self.prefix.give([*prompts[0].keys, *_said(prompts[0], utterances[0])], cache)
 
     def _read_before(self, prompts: list[PromptRows]) -> tuple[DynamicCache, int]:
         """Keys and values of what the prompts share, once for all, and how many rows it is."""
@@ -94,14 +95,15 @@ class Decoder:
         self.prefix.give(keys, cache)
         return each, shared
 
-    def _decode_rest(
+    def _say(
         self,
         prompts: list[PromptRows],
+        utterances: list[Utterance],
         cache: DynamicCache,
         known: int,
         max_new_tokens: int,
         attention: list[Tensor] | None,
-    ) -> Iterator[list[int | None]]:
+    ) -> Iterator[int]:
         embeds = _left_padded([p.embeds[known:] for p in prompts])
         positions = _left_padded([p.positions[known:] for p in prompts])
         mask = _left_padded([torch.ones_like(p.images[known:]) for p in prompts])
@@ -110,13 +112,12 @@ class Decoder:
         images = torch.cat([torch.stack([p.images[:known] for p in prompts]), images], dim=1)
         # With nothing padded the kernel needs no mask.
         padded = not bool(mask.all())
-        ended = [False] * len(prompts)
         inputs = {'inputs_embeds': embeds}
         read: list[Tensor] = []
         watch = None
         if attention is not None:
             watch = LastRowAttention(embeds.shape[1], mask.shape[1])
-        for _ in range(max_new_tokens):
+        for number in range(max_new_tokens):
             with watch or contextlib.nullcontext():
                 logits = self.family.read(
                     self.model,
@@ -129,19 +130,19 @@ class Decoder:
             if watch is not None:
                 mean, watch = watch.mean(len(self.model.get_decoder().layers)), None
                 attention += [row[seen] for row, seen in zip(mean, mask.bool(), strict=True)]
-            token = logits[:, -1].argmax(dim=-1)
-            ids = token.tolist()
-            if not is_finite(logits[:, -1].gather(1, token[:, None])):
+            best, likeliest = logits[:, -1].max(dim=-1)
+            if not is_finite(best):
                 raise self._not_finite(prompts, read)
+            said = zip(utterances, logits[:, -1], likeliest.tolist(), strict=True)
+            token = likeliest.new_tensor([one.say(*by) for one, *by in said])
             read.append(token)
-            ended = [end or i in self._stop_ids for end, i in zip(ended, ids, strict=True)]
-            if all(ended):
+            if all(one.ended for one in utterances):
                 return
-            yield [None if end else i for end, i in zip(ended, ids, strict=True)]
+            yield number
             inputs = {'input_ids': token[:, None]}
             positions = positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
-            images = torch.cat([images, images.new_zeros(len(ids), 1)], dim=1)
+            mask = torch.cat([mask, mask.new_ones(len(token), 1)], dim=1)
+            images = torch.cat([images, images.new_zeros(len(token), 1)], dim=1)
 
     def _not_finite(self, prompts: list[PromptRows], read: list[Tensor]) -> ModelError:
         """Why logits are not finite, by the prompts and the words that were read."""
@@ -183,6 +184,14 @@ class Decoder:
     def _stop_here(self, *_: object) -> None:
         if self._stop():
             raise _StoppedError
+
+
+def _said(prompt: PromptRows, utterance: Utterance) -> Iterator[tuple[Any, Any]]:
+    """The keys of rows for the words behind a prompt."""
+    _, last = prompt.keys[-1]
+    for number, word in enumerate(utterance.ids, start=1):
+        axes = tuple(place + number for place in last) if isinstance(last, tuple) else None
+        yield word, axes or last + number
 
 
 def _left_padded(rows: list[Tensor]) -> Tensor:

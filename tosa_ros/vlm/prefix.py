@@ -40,11 +40,11 @@ class PrefixCache:
         self._keys, self._cache = [], None
 
     def give(self, keys: list[Any], cache: DynamicCache) -> None:
-        """Keeps a cache that holds `keys`, and perhaps more behind them."""
+        """Keeps a cache that holds the first of `keys`, and perhaps others behind them all."""
         if not self.reuse:
             return
         _shorten(cache, len(keys))
-        self._keys, self._cache = keys, cache
+        self._keys, self._cache = keys[: cache.get_seq_length()], cache
 
 
 def shared_rows(prompts: Sequence[Sequence[Any]]) -> int:
