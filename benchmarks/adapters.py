@@ -41,6 +41,8 @@ def _of(name: str, size: dict[str, Any] = SIZE, config: str = '', **more: Any) -
 MAKES: dict[str, Callable[[], nn.Module]] = {
     'siglip': lambda: _of('SiglipVisionModel'),
     'siglip2': lambda: _of('Siglip2VisionModel', num_patches=PATCHES),
+    'idefics3': lambda: _of('Idefics3VisionTransformer', config='Idefics3VisionConfig'),
+    'smolvlm': lambda: _of('SmolVLMVisionTransformer', config='SmolVLMVisionConfig'),
     'clip': lambda: _of('CLIPVisionModel'),
     'dinov2': lambda: _of('Dinov2Model', RATIO),
     'dinov2_registers': lambda: _of('Dinov2WithRegistersModel', RATIO, num_register_tokens=4),

@@ -46,7 +46,7 @@ class MergingMethod:
     proportional: add log(size) to the attention's key columns, so that a token counts for as
         many patches as it stands for. Off only for encoders trained by masked auto-encoding.
     where: in a model's 'tower', at its 'output' to the language model, or 'auto': in the tower of
-        models that can. An encoder alone knows no output.
+        models that read its patches as they are. An encoder alone knows no output.
     """
 
     keep: float | None = None

@@ -109,7 +109,7 @@ MERGING = (
         Choice(WHERE),
         'Where tokens merge: tower (between its layers, which saves vision time too), output '
         '(behind the projector, before the language model: every model can), or auto: in the '
-        'tower of models that can.',
+        'tower of models that read its patches as they are, else at the output.',
         methods=ALL,
     ),
     Setting(

@@ -7,6 +7,7 @@ or padding, so that depth is read exactly where the tower looks.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -137,9 +138,9 @@ def preprocessed(processor: Any, rgb: np.ndarray) -> Any:
     return processor.preprocess(image, input_data_format='channels_first', return_tensors='pt')
 
 
-def tried(made: Any) -> Any:
+def tried(made: Any, shapes: Sequence[tuple[int, int, int]] = ((2, 3, 3), (3, 2, 3))) -> Any:
     """The same preprocessing; odd means and the like raise here."""
-    for shape in ((2, 3, 3), (3, 2, 3)):
+    for shape in shapes:
         made.pixels(np.zeros(shape, np.uint8))
     return made
 

@@ -20,6 +20,7 @@ ADAPTERS: Registry[type[Adapter]] = Registry(
     {
         'siglip': 'tosa_ros.vision.adapters.siglip:Siglip',
         'siglip2': 'tosa_ros.vision.adapters.siglip:Siglip2',
+        'idefics3': 'tosa_ros.vision.adapters.siglip:Idefics3',
         'clip': 'tosa_ros.vision.adapters.siglip:Clip',
         'dinov2': 'tosa_ros.vision.adapters.dinov2:Dinov2',
         'dinov3': 'tosa_ros.vision.adapters.dinov2:Dinov3',

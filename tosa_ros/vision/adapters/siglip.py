@@ -1,4 +1,4 @@
-"""SigLIP, SigLIP 2 and CLIP towers of transformers."""
+"""SigLIP, SigLIP 2 and CLIP towers of transformers, and those made like them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class Siglip2(Siglip):
 
     title = 'SigLIP 2'
     names = ('Siglip2VisionModel', 'Siglip2VisionTransformer')
+
+
+class Idefics3(Siglip):
+    """The towers of Idefics3 and SmolVLM (transformers), without padding."""
+
+    title = "Idefics3's SigLIP"
+    names = ('Idefics3VisionTransformer', 'SmolVLMVisionTransformer')
 
 
 class Clip(Siglip):

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
 from tosa_ros.spatial import PatchGrid
+from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families.cropping import Split
 from tosa_ros.vlm.families.whole import WholeModel
 from tosa_ros.vlm.image_input import checked_pixels, own_processor, preprocessed, tried
@@ -45,9 +46,20 @@ class Idefics3(WholeModel):
         "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
         '{% if add_generation_prompt %}Assistant:{% endif %}'
     )
+    roads = ('output', 'tower')
     sees = ('model.vision_model', 'model.connector')
     speaks = ('model.text_model', 'lm_head')
     processor: ClassVar[type[Idefics3ImageProcessorPil]] = Idefics3ImageProcessorPil
+
+    @property
+    def joins(self) -> int:
+        return self.checkpoint.config.scale_factor
+
+    def tower(self, half: nn.Module) -> nn.Module:
+        return half.model.vision_model
+
+    def project(self, half: nn.Module, merged: MergedTokens) -> Tensor:
+        return half.model.connector(half.model.vision_model.post_layernorm(merged.tokens))
 
     def image_input(self) -> WholeImage:
         return self._input(WholeImage, do_image_splitting=False)
