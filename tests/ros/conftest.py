@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,9 +22,25 @@ import pytest
 from tf2_messages import make_tf2_msgs
 
 ROOT = Path(__file__).parents[2]
-# Before rclpy is imported anywhere. 1 to 101 are the domains whose ports are free on Linux.
+
+
+def _own_domain() -> tuple[int, int]:
+    """A domain that no other run of these tests on this machine has; and its open lock file."""
+    for step in range(101):  # 1 to 101 are the domains whose ports are free on Linux.
+        domain = 1 + (os.getpid() + step) % 101
+        path = Path(tempfile.gettempdir()) / f'tosa_ros_tests_domain_{domain}'
+        lock = os.open(path, os.O_CREAT | os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, lock
+        os.close(lock)
+    raise RuntimeError('all ROS domains are in use by tests')
+
+
+_OWN_DOMAIN = _own_domain()
+# Before rclpy is imported anywhere.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
+os.environ['ROS_DOMAIN_ID'] = str(_OWN_DOMAIN[0])
 os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] = str(ROOT / 'config' / 'fastdds.xml')
 
 PATIENCE_S = 40.0

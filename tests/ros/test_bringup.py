@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -128,12 +127,21 @@ def test_the_profile_is_given_unless_one_is_set_or_another_middleware_runs():
     assert profile_environment('vision_node', {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == {}
 
 
+SEGMENTS = {
+    'dead': 'fastdds_0123456789abcdef',
+    'live': 'fastdds_00000000000000aa',
+    'without lock': 'fastrtps_00000000000000bb',
+    'starting': 'fastdds_00000000000000cc',
+    'port': 'fastdds_port7411',
+}
+
+
 def test_only_segments_of_dead_processes_are_removed(tmp_path):
-    for name in ('dead', 'live', 'new'):
-        (tmp_path / f'fastdds_{name}').write_bytes(b'segment')
-        (tmp_path / f'fastdds_{name}_el').write_bytes(b'')
-        if name != 'new':
-            os.utime(tmp_path / f'fastdds_{name}_el', (0, 0))
+    for state, name in SEGMENTS.items():
+        if state != 'starting':  # It has locked the name, and makes the segment next.
+            (tmp_path / name).write_bytes(b'segment')
+        if state != 'without lock':  # As a reader leaves it that found the process dead.
+            (tmp_path / f'{name}_el').write_bytes(b'')
     (tmp_path / 'other').write_bytes(b'')
     hold = (
         'import fcntl, sys\n'
@@ -143,17 +151,20 @@ def test_only_segments_of_dead_processes_are_removed(tmp_path):
         'sys.stdin.read()\n'
     )
     process = subprocess.Popen(
-        [sys.executable, '-c', hold, str(tmp_path / 'fastdds_live_el')],
+        [sys.executable, '-c', hold, str(tmp_path / f'{SEGMENTS["live"]}_el')],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout.readline() == 'held\n'
-    assert remove_dead_segments(tmp_path) == 1
-    left = {'fastdds_live', 'fastdds_live_el', 'fastdds_new', 'fastdds_new_el', 'other'}
-    assert {file.name for file in tmp_path.iterdir()} == left
+    assert remove_dead_segments(tmp_path) == 2
+    # A port's name comes again: its files may be the next process's by now, locked or not.
+    kept = {SEGMENTS['port'], f'{SEGMENTS["port"]}_el', f'{SEGMENTS["starting"]}_el', 'other'}
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == kept | {SEGMENTS['live'], f'{SEGMENTS["live"]}_el'}
     process.communicate()
     assert remove_dead_segments(tmp_path) == 1
+    assert {file.name for file in tmp_path.iterdir()} == kept
 
 
 def test_a_parameter_that_cannot_be_ends_the_node_with_one_line():

@@ -6,16 +6,15 @@ Nothing hangs, nothing crashes, and every fault is in the log and in diagnostics
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import time
 from array import array
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from shared_memory import lock_files
 
 from tosa_ros.ros import conversions
 
@@ -347,14 +346,8 @@ def test_nodes_end_in_the_middle_of_their_work(graph):
     for node, how in (('qa_node', signal.SIGTERM), ('vision_node', signal.SIGINT)):
         graph.see()
         process = graph.processes.pop(node)
-        locks = shared_memory_locks(process.popen.pid)
+        locks = lock_files(process.popen.pid)
         assert locks
         assert process.end(how) == 0, process.output
         assert 'Traceback' not in process.output
         assert not [lock for lock in locks if lock.exists()]
-
-
-def shared_memory_locks(pid):
-    """The lock files of a process's own shared-memory segments."""
-    links = (Path(link).resolve() for link in Path(f'/proc/{pid}/fd').iterdir())
-    return {link for link in links if re.fullmatch(r'fastdds_[0-9a-f]{16}_el', link.name)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import time
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +18,8 @@ PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # What distributions before Jazzy call it, and later ones warn about.
 OLD_VARIABLE, OLD_DISTRIBUTIONS = 'FASTRTPS_DEFAULT_PROFILES_FILE', ('humble', 'iron')
 SHARED_MEMORY = Path('/dev/shm')
-# A process that starts makes the lock file, then locks it.
-YOUNG_S = 1.0
+# Segments of data (fastrtps before Kilted). Ports have numbers, which come again.
+SEGMENT = re.compile(r'(fastdds|fastrtps)_[0-9a-f]{16}')
 
 
 def profile_environment(
@@ -40,18 +41,26 @@ def profile_environment(
 
 
 def remove_dead_segments(folder: Path = SHARED_MEMORY) -> int:
-    """Removes what processes that were killed left in shared memory, as `fastdds shm clean` does.
+    """Removes the segments that killed processes left in shared memory; gives how many.
 
-    A segment's lock file is locked as long as its process lives. Gives how many were removed.
+    Nothing of a living process is touched, whenever it starts or ends: Fast DDS draws a name once,
+    locks the name's lock file before it makes the segment, and unlocks it after it has removed
+    that. So a segment that is there and whose lock is free will never be used again. A port's name
+    is used again, by the next process of that number, which clears it under a mutex of its own:
+    by the time we had the lock, the files of that name might be the next one's.
     """
     removed = 0
-    for lock in folder.glob('fastdds_*_el'):
+    for segment in folder.glob('fast*'):
+        if not SEGMENT.fullmatch(segment.name):
+            continue
+        lock = segment.with_name(f'{segment.name}_el')
         try:
-            if time.time() - lock.stat().st_mtime < YOUNG_S:
-                continue
-            with open(lock, 'rb') as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                lock.with_name(lock.name.removesuffix('_el')).unlink(missing_ok=True)
+            with contextlib.ExitStack() as held:
+                # Others remove the lock of a process that they find dead.
+                with contextlib.suppress(FileNotFoundError):
+                    stream = held.enter_context(open(lock, 'rb'))
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                segment.unlink()
                 lock.unlink(missing_ok=True)
                 removed += 1
         except OSError:
