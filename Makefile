@@ -9,6 +9,9 @@ EXTRAS := ros,pointcloud,eval,heic,exr,table,completion,docs,dev
 APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
 # Nothing newer than Python 3.10 knows; `long` is a method of torch's tensors, not Python 2's type.
 OLDEST := --target=3.10- --violations --eval-annotations --exclude long
+# timm, for tests of its towers: alone, because it asks for torchvision, of which no CPU build fits
+# this torch, and in a folder of its own, so that transformers does not build on it.
+TIMM := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade --target $(VENV)/timm timm
 # Threads that wait by spinning slow every other process on a shared machine.
 export OMP_WAIT_POLICY ?= passive
 export HF_HUB_OFFLINE ?= 1
@@ -40,6 +43,7 @@ docs: $(VENV)/.installed
 $(VENV)/.installed: setup.py constraints.txt | system
 	$(PYTHON) -m venv $(VENV) || { echo 'python3 lacks venv: install your system'"'"'s python3-venv'; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[$(EXTRAS)]'
+	$(TIMM)
 	touch $@
 
 # Open3D loads Debian's libusb-1.0.so.0, which no Python package brings.

@@ -16,6 +16,7 @@ import transformers
 from torch import Tensor, nn
 
 from benchmarks.measuring import parser, report, setup
+from benchmarks.timm_alone import timm
 from tosa_ros.merging import ToSA
 from tosa_ros.vision import Adapter, adapter_for, merge_tokens
 
@@ -38,6 +39,12 @@ def _of(name: str, size: dict[str, Any] = SIZE, config: str = '', **more: Any) -
     return getattr(transformers, name)(getattr(transformers, config)(**{**size, **more}))
 
 
+def _timm(name: str) -> nn.Module:
+    """A model of timm, with its own blocks and tokens but the size of the others."""
+    size = {'img_size': 48, 'patch_size': 8, 'embed_dim': 48, 'depth': 4, 'num_heads': 4}
+    return timm().create_model(name, pretrained=False, num_classes=0, **size)
+
+
 MAKES: dict[str, Callable[[], nn.Module]] = {
     'siglip': lambda: _of('SiglipVisionModel'),
     'siglip2': lambda: _of('Siglip2VisionModel', num_patches=PATCHES),
@@ -57,6 +64,13 @@ MAKES: dict[str, Callable[[], nn.Module]] = {
         'InternVLVisionModel', SQUARE, use_qk_norm=True, norm_type='rms_norm'
     ),
     'aimv2': lambda: _of('Aimv2VisionModel'),
+    'timm_vit': lambda: _timm('vit_tiny_patch16_224'),
+    'timm_so400m': lambda: _timm('vit_so400m_patch14_siglip_384'),
+    'timm_registers': lambda: _timm('vit_betwixt_patch16_reg4_gap_256'),
+    'timm_dinov2': lambda: _timm('vit_small_patch14_reg4_dinov2'),
+    'timm_eva02': lambda: _timm('eva02_tiny_patch14_224'),
+    'timm_dinov3': lambda: _timm('vit_small_patch16_dinov3'),
+    'timm_rope_mixed': lambda: _timm('vit_base_patch16_rope_mixed_224'),
 }
 
 
@@ -98,7 +112,8 @@ def in_halves(model: nn.Module, adapter: Adapter, inputs: dict[str, Tensor]) -> 
     """The same with every layer run as its two halves."""
 
     def forward(layer: nn.Module, x: Tensor, *_: Any, **kwargs: Any) -> Tensor:
-        kwargs.pop('attention_mask', None)
+        for mask in ('attention_mask', 'attn_mask'):
+            kwargs.pop(mask, None)
         return adapter.feed(layer, adapter.attend(layer, x, None, **kwargs))
 
     for layer in adapter.layers:
@@ -120,7 +135,8 @@ def main(argv: list[str] | None = None) -> int:
         own = last_tokens(model, adapter, inputs)
         row = {
             'encoder': adapter.title,
-            'class': type(model).__name__,
+            'class or name': getattr(model, 'pretrained_cfg', {}).get('architecture')
+            or type(model).__name__,
             'never merge': adapter.protected,
             'difference': f'{float((in_halves(model, adapter, inputs) - own).abs().max()):.0e}',
             'of values up to': round(float(own.abs().max()), 1),

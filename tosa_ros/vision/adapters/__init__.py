@@ -31,6 +31,7 @@ ADAPTERS: Registry[type[Adapter]] = Registry(
         'internvit': 'tosa_ros.vision.adapters.internvit:InternVit',
         'aimv2': 'tosa_ros.vision.adapters.aimv2:Aimv2',
         'timm': 'tosa_ros.vision.adapters.timm:Timm',
+        'timm_eva': 'tosa_ros.vision.adapters.timm:TimmEva',
     },
     base='tosa_ros.vision.adapters.base:Adapter',
     error=VisionError,
@@ -54,6 +55,10 @@ UNFIT = {
     'SamVisionEncoder': WINDOWS,
     'BeitModel': PAIRS,
     'Data2VecVisionModel': PAIRS,
+    # timm's:
+    'SwinTransformer': WINDOWS,
+    'Beit': PAIRS,
+    'VisionTransformerRelPos': PAIRS,
 }
 
 
