@@ -233,6 +233,7 @@ CASES = {
         '--evaluate': Case('--evaluate val'),
         '--views': Case('--views 7'),
     },
+    'merge': {'--json': Case('--json')},
     'camera': {
         '--world': Case('--world val:1'),
         '--still': Case('--still'),
@@ -276,6 +277,7 @@ BASES = {
     'ask': '{rgbd} --question What? --model {model} -v',
     'view': '{rgbd} --model {model} -v',
     'compare': '{run}',
+    'merge': '{shards}',
     'replay': f'{{bag}} --questions {{questions}}/q.json {OFFLINE}',
     'bag from-episode': '{rgbd} --out {tmp}/made',
     'bag to-episode': '{bag} --out {tmp}/made',

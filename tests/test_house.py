@@ -39,7 +39,7 @@ ARROWS = {
     'sources': {'frames', 'depth', 'messages'},
     'vlm': {'frames', 'merging', 'spatial', 'vision', 'chat_templates'},
     'pipeline': {'drawing', 'frames', 'merging', 'sources', 'vlm'},
-    'engines': {'endpoint', 'frames', 'merging', 'pipeline'},
+    'engines': {'endpoint', 'frames', 'merging', 'pipeline', 'vlm'},
     'synthetic': {'frames'},
     'training': {'synthetic'},
     'ros': {'assets', 'depth', 'drawing', 'frames', 'merging', 'messages', 'vlm'},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -169,4 +171,19 @@ def run(questions, model, tmp_path_factory):
         pipeline = VqaPipeline.from_pretrained(model)
         outcome = evaluate(benchmark, pipeline, methods, folder, Asking(2, max_new_tokens=2))
     score_run(benchmark, outcome, path, {})
+    return path
+
+
+@pytest.fixture(scope='session')
+def shards(model, tmp_path_factory):
+    """The folder of a run that was made in two shards."""
+    pytest.importorskip('open3d')
+    pytest.importorskip('matplotlib')
+    path = tmp_path_factory.mktemp('sharded') / 'run'
+    words = ['eval', 'tinyworld', '--limit', '40', '--max-new-tokens', '2', '--method', 'tosa']
+    words += ['--model', str(model), '--out', str(path), '--shard']
+    # In a process of its own: some tests stand in for what runs long here.
+    code = f"""from tosa_ros.cli.main import main
+raise SystemExit(any(main([*{words!r}, shard]) for shard in ('1/2', '2/2')))"""
+    subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
     return path

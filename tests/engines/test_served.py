@@ -178,6 +178,8 @@ def test_a_benchmark_is_asked_at_a_server(serve, tmp_path, tosa, monkeypatch):
         (['--base-url', 'http://x/v1'], '--answerer openai needs --model'),
         (['--base-url', 'http://x/v1', '--model', 'm', '--keep', '.5'], '--keep has no effect'),
         (['--base-url', 'http://x/v1', '--model', 'm', '--depth', 'none'], '--depth has no'),
+        (['--base-url', 'http://x/v1', '--model', 'm', '--tiles'], '--tiles has no'),
+        (['--base-url', 'http://x/v1', '--model', 'm', '--dtype', 'float32'], '--dtype has no'),
         (['--base-url', 'http://x/v1', '--model', 'm', '--method', 'tosa'], '--method tosa'),
     ],
 )

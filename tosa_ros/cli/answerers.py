@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli.parsing import UsageError, need, option_strings
+from tosa_ros.cli import options
+from tosa_ros.cli.parsing import UsageError, need, refuse
 from tosa_ros.settings import METHOD, SETTINGS
 
 if TYPE_CHECKING:
     from tosa_ros.engines.served import ServedPipeline
+    from tosa_ros.merging import MergingMethod
+    from tosa_ros.pipeline import VqaPipeline
 
-LOCAL, OPENAI = 'local', 'openai'
+LOCAL, OPENAI, VLLM = 'local', 'openai', 'vllm'
 NOBODY = 'none'  # the only method that merges nothing
 # What only a model in this process does.
-_LOCAL_ALONE = ('--device', '--dtype', '--trained-frames', '--depth', '--depth-model', '--gflops')
+_LOCAL_ALONE = ('--trained-frames', '--depth', '--depth-model', '--gflops')
 
 
-def add_answerer_options(parser: argparse.ArgumentParser) -> None:
+def add_answerer_options(parser: argparse.ArgumentParser, model: Collection[str]) -> None:
+    """The options. model: those of a model in this process, which a server's has not."""
+    parser.set_defaults(local_options=frozenset((*model, *_LOCAL_ALONE)))
     group = parser.add_argument_group('answerer')
     group.add_argument(
         '--answerer',
-        choices=(LOCAL, OPENAI),
+        choices=(LOCAL, OPENAI, VLLM),
         default=LOCAL,
         help=f'who answers ({LOCAL}); {OPENAI}: --model at an OpenAI-compatible server, which is '
-        'sent the frames as pictures',
+        f'sent the frames as pictures; {VLLM}: the language model in vLLM',
     )
     group.add_argument(
         '--base-url', metavar='URL', help='address of that server, up to and with /v1'
@@ -51,20 +57,21 @@ def is_served(args: argparse.Namespace) -> bool:
     Raises:
         UsageError: an option that the chosen answerer does not use, or one that it lacks.
     """
-    if getattr(args, 'answerer', LOCAL) == LOCAL:
+    if args.answerer != OPENAI:
         for option in ('--base-url', '--key-env', '--server-timeout'):
             if option in args.given:
                 raise UsageError(f'{option} needs --answerer {OPENAI}')
+        if args.answerer == VLLM:
+            refuse(args, "has no effect: vLLM's operations are not counted", '--gflops')
+            refuse(args, 'has no effect: vLLM gives tokens its own positions', '--trained-frames')
         return False
     need(args, '--answerer', '--base-url')
     if not args.model:
         raise UsageError(f'--answerer {OPENAI} needs --model, the name of a model at the server')
     given = args.given - {METHOD.option}
     settings = {o for row in SETTINGS.loaded().values() for o in (row.option, _no(row.option))}
-    alone = [o for o in option_strings(args.parser) if o in settings or o in _LOCAL_ALONE]
-    for option in alone:
-        if option in given:
-            raise UsageError(f'{option} has no effect: the server is sent whole pictures')
+    alone = settings | args.local_options
+    refuse(args, 'has no effect: the server is sent whole pictures', *sorted(alone & given))
     if set(_as_list(args.method)) - {NOBODY}:
         raise UsageError(
             f'{METHOD.option} {args.method[0]}: the server is sent whole pictures; only '
@@ -84,6 +91,16 @@ def served_from(args: argparse.Namespace) -> ServedPipeline:
         key_source=f'${args.key_env}',
         timeout_s=args.server_timeout,
     )
+
+
+def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
+    """The model of this process that the options name; its language model may be in vLLM."""
+    pipeline = options.pipeline_from(args, method)
+    if args.answerer == VLLM:
+        from tosa_ros.engines.vllm import VllmAnswerer
+
+        pipeline.answerer = VllmAnswerer(pipeline.answerer)
+    return pipeline
 
 
 def _as_list(method: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +40,17 @@ def load_questions(args: argparse.Namespace) -> Benchmark:
     """The chosen benchmark with its questions."""
     given = {name: one for name, one in load_options(args).items() if one is not None}
     return args.reader.load(**given)
+
+
+def questions_of(args: argparse.Namespace) -> tuple[Benchmark, dict[str, Any]]:
+    """The chosen benchmark with its questions, and the settings of a run that it brings."""
+    from tosa_ros.evaluation.questions import QUESTION_FILES
+
+    benchmark = load_questions(args)
+    # Questions are known by what is in their files, wherever those are.
+    given = load_options(args)
+    return benchmark, {n: _setting(one) for n, one in given.items() if n not in QUESTION_FILES}
+
+
+def _setting(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value

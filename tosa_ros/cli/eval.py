@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import benchmarks, console, options, running
@@ -48,14 +47,10 @@ def add_benchmark(
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 when an episode is missing or a judge failed."""
-    from tosa_ros.evaluation.questions import QUESTION_FILES
     from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
-    benchmark = benchmarks.load_questions(args)
-    # Questions are known by what is in their files, wherever those are.
-    given = benchmarks.load_options(args)
-    more = {name: _setting(one) for name, one in given.items() if name not in QUESTION_FILES}
+    benchmark, more = benchmarks.questions_of(args)
     if not args.dry_run:
         return running.run_benchmark(benchmark, args, more)
     plan = running.plan(benchmark, args, more, loads=False)
@@ -72,10 +67,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_survey(found)
     return int(bool(found['missing']))
-
-
-def _setting(value: Any) -> Any:
-    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def _print_survey(found: dict[str, Any]) -> None:

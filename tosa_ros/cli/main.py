@@ -22,6 +22,7 @@ COMMANDS = (
     'camera',
     'say',
     'eval',
+    'merge',
     'score',
     'compare',
     'replay',

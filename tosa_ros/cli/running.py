@@ -12,7 +12,8 @@ from tosa_ros import __version__
 from tosa_ros.cli import answerers, console, merging, options
 from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
-from tosa_ros.cli.parsing import UsageError
+from tosa_ros.cli.parsing import UsageError, option_strings
+from tosa_ros.errors import DataError
 from tosa_ros.settings import AUTO, MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ PROBLEMS_SHOWN = 3  # The report has all.
 
 def add_model_and_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> None:
     """Options of a model that is asked many questions."""
+    before = {*option_strings(parser), '--model'}
     options.add_model_options(parser)
-    answerers.add_answerer_options(parser)
+    answerers.add_answerer_options(parser, set(option_strings(parser)) - before)
     merging.add_method_options(parser, several=defaults.methods, keeps=True)
     _add_asking_options(parser, defaults)
 
@@ -147,6 +149,7 @@ def plan(
     settings = {
         'benchmark': benchmark.name,
         'questions': fingerprint(benchmark, template),
+        'answerer': None if args.answerer == answerers.LOCAL else args.answerer,
         'model': model if served else Path(model).name,
         'model_fingerprint': f'{served.host} {model}' if served else model_fingerprint(model),
         'frames': frames,
@@ -186,7 +189,7 @@ def run_benchmark(
         pipeline = made.served
         if pipeline is None:
             args = argparse.Namespace(**{**vars(args), 'model': made.model})
-            pipeline = options.pipeline_from(args, next(iter(made.methods.values())))
+            pipeline = answerers.pipeline_from(args, next(iter(made.methods.values())))
         with console.counter() as progress:
             outcome = evaluate(benchmark, pipeline, made.methods, folder, made.asking, progress)
         counted = None
@@ -199,6 +202,35 @@ def run_benchmark(
         return conclude(
             benchmark, outcome, args, made.settings, made.judging, draw, gflops=counted
         )
+
+
+def merge_benchmark(
+    benchmark: Benchmark, args: argparse.Namespace, settings: dict[str, Any]
+) -> int:
+    """Scores and reports what a run and its shards have, and asks nothing.
+
+    settings: the run's, which the shards were made with; the model need not be here.
+    """
+    from tosa_ros.evaluation.fingerprints import fingerprint
+    from tosa_ros.evaluation.gallery import pictures
+    from tosa_ros.evaluation.report import check_plotting
+    from tosa_ros.evaluation.run_folder import RunFolder
+    from tosa_ros.evaluation.runner import gather
+
+    check_plotting()
+    made = plan(benchmark, args, loads=False)
+    if fingerprint(benchmark, made.asking.template) != settings.get('questions'):
+        raise DataError(
+            f'{args.out}: the questions that its command line names are not those that its shards '
+            'were asked; put the files back where they were'
+        )
+    with RunFolder(args.out, settings) as folder:
+        outcome = gather(benchmark, made.methods, folder)
+
+        def draw(failures: list) -> dict:
+            return pictures(benchmark, failures, made.asking)
+
+        return conclude(benchmark, outcome, args, settings, judging_from(args), draw)
 
 
 def check_out(args: argparse.Namespace) -> None:

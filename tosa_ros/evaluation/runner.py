@@ -130,6 +130,31 @@ def evaluate(
     return outcome
 
 
+def gather(
+    benchmark: Benchmark, methods: Mapping[str, MergingMethod], folder: RunFolder
+) -> Outcome:
+    """The answers that a run's folder and its shards have; what is lacking is a fault.
+
+    Raises:
+        DataError: not one question has an answer.
+    """
+    outcome = Outcome()
+    wanted = [q.id for q in benchmark.questions]
+    with problems_kept(benchmark, folder.path):
+        for label, method in methods.items():
+            with folder.journal(label, method) as journal:
+                outcome.answers[label] = list(journal.records)
+            done = {record['question_id'] for record in journal.records}
+            lacking = [qid for qid in wanted if qid not in done]
+            if lacking:
+                outcome.faults[f'method {label}'] = (
+                    f'{len(lacking)} of {len(wanted)} questions have no answer, the first '
+                    f'{lacking[0]!r}: a shard is missing or not complete'
+                )
+    something_of(outcome, benchmark)
+    return outcome
+
+
 class _Run:
     """One process's part in a run: what it asks with, and what it has answers to."""
 

@@ -63,7 +63,7 @@ class Answerer:
         self.family = family
         self.builder = RowBuilder(model, prompt, family, trained_frames)
         self.decoder = Decoder(model, family, self.builder.words)
-        self._end_ids = _end_ids(model, prompt)
+        self.end_ids = _end_ids(model, prompt)
 
     @classmethod
     def from_pretrained(
@@ -176,7 +176,7 @@ class Answerer:
         return _generation(prompt, said, text, times, evidence)
 
     def _utterance(self, answering: Answering) -> Utterance:
-        return Utterance(answering, self._end_ids, self.prompt.text_of)
+        return Utterance(answering, self.end_ids, self.prompt.text_of)
 
 
 def _times(start: float, first: float | None, end: float) -> tuple[float, float]:
