@@ -10,6 +10,7 @@ from reference import merging as slow
 from reference.surfaces import surfaces
 from samples import SMALL
 from torch import nn
+from towers import timm_or_skip, tower
 from transformers import (
     BeitConfig,
     BeitModel,
@@ -56,27 +57,14 @@ KINDS = ['siglip', 'siglip2', 'dinov2_registers', 'dinov3', 'timm_dinov2']
 METHODS = [ToMe, ToFu, PiToMe, ToSA]
 
 
-def tower(name):
-    if name.startswith('timm'):
-        timm_or_skip()
-    return name, adapters.made(name)
-
-
-def timm_or_skip():
-    try:
-        return adapters.timm()
-    except ImportError as error:
-        pytest.skip(f'`make` installs timm in .venv/timm, but {error}')
-
-
 @pytest.fixture(params=adapters.MAKES)
 def every(request):
-    return tower(request.param)
+    return request.param, tower(request.param)
 
 
 @pytest.fixture(params=KINDS)
 def named(request):
-    return tower(request.param)
+    return request.param, tower(request.param)
 
 
 def last_state(output):
@@ -402,7 +390,7 @@ def test_misuse_is_refused():
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['timm_vit', 'timm_eva02'])
 def test_timm_merges_the_same_without_the_fused_kernel(name):
-    model = tower(name)[1]
+    model = tower(name)
     with merge_tokens(model, ToSA(keep=0.3)) as merged:
         fused = merged(**pixels(name), spatial=spatial())
         for block in model.blocks:
@@ -419,7 +407,7 @@ def test_other_timm_models_are_refused():
         merge_tokens(create('vit_relpos_small_patch16_224', depth=1), ToMe())
     with pytest.raises(VisionError, match=r'blocks\.0 is a ParallelThingsBlock without norm1'):
         merge_tokens(create('vit_small_patch16_18x2_224', depth=1), ToMe())
-    model = adapters.made('timm_vit')
+    model = tower('timm_vit')
     with (
         merge_tokens(model, ToMe()) as merged,
         pytest.raises(VisionError, match='is_causal: merged tokens have no order'),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.adapters import Adapter, adapter_for
+from tosa_ros.vision.run import Passed, Run
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class MergedEncoder:
         self.latest: MergedTokens | None = None
         self._layers = self.adapter.layers
         self._stands = type(self.adapter).standing is not Adapter.standing
-        self._run = _Run()
+        self._run, self._passed = Run(), Passed()
         self._taps = [self.adapter.tap(layer, self._run.receive) for layer in self._layers]
         self._originals = [layer.forward for layer in self._layers]
         for index, layer in enumerate(self._layers):
@@ -118,27 +120,61 @@ class MergedEncoder:
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies have no latest tokens: with gradients, those cannot be copied.
-        return {**self.__dict__, 'latest': None}
+        return {**self.__dict__, 'latest': None, '_passed': Passed()}
 
     def _forward(
         self, index: int, original: Callable, x: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
         """What layer `index` runs; a method, so that a deep copy runs its own layers."""
-        run = self._run
+        run, compute = self._run, partial(self._layer, index, original, args, kwargs)
+        compiling = torch.compiler.is_compiling()
+        then = None if compiling else self._passed.before(x)
+        if then is not None:
+            with run.as_before(then):
+                return compute(x)
         if index == 0:
             self._start(x)
-            # Patches come as a transposed view of a convolution's output, and every sum of
-            # the residual stream would inherit that layout, which slows each of them down.
-            x = x.contiguous() if run.merges else x
-        if run.merges:
-            _refuse_padding(args, kwargs)
-            x = self._merging_layer(index, self._layers[index], x, kwargs)
-        else:
-            x = original(x, *args, **kwargs)
-        if index == len(self._layers) - 1:
-            if run.merges:
-                x, run.state = run.state.in_raster_order(x)
+        run.check_turn(index)
+        if not compiling:
+            self._passed.note(x, run)
+        x = self._checkpointed(index, compute, x)
+        run.next = index + 1
+        if run.next == len(self._layers):
             self.latest = self._result(x)
+        return x
+
+    def _checkpointed(self, index: int, compute: Callable, x: Tensor) -> Tensor:
+        """compute(x), under transformers' gradient checkpointing where that is on and stands in
+        the layer's own forward, which does not run when tokens merge."""
+        layer = self._layers[index]
+        asked = getattr(layer, 'gradient_checkpointing', False) and layer.training
+        if not (asked and self._run.merges) or type(layer).__call__ is not nn.Module.__call__:
+            return compute(x)
+
+        def once_or_again(x: Tensor) -> Tensor:
+            then = self._passed.before(x)
+            if then is None:
+                self._run.check_turn(index)
+                return compute(x)
+            with self._run.as_before(then):
+                return compute(x)
+
+        return layer._gradient_checkpointing_func(once_or_again, x)
+
+    def _layer(
+        self, index: int, original: Callable, args: tuple, kwargs: dict, x: Tensor
+    ) -> Tensor:
+        """The layer itself; behind the last one, tokens are in raster order."""
+        run = self._run
+        if not run.merges:
+            return original(x, *args, **kwargs)
+        kwargs = dict(kwargs)
+        _refuse_padding(args, kwargs)
+        # Patches come as a transposed view of a convolution's output, and every sum of the
+        # residual stream would inherit that layout, which slows each of them down.
+        x = self._merging_layer(index, self._layers[index], x.contiguous(), kwargs)
+        if index == len(self._layers) - 1:
+            x, run.state = run.state.in_raster_order(x)
         return x
 
     def _merging_layer(self, index: int, layer: nn.Module, x: Tensor, kwargs: dict) -> Tensor:
@@ -172,6 +208,7 @@ class MergedEncoder:
                 f'{spatial.weight.shape[1]} patches, but the encoder sees {x.shape[0]} images of '
                 f'{patches}; make them on its patch grid'
             )
+        run.next = 0
         # Another thread may set the method meanwhile: one run has one.
         run.method = method = self.method
         if method.where == 'output':
@@ -196,23 +233,6 @@ class MergedEncoder:
             xyz=state.xyz,
             nearest=state.home - protected if protected else state.home,
         )
-
-
-class _Run:
-    """What one forward pass carries from layer to layer."""
-
-    method: MergingMethod | None = None
-    spatial: SpatialTokens | None = None
-    state: MergeState | None = None
-    keys: Tensor | None = None
-    bias: Tensor | None = None
-    middle: Tensor | None = None
-    plan: tuple[int, ...] | list[int] = ()
-    merges = False
-
-    def receive(self, keys: Tensor) -> None:
-        if self.merges:
-            self.keys = keys
 
 
 def merge_tokens(
