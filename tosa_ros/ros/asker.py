@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from tosa_ros.errors import RosError
+from tosa_ros.ros.distributions import count_publishers
 from tosa_ros.ros.replies import parse_reply
 from tosa_ros.ros.topics import qos_profile
 
@@ -99,7 +100,7 @@ class Asker(Node):
 
     def _is_answered(self) -> bool:
         """Whether qa_node runs: a recorder subscribes too, but gives no answers."""
-        answering = self._answers.get_publisher_count()
+        answering = count_publishers(self, self._answers)
         return answering > 0 and self._question.get_subscription_count() > 0
 
     def _came(self, message: String) -> None:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.parameter_client import AsyncParameterClient
 
 from tosa_ros.errors import RosError
 from tosa_ros.messages import stamp_ns
@@ -62,15 +62,23 @@ class GraphStatus:
             if node not in NEEDED and node not in self.status:
                 continue
             names = [row.name for row in node_settings(node) if row.name not in _IRRELEVANT]
-            client = AsyncParameterClient(self._node, node)
-            future = client.wait_for_services(REPLY_S) and client.get_parameters(names)
-            if future:
-                executor.spin_until_future_complete(future, REPLY_S)
-            if not future or future.result() is None:
-                raise RosError(f'{node}: does not report its parameters within {REPLY_S:g} s')
-            values = map(parameter_value_to_python, future.result().values)
+            values = map(parameter_value_to_python, self._parameters(executor, node, names))
             found[node] = dict(zip(names, map(_plain, values), strict=True))
         return found
+
+    def _parameters(
+        self, executor: SingleThreadedExecutor, node: str, names: list[str]
+    ) -> list[Any]:
+        client = self._node.create_client(GetParameters, f'{node}/get_parameters')
+        try:
+            if client.wait_for_service(REPLY_S):
+                future = client.call_async(GetParameters.Request(names=names))
+                executor.spin_until_future_complete(future, REPLY_S)
+                if future.result() is not None:
+                    return future.result().values
+        finally:
+            self._node.destroy_client(client)
+        raise RosError(f'{node}: does not report its parameters within {REPLY_S:g} s')
 
     def _state(self, name: str) -> str:
         return self.status.get(name, {}).get('state', '')

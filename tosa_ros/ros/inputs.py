@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from tosa_ros.errors import TosaError
 from tosa_ros.ros import topics
+from tosa_ros.ros.distributions import SubscriptionEventCallbacks
 
 Report = Callable[[str, str], None]
 SILENCE_S = 5.0

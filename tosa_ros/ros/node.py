@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 
 from tosa_ros.devices import release_memory
 from tosa_ros.errors import RosError, TosaError
-from tosa_ros.ros import parameters, topics
+from tosa_ros.ros import distributions, parameters, topics
 from tosa_ros.ros.diagnostics import ERROR, OK, WARN, Faults, Meter, diagnostic_array
 from tosa_ros.ros.inputs import Inputs, resolved_name
 from tosa_ros.ros.shutdown import Shutdown
@@ -63,7 +62,7 @@ class TosaNode(LifecycleNode):
         self.worker: LatestWorker | AnswerQueue | None = None
         self._settings = {row.name: row for row in node_settings(name)}
         parameters.declare(self, list(self._settings.values()), self.check_together)
-        self.add_post_set_parameters_callback(self._parameters_changed)
+        distributions.after_set(self, self._parameters_changed)
         # Steady, so that diagnostics go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(
@@ -73,6 +72,7 @@ class TosaNode(LifecycleNode):
             qos_overriding_options=QoSOverridingOptions(topics.overridable()),
         )
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick, clock=steady)
+        distributions.watch_subscribers(self, self._subscribers, self.update_inputs)
         if self.value('autostart'):
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
@@ -93,7 +93,7 @@ class TosaNode(LifecycleNode):
 
     def demanded(self) -> bool:
         """Whether the outputs have subscribers."""
-        return any(output.get_subscription_count() > 0 for output in self._outputs.values())
+        return any(self._subscribers())
 
     def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
         """Raises TosaError if these values do not go together; `given` are the new ones."""
@@ -123,7 +123,7 @@ class TosaNode(LifecycleNode):
             topics.ros_type(topic.type),
             resolved_name(self, name),
             topics.qos_profile(topic.qos),
-            event_callbacks=PublisherEventCallbacks(matched=lambda _: self.update_inputs()),
+            event_callbacks=distributions.matched_events(self.update_inputs),
             qos_overriding_options=QoSOverridingOptions(topics.overridable()),
         )
         return self._outputs[name]
@@ -131,6 +131,9 @@ class TosaNode(LifecycleNode):
     def listeners(self, name: str) -> int:
         """The number of subscribers to one of this node's outputs."""
         return self._outputs[name].get_subscription_count()
+
+    def _subscribers(self) -> list[int]:
+        return [self.listeners(name) for name in self._outputs]
 
     def now(self) -> float:
         """Monotonic seconds, for latencies and ages; stamps come from messages."""

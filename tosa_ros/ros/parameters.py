@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tosa_ros.errors import RosError, TosaError
+from tosa_ros.ros import distributions
 from tosa_ros.settings import Choice, Number, Setting
 
 # Takes all values as they would be, and those that were given; raises TosaError to refuse them.
@@ -72,7 +73,7 @@ def _guard(node: Any, rows: dict[str, Setting], together: Together | None) -> No
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    node.add_pre_set_parameters_callback(coerce)
+    distributions.before_set(node, coerce)
     node.add_on_set_parameters_callback(check)
 
 
@@ -83,6 +84,7 @@ def _descriptor(row: Setting) -> Any:
     descriptor = ParameterDescriptor(
         name=row.name, description=f'{row.help}{unit}', read_only=row.read_only
     )
+    descriptor.dynamic_typing = not distributions.PRE_SET_CALLBACKS
     kind = row.kind
     if not isinstance(kind, Number):
         words = f'one of {row.allowed}' if isinstance(kind, Choice) else row.allowed
