@@ -157,10 +157,11 @@ def questions(tmp_path_factory, rgbd):
 def run(questions, model, tmp_path_factory):
     """The folder of a finished run with two methods."""
     pytest.importorskip('matplotlib')
+    from tosa_ros.evaluation.asking import Asking
     from tosa_ros.evaluation.benchmarks import load_benchmark
     from tosa_ros.evaluation.results import score_run
     from tosa_ros.evaluation.run_folder import RunFolder
-    from tosa_ros.evaluation.runner import Asking, evaluate
+    from tosa_ros.evaluation.runner import evaluate
     from tosa_ros.merging import NoMerging, ToMe
     from tosa_ros.pipeline import VqaPipeline
 

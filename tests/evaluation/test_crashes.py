@@ -17,12 +17,13 @@ import pytest
 from faults import MODES, Faults
 
 from tosa_ros.errors import TosaError
+from tosa_ros.evaluation.asking import Asking
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.judge_prompts import JudgePrompts
 from tosa_ros.evaluation.report import write_report
 from tosa_ros.evaluation.results import Judging, score_run
 from tosa_ros.evaluation.run_folder import RunFolder
-from tosa_ros.evaluation.runner import Asking, evaluate
+from tosa_ros.evaluation.runner import evaluate
 from tosa_ros.merging import NoMerging, ToSA
 
 pytest.importorskip('transformers')

@@ -16,12 +16,12 @@ from PIL import Image
 
 from tosa_ros.errors import DataError
 from tosa_ros.evaluation import gallery, provenance
+from tosa_ros.evaluation.asking import Asking
 from tosa_ros.evaluation.metrics.score import make_score
 from tosa_ros.evaluation.questions import Question
 from tosa_ros.evaluation.report import plot, plot_csv, score_table, write_report
 from tosa_ros.evaluation.report.plot import MARKERS
 from tosa_ros.evaluation.report.tables import category_table, main_scores
-from tosa_ros.evaluation.runner import Asking
 from tosa_ros.frames import Frame
 
 SCRIPT = '<script>alert("x")</script>'

@@ -15,10 +15,11 @@ from tosa_ros.assets import embedded_depth, embedded_model
 from tosa_ros.cli.main import main
 from tosa_ros.depth import MonocularDepth
 from tosa_ros.errors import DataError, ModelError
+from tosa_ros.evaluation.asking import Asking
 from tosa_ros.evaluation.benchmarks.tinyworld import TinyWorld
 from tosa_ros.evaluation.conditions import DEPTHS, shown
 from tosa_ros.evaluation.run_folder import RunFolder
-from tosa_ros.evaluation.runner import Asking, evaluate, gigaflops
+from tosa_ros.evaluation.runner import evaluate, gigaflops
 
 
 def made(*groups):

@@ -172,12 +172,12 @@ def _ros(namespace: str) -> Iterator[None]:
 
 def _run_live(benchmark: BagQuestions, args: argparse.Namespace, more: dict[str, Any]) -> int:
     """Plays the bag to the nodes; 1 when a judge failed."""
+    from tosa_ros.evaluation.asking import Asking
     from tosa_ros.evaluation.fingerprints import fingerprint
     from tosa_ros.evaluation.gallery import pictures
     from tosa_ros.evaluation.live import evaluate_live, played_types, recorded
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
-    from tosa_ros.evaluation.runner import Asking
     from tosa_ros.ros.playback import LiveReplay
 
     check_plotting()

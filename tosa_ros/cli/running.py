@@ -18,9 +18,10 @@ from tosa_ros.settings import AUTO, MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
     from tosa_ros.engines.served import ServedPipeline
+    from tosa_ros.evaluation.asking import Asking
     from tosa_ros.evaluation.questions import Benchmark, Defaults
     from tosa_ros.evaluation.results import Judging
-    from tosa_ros.evaluation.runner import Asking, Outcome
+    from tosa_ros.evaluation.runner import Outcome
     from tosa_ros.merging import MergingMethod
 
 # The embedded model was taught bare questions; a sentence about short answers confuses it.
@@ -129,9 +130,9 @@ def plan(
     more: settings beside the shared options. loads: whether models are loaded where needed.
     """
     from tosa_ros.devices import checked_device
+    from tosa_ros.evaluation.asking import Asking
     from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
     from tosa_ros.evaluation.questions import Shard
-    from tosa_ros.evaluation.runner import Asking
 
     shard = None if args.shard is None else Shard.parse(args.shard)
     served = answerers.served_from(args) if answerers.is_served(args) else None

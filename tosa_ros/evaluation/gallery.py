@@ -12,9 +12,9 @@ from PIL import Image
 
 from tosa_ros.drawing import draw_tokens, side_by_side, token_map
 from tosa_ros.errors import TosaError
+from tosa_ros.evaluation.asking import Asking, episode_frames
 from tosa_ros.evaluation.metrics.score import QuestionId, Score
 from tosa_ros.evaluation.questions import Benchmark, Question
-from tosa_ros.evaluation.runner import Asking, episode_frames
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging
 
