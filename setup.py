@@ -44,6 +44,9 @@ EXTRAS = {
     'exr': ['OpenEXR>=3.3'],
     'table': ['pandas>=2'],
     'completion': ['argcomplete>=3'],
+    'device-map': ['accelerate>=1'],
+    # int4 on CPUs is in torchao's prototypes, whose names change.
+    'quantize': ['accelerate>=1', 'torchao>=0.18,<0.19'],
     'docs': ['mkdocs-material>=9.5'],
     'test': TEST,  # colcon test looks for it, and then runs pytest
     'dev': [
@@ -113,6 +116,7 @@ setup(
         'tqdm>=4.60',
         # The `...Pil` image processors (no torchvision needed) are from transformers 5.
         'transformers>=5,<6',
+        'typing_extensions>=4.6',
     ],
     extras_require=EXTRAS,
     entry_points={

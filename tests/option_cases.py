@@ -53,6 +53,10 @@ MODEL = {
     '--device': Case('--device cuda:99'),
     '--dtype': Case('--dtype bfloat16'),
     '--tiles': Case('--tiles'),
+    '--quantize': Case('--quantize int8'),
+    '--attn': Case('--attn flash_attention_2'),
+    '--revision': Case('--revision v1'),
+    '--device-map': Case('--device-map auto'),
 }
 FRAMES = {
     '--rgb': Case('--rgb {photos}/album/1.jpg'),

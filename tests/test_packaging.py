@@ -33,6 +33,7 @@ ROSDEP = {
     'torch': 'python3-pytorch-pip',
     'tqdm': 'python3-tqdm',
     'transformers': 'python3-transformers-pip',
+    'typing-extensions': None,
 }
 
 

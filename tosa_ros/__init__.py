@@ -7,6 +7,7 @@ in neither torch, transformers, open3d nor rclpy.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from tosa_ros.vlm import VisionEncoder as VisionEncoder
 
 __version__ = '0.1.0'
+
+# Where torchao is installed, transformers imports it, and it warns of each of its libraries that
+# is for another GPU.
+for _name in ('torchao', 'torch.utils._pytree'):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 _HOMES = {
     'Answer': 'tosa_ros.pipeline',

@@ -85,14 +85,14 @@ def check_shards(path: str, error: type[TosaError]) -> None:
                 raise error(f'{index}: names {printable(name)!r}, which is not in its folder')
 
 
-def model_type_of(path: str) -> str | None:
+def model_type_of(path: str, revision: str | None = None) -> str | None:
     """A checkpoint's model_type; None where it brings code of its own for it.
 
     Read before transformers makes a configuration of it, which says little of unknown types.
     """
     from transformers import PreTrainedConfig
 
-    settings, _ = PreTrainedConfig.get_config_dict(path)
+    settings, _ = PreTrainedConfig.get_config_dict(path, revision=revision)
     own = settings.get('auto_map')
     if isinstance(own, dict) and 'AutoConfig' in own:
         return None

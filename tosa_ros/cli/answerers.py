@@ -64,6 +64,8 @@ def is_served(args: argparse.Namespace) -> bool:
         if args.answerer == VLLM:
             refuse(args, "has no effect: vLLM's operations are not counted", '--gflops')
             refuse(args, 'has no effect: vLLM gives tokens its own positions', '--trained-frames')
+            held = ('--quantize', '--attn', '--device-map')
+            refuse(args, 'is not passed on: vLLM loads the language model its own way', *held)
         return False
     need(args, '--answerer', '--base-url')
     if not args.model:

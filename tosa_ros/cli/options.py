@@ -12,7 +12,7 @@ from tosa_ros.cli import console
 from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
-from tosa_ros.settings import DEVICE, DTYPE, TILES
+from tosa_ros.settings import ATTENTION, DEVICE, DEVICE_MAP, DTYPE, QUANTIZE, REVISION, TILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from tosa_ros.pipeline import VqaPipeline
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, *, answers: bool = True) -> None:
+    """answers: whether a language model is loaded too."""
     group = parser.add_argument_group('model')
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
     add_setting(group, DEVICE, default=DEVICE.default)
     add_setting(group, DTYPE)
+    for row in (QUANTIZE, ATTENTION, REVISION, *((DEVICE_MAP,) if answers else ())):
+        add_setting(group, row)
     add_setting(group, TILES)
 
 
@@ -43,6 +46,13 @@ def dtype_from(args: argparse.Namespace) -> Any:
     return None if args.dtype in (None, DTYPE.default) else getattr(torch, args.dtype)
 
 
+def weights_from(args: argparse.Namespace) -> Any:
+    """How the options say that weights are held: keyword arguments of what loads a model."""
+    from tosa_ros.vlm.weights import chosen_weights
+
+    return chosen_weights(vars(args))
+
+
 def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipeline:
     """The model that the options name."""
     from tosa_ros.devices import checked_device
@@ -56,6 +66,7 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
         device=device,
         dtype=dtype_from(args),
         tiles=bool(args.tiles),
+        **weights_from(args),
         trained_frames=args.trained_frames,
     )
 

@@ -168,6 +168,7 @@ def plan(
         'dtype': args.dtype,
         'version': __version__,
         **({'tiles': True} if args.tiles else {}),
+        **options.weights_from(args),
         **(more or {}),
     }
     benchmark.select(shard=shard)

@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.loose = 'paths'
     add_frame_options(parser)
-    options.add_model_options(parser)
+    options.add_model_options(parser, answers=False)
     parser.add_argument(
         '--tower', choices=TOWERS, help='this tower with random weights instead of a model'
     )
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     names = args.method or ALL
     methods = merging.methods_from(args, names)
     if args.tower:
-        refuse(args, 'changes nothing with --tower', '--model')
+        kept = ('--model', '--quantize', '--attn', '--revision')
+        refuse(args, 'changes nothing with --tower', *kept)
     frames = frames_from(args, args.paths, methods.values())
     encoder = _encoder(args)
     views: dict[str, list[VisualTokens]] = {name: [] for name in names}
@@ -100,6 +101,7 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
         device=device,
         dtype=dtype,
         tiles=bool(args.tiles),
+        **options.weights_from(args),
     )
 
 

@@ -31,6 +31,8 @@ from tosa_ros.vlm.prompt import check_question
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from tosa_ros.vlm.weights import MappedWeightOptions
+
 REMEMBERED = 8  # paths and pictures whose frames are kept for the next question about them
 REMEMBERED_FRAMES = 16  # of one of those
 
@@ -67,20 +69,27 @@ class VqaPipeline:
         dtype: torch.dtype | None = None,
         tiles: bool = False,
         trained_frames: int | None = None,
+        **weights: Unpack[MappedWeightOptions],
     ) -> VqaPipeline:
         """Loads both halves of a checkpoint folder or hub id.
 
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own. tiles: whether
         frames are cut into the tiles that its image processor makes. trained_frames: the largest
         number of frames that the model was trained on; see `Answerer.from_pretrained`.
-        Raises ModelError for what cannot be found, read or used.
+        weights: quantize, attn_implementation, revision and device_map (of the language model),
+        as `Weights` has them. Raises ModelError for what cannot be found, read or used.
         """
+        seeing = {name: value for name, value in weights.items() if name != 'device_map'}
         return cls(
             VisionEncoder.from_pretrained(
-                path_or_id, merging=merging, device=device, dtype=dtype, tiles=tiles
+                path_or_id, merging=merging, device=device, dtype=dtype, tiles=tiles, **seeing
             ),
             Answerer.from_pretrained(
-                path_or_id, device=device, dtype=dtype, trained_frames=trained_frames
+                path_or_id,
+                device=device,
+                dtype=dtype,
+                trained_frames=trained_frames,
+                **weights,
             ),
             str(path_or_id),
         )

@@ -11,6 +11,7 @@ from tosa_ros.assets import embedded_depth, embedded_model
 from tosa_ros.errors import DepthError
 from tosa_ros.merging import MergingMethod, method_from, settings_of
 from tosa_ros.settings import SETTINGS
+from tosa_ros.vlm.weights import chosen_weights
 
 
 def load_half(half: Any, node: Any, **more: Any) -> Any:
@@ -26,6 +27,7 @@ def load_half(half: Any, node: Any, **more: Any) -> Any:
         model or embedded_model(),
         device=node.value('device'),
         dtype=None if dtype == 'auto' else getattr(torch, dtype),
+        **chosen_weights(node.values()),
         **more,
     )
 

@@ -8,12 +8,16 @@ from tosa_ros.settings.graph import GRAPH, node_choices
 from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.merging import METHOD, METHODS, SETTINGS
 from tosa_ros.settings.nodes import (
+    ATTENTION,
     DEPTH_SOURCES,
     DEVICE,
+    DEVICE_MAP,
     DTYPE,
     MAX_NEW_TOKENS,
     MODEL,
     NODES,
+    QUANTIZE,
+    REVISION,
     SEED,
     SYNC_SLOP,
     TEMPERATURE,
@@ -27,9 +31,11 @@ from tosa_ros.settings.setting import Setting
 AUTO = 'auto'  # of a batch: as large as fits into memory
 
 __all__ = [
+    'ATTENTION',
     'AUTO',
     'DEPTH_SOURCES',
     'DEVICE',
+    'DEVICE_MAP',
     'DTYPE',
     'GRAPH',
     'MAX_NEW_TOKENS',
@@ -37,6 +43,8 @@ __all__ = [
     'METHODS',
     'MODEL',
     'NODES',
+    'QUANTIZE',
+    'REVISION',
     'SEED',
     'SETTINGS',
     'SYNC_SLOP',

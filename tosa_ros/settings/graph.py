@@ -5,19 +5,23 @@ from __future__ import annotations
 from tosa_ros.settings.kinds import Choice, Flag, Kind, Maybe
 from tosa_ros.settings.merging import METHOD, SETTINGS
 from tosa_ros.settings.nodes import (
+    ATTENTION,
     DEPTH_MODEL,
     DEPTH_SCALE,
     DEPTH_SOURCES,
     DEPTH_TRANSPORT,
     DEVICE,
+    DEVICE_MAP,
     DTYPE,
     EXTRINSIC,
     FRAMES,
     IMAGE_TRANSPORT,
     MAP_FRAME,
     MODEL,
+    QUANTIZE,
     RECTIFIED,
     REGISTER,
+    REVISION,
     SYNC_SLOP,
     TILES,
 )
@@ -86,7 +90,7 @@ STREAMS = (
 
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
-    rows = (
-        MODEL, DEVICE, DTYPE, TILES, *STREAMS, MAP_FRAME, METHOD, *SETTINGS.loaded().values(),
-    )  # fmt: skip
+    weights = (QUANTIZE, ATTENTION, REVISION, DEVICE_MAP)
+    model = (MODEL, DEVICE, DTYPE, *weights, TILES)
+    rows = (*model, *STREAMS, MAP_FRAME, METHOD, *SETTINGS.loaded().values())
     return {row.name: row for row in rows}

@@ -40,6 +40,46 @@ TILES = Setting(
     'have them).',
     read_only=True,
 )
+QUANTIZE = Setting(
+    'quantize',
+    'none',
+    Choice(('none', 'int8', 'int4')),
+    'Bits of the weights: int8 takes half of the memory of bfloat16, int4 less than a third; '
+    'docs/models.md has the times (needs the extra quantize).',
+    read_only=True,
+)
+ATTENTION = Setting(
+    'attn',
+    'auto',
+    Choice(
+        (
+            'auto',
+            'sdpa',
+            'eager',
+            'flex_attention',
+            'flash_attention_2',
+            'flash_attention_3',
+        )
+    ),
+    'How attention is computed, as transformers names it. flash and flex cannot weight merged '
+    "tokens: they are for language models, and for towers that don't merge.",
+    read_only=True,
+)
+REVISION = Setting(
+    'revision',
+    '',
+    Kind(),
+    'Branch, tag or commit of a Hugging Face name; empty is its main branch.',
+    read_only=True,
+)
+DEVICE_MAP = Setting(
+    'device_map',
+    'none',
+    Choice(('none', 'auto')),
+    "auto: spread the language model's layers over all GPUs and the memory (needs the extra "
+    'device-map). The vision half stays on the device.',
+    read_only=True,
+)
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
@@ -210,6 +250,9 @@ VISION_NODE = (
     MODEL,
     DEVICE,
     DTYPE,
+    QUANTIZE,
+    ATTENTION,
+    REVISION,
     TILES,
     METHOD,
     *MERGING,
@@ -242,6 +285,10 @@ QA_NODE = (
     MODEL,
     DEVICE,
     DTYPE,
+    QUANTIZE,
+    ATTENTION,
+    REVISION,
+    DEVICE_MAP,
     FRAMES,
     Setting(
         'frame_interval_s',

@@ -68,7 +68,7 @@ class MergedEncoder:
                 'remove() it first'
             )
         implementation = getattr(getattr(model, 'config', None), '_attn_implementation', 'sdpa')
-        if 'flash' in str(implementation):
+        if not weighs_tokens(implementation):
             raise VisionError(
                 f'the encoder was loaded with attn_implementation={implementation!r}, which '
                 "cannot weight tokens by size: load it with attn_implementation='sdpa'"
@@ -245,6 +245,15 @@ def merge_tokens(
     lists the encoders that are supported.
     """
     return MergedEncoder(model, method, adapter)
+
+
+def weighs_tokens(implementation: str | None) -> bool:
+    """Whether attention of this name, as transformers has it, can weight tokens by their size.
+
+    Flash attention takes no bias. Flex attention reads one by row and column, and torch's kernel
+    for CPUs then writes outside of its memory.
+    """
+    return not any(kind in str(implementation) for kind in ('flash', 'flex'))
 
 
 def _refuse_padding(args: tuple, kwargs: dict) -> None:

@@ -26,6 +26,8 @@ from tosa_ros.vlm.utterance import Utterance
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from tosa_ros.vlm.weights import MappedWeightOptions
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -73,15 +75,18 @@ class Answerer:
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
         trained_frames: int | None = None,
+        **weights: Unpack[MappedWeightOptions],
     ) -> Answerer:
         """Loads the language model alone; tensors of the vision half are not read.
 
         dtype: by default the checkpoint's own (bfloat16 for float16 checkpoints on a CPU).
         trained_frames: the largest number of frames that the model was trained on; more share the
         positions of that many. By default what the checkpoint's config says, if it does.
+        weights: quantize, attn_implementation, revision and device_map, as `Weights` has them;
+        a device_map has its say in place of `device`.
         """
-        device = checked_device(device)
-        checkpoint = Checkpoint.open(path_or_id)
+        device = checked_device('auto' if weights.get('device_map') else device)
+        checkpoint = Checkpoint.open(path_or_id, **weights)
         with checkpoint.loading_errors():
             prompt = Prompt.of(checkpoint)
             family = checkpoint.family

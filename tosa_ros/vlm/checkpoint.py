@@ -28,38 +28,52 @@ from tosa_ros.loading import (
 )
 from tosa_ros.settings import TRAINED_FRAMES
 from tosa_ros.vlm.families import family_of
+from tosa_ros.vlm.quantizing import quantization
+from tosa_ros.vlm.weights import MappedWeightOptions, Weights
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from tosa_ros.vlm.families.base import Family
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint of a vision-language model: where it is, and its configuration."""
+    """A checkpoint of a vision-language model: where it is, its configuration, and how its
+    weights are to be held."""
 
     path: str
     config: Any
+    weights: Weights = Weights()  # noqa: RUF009 (frozen)
 
     @classmethod
-    def open(cls, path: str | Path) -> Checkpoint:
+    def open(cls, path: str | Path, **weights: Unpack[MappedWeightOptions]) -> Checkpoint:
         """Reads the configuration alone.
 
         Raises:
-            ModelError: a folder or id without one, or of a family that is not supported.
+            ModelError: a folder or id without one, or of a family that is not supported; a
+                revision of a folder.
         """
-        path = str(path)
+        path, held = str(path), Weights(**weights)
         if is_missing_folder(path):
             raise ModelError(
                 f'model: {path!r} is not a folder; give a checkpoint folder or hub id'
             )
+        if held.revision and Path(path).is_dir():
+            raise ModelError(
+                f'revision: {held.revision!r}, but {path!r} is a folder; a revision is of a name '
+                'on the hub'
+            )
         check_shards(path, ModelError)
         with one_line_errors(f'model {path!r} cannot be loaded', ModelError):
-            kind = model_type_of(path)
+            kind = model_type_of(path, held.revision)
             if kind is not None:
                 family_of(kind, path)
-            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(
+                path, revision=held.revision, trust_remote_code=False
+            )
         family_of(config.model_type, path)
-        return cls(path, config)
+        return cls(path, config, held)
 
     @cached_property
     def family(self) -> Family:
@@ -93,16 +107,22 @@ class Checkpoint:
 
     def _files_with(self, name: str) -> list[str]:
         """The safetensors file that holds (or, in a single-file checkpoint, may hold) `name`."""
-        index = cached_file(
-            self.path,
-            'model.safetensors.index.json',
-            _raise_exceptions_for_missing_entries=False,
-        )
+        index = self.file('model.safetensors.index.json')
         if index is None:
-            return [cached_file(self.path, 'model.safetensors')]
+            return [self.file('model.safetensors')]
         with open(index, encoding='utf-8') as stream:
             shard = json.load(stream)['weight_map'].get(name)
-        return [] if shard is None else [cached_file(self.path, shard)]
+        return [] if shard is None else [self.file(shard)]
+
+    def file(self, name: str) -> str | None:
+        """Where a file of the checkpoint is on this machine; None where it has none of that
+        name."""
+        return cached_file(
+            self.path,
+            name,
+            revision=self.weights.revision,
+            _raise_exceptions_for_missing_entries=False,
+        )
 
     def load(
         self,
@@ -118,22 +138,27 @@ class Checkpoint:
 
         keys: patterns of tensors' names and what they are in that model; tensors that the model
         does not have are not read. dtype: by default the checkpoint's own. attention: its
-        implementation; None leaves it to transformers. more: arguments of
-        the model's constructor beside its config.
+        implementation where the user names none; None leaves it to transformers. more: arguments
+        of the model's constructor beside its config.
 
         Raises:
             ModelError: it cannot be read, or lacks tensors of the model.
         """
+        held = self.weights
+        place = held.place(device)
         with self.loading_errors(), quiet_loading():
             model, info = cls.from_pretrained(
                 self.path,
+                revision=held.revision,
                 config=config,
                 key_mapping=keys,
-                dtype=self._dtype(device, dtype),
+                dtype=self._dtype(device, held.dtype(dtype)),
+                device_map=place,
+                quantization_config=held.quantize and quantization(held.quantize),
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                attn_implementation=attention,
+                attn_implementation=held.attn_implementation or attention,
                 **more,
             )
         missing = sorted(info['missing_keys'])
@@ -142,7 +167,7 @@ class Checkpoint:
                 f'{self.path}: the checkpoint lacks {len(missing)} tensors, {missing[0]} first; '
                 'is it complete?'
             )
-        return model.to(device).eval()
+        return (model if place else model.to(device)).eval()
 
     def _dtype(self, device: str, dtype: torch.dtype | None) -> torch.dtype | str:
         if dtype is not None:

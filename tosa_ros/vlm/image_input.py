@@ -147,7 +147,9 @@ def tried(made: Any, shapes: Sequence[tuple[int, int, int]] = ((2, 3, 3), (3, 2,
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
     try:
-        return LlavaImageProcessorPil.get_image_processor_dict(checkpoint.path)[0]
+        return LlavaImageProcessorPil.get_image_processor_dict(
+            checkpoint.path, revision=checkpoint.weights.revision
+        )[0]
     except OSError as error:
         raise ModelError(
             f'{checkpoint.path}: no preprocessor_config.json or processor_config.json, so how '

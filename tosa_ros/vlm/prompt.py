@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import cached_file
 
 from tosa_ros.chat_templates import ChatTemplate
 from tosa_ros.errors import ModelError, QuestionError
@@ -42,8 +41,10 @@ class Prompt:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Prompt:
         with checkpoint.loading_errors():
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, trust_remote_code=False)
-            template = _template(checkpoint.path, tokenizer)
+            tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint.path, revision=checkpoint.weights.revision, trust_remote_code=False
+            )
+            template = _template(checkpoint, tokenizer)
         family = checkpoint.family
         return cls(tokenizer, template or family.template, family.image_token_id, family.write)
 
@@ -110,20 +111,20 @@ def check_question(question: str) -> None:
         ) from error
 
 
-def _template(path: str, tokenizer: PreTrainedTokenizerBase) -> str | None:
+def _template(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The first template that knows of images, or the first at all.
 
     One of the tokenizer's may be that of the language model alone.
     """
-    templates = [*_template_files(path)]
+    templates = [*_template_files(checkpoint)]
     if isinstance(tokenizer.chat_template, str):
         templates.append(tokenizer.chat_template)
     return next((t for t in templates if 'image' in t), templates[0] if templates else None)
 
 
-def _template_files(path: str) -> Iterator[str]:
+def _template_files(checkpoint: Checkpoint) -> Iterator[str]:
     for name in ('chat_template.jinja', 'chat_template.json', 'processor_config.json'):
-        file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        file = checkpoint.file(name)
         if file is None:
             continue
         text = read_text(Path(file), ModelError)

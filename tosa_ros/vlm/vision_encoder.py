@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import MergingError, SpatialError
+from tosa_ros.errors import MergingError, ModelError, SpatialError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging, ToSA
 from tosa_ros.spatial import (
@@ -24,12 +24,17 @@ from tosa_ros.spatial import (
     relative_from_metric,
     stack,
 )
-from tosa_ros.vision import OUTPUT_STEPS, MergedTokens, merge_output, merge_tokens
+from tosa_ros.vision import OUTPUT_STEPS, MergedTokens, merge_output, merge_tokens, weighs_tokens
 from tosa_ros.vlm.checkpoint import Checkpoint
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import is_finite, not_finite
 from tosa_ros.vlm.tiles import Tiling, joined
 from tosa_ros.vlm.tokens import VisualTokens
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tosa_ros.vlm.weights import WeightOptions
 
 BATCH_FRAMES = 4
 USUAL_FRAME = (640, 480)
@@ -63,18 +68,26 @@ class VisionEncoder:
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
         tiles: bool = False,
+        **weights: Unpack[WeightOptions],
     ) -> VisionEncoder:
         """Loads tower and projector alone; tensors of the language model are not read.
 
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own (bfloat16 for
         float16 checkpoints on a CPU). tiles: whether a frame is cut into the tiles that the
-        checkpoint's image processor makes, beside the whole. Raises ModelError for what cannot
+        checkpoint's image processor makes, beside the whole. weights: quantize,
+        attn_implementation and revision, as `Weights` has them. Raises ModelError for what cannot
         be loaded, and for tiles that the model's family does not have.
         """
         device = checked_device(device)
-        checkpoint = Checkpoint.open(path_or_id)
+        checkpoint = Checkpoint.open(path_or_id, **weights)
         with checkpoint.loading_errors():
             family = checkpoint.family
+            attention = checkpoint.weights.attn_implementation
+            if 'tower' in family.roads and not weighs_tokens(attention):
+                raise ModelError(
+                    f'attn_implementation: {attention!r} cannot weight merged tokens by their '
+                    'size; wanted sdpa or eager for the vision half'
+                )
             half = family.load_vision(device, dtype)
             return cls(half, family, merging or ToSA(), tiles=tiles)
 

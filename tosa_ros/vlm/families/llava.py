@@ -38,6 +38,9 @@ class VisionHalf(PreTrainedModel):
         self.multi_modal_projector = projector(config)
         self.post_init()
 
+    def get_input_embeddings(self) -> None:
+        """It reads no words."""
+
 
 class Llava(Family):
     """LLaVA-1.5, and the base of its successors.

@@ -85,4 +85,10 @@ def half_of(cls: type[PreTrainedModel], absent: Sequence[str]) -> type[PreTraine
         '_tied_weights_keys': left,
         '_keys_to_ignore_on_load_unexpected': ['.*'],
     }
+    if 'lm_head' in absent:  # It neither reads nor says words.
+        members |= dict.fromkeys(('get_input_embeddings', 'get_output_embeddings'), _nothing)
     return type(cls.__name__, (cls,), members)
+
+
+def _nothing(self: PreTrainedModel) -> None:
+    return None
