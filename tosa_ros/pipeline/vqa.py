@@ -19,6 +19,7 @@ from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 from tosa_ros.pipeline.answers import Answer, told
 from tosa_ros.pipeline.batching import FRAMES_PER_BATCH, LocalEngine
+from tosa_ros.pipeline.conversation import Conversation
 from tosa_ros.pipeline.many import OnError, Progress, answered
 from tosa_ros.pipeline.requests import Engine
 from tosa_ros.pipeline.views import View
@@ -140,6 +141,16 @@ class VqaPipeline:
         vision_ms = 0.0 if known else 1e3 * (time.perf_counter() - start)
         pieces = self.answerer.stream(tokens, question, **options)
         return self._streamed(pieces, question, given, tokens, vision_ms)
+
+    def chat(self, frames: Any, **options: Unpack[AnswerOptions]) -> Conversation:
+        """A talk about frames, of which each question knows the ones before it.
+
+        options: as of `ask`, for all questions, such as system='Answer in one word.'.
+        Raises QuestionError for a model that was made for single questions.
+        """
+        Answering(**options)
+        given = self._frames(frames)
+        return Conversation(self, given.frames, options, len(given.frames))
 
     def answer_batch(
         self, requests: Iterable[tuple[Any, str]], **options: Unpack[AnswerOptions]

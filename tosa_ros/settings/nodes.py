@@ -103,6 +103,13 @@ SEED = Setting(
     Number(0, 2**63 - 1, whole=True),
     'What is drawn where temperature is above 0: the same number gives the same words.',
 )
+SYSTEM = Setting(
+    'system',
+    '',
+    Kind(),
+    'Instructions before the frames and the question, such as "Answer in one word.", of models '
+    'whose chat template has a place for them.',
+)
 TRAINED_FRAMES = Setting(
     'trained_frames',
     None,

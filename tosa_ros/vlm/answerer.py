@@ -118,7 +118,7 @@ class Answerer:
         if not requests:
             return []
         longest = answering.max_new_tokens
-        prompts = [self.builder.checked(*request, longest) for request in requests]
+        prompts = [self.builder.checked(*request, answering) for request in requests]
         said = [self._utterance(answering) for _ in prompts]
         attention = [] if answering.evidence else None
         start = time.perf_counter()
@@ -148,7 +148,7 @@ class Answerer:
         True ends the answer there. The generator's return value is the Generation.
         """
         answering = Answering(**options)
-        prompt = self.builder.checked(tokens, question, answering.max_new_tokens)
+        prompt = self.builder.checked(tokens, question, answering)
         return self._stream(prompt, answering, stop)
 
     def _stream(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -54,21 +54,29 @@ class Prompt:
         images: int,
         write: Callable[[str], str] | None = None,
         placeholders: int | None = None,
+        *,
+        system: str = '',
+        history: Sequence[tuple[str, str]] = (),
     ) -> list[int]:
         """Token ids of the prompt; each image is one placeholder id.
 
         write, placeholders: where images are written otherwise than one like the other, how, and
         the number of placeholders that this gives.
+        system: instructions before all. history: earlier questions, and what was answered.
         Raises QuestionError for a question that is empty, too long or holds special tokens.
         """
         check_question(question)
-        special = next((t for t in self.tokenizer.all_special_tokens if t in question), None)
-        if special is not None:
-            raise QuestionError(
-                f"question: it contains {special!r}, one of the model's special tokens; "
-                'take it out'
-            )
-        text = (write or self._write)(self._chat.write(question.strip(), images))
+        self._check_special('question', question)
+        self._check_special('system', system)
+        for turn in history:
+            self._check_special('history', ' '.join(turn))
+        talk = self._chat.write(
+            question.strip(),
+            images,
+            system=system.strip(),
+            history=[(asked.strip(), said.strip()) for asked, said in history],
+        )
+        text = (write or self._write)(talk)
         # As transformers' processors do: some templates write the first token themselves.
         first = self.tokenizer.bos_token
         begun = first is not None and first in text
@@ -76,8 +84,8 @@ class Prompt:
             ids = self.tokenizer(text, add_special_tokens=not begun)['input_ids']
         if len(ids) > MAX_PROMPT_TOKENS:
             raise QuestionError(
-                f'question: {len(ids):,} tokens with what the chat template adds; at most '
-                f'{MAX_PROMPT_TOKENS:,} are read'
+                f'question: {len(ids):,} tokens with {"earlier turns and " if history else ""}'
+                f'what the chat template adds; at most {MAX_PROMPT_TOKENS:,} are read'
             )
         found = ids.count(self.image_token_id)
         wanted = images if placeholders is None else placeholders
@@ -87,6 +95,17 @@ class Prompt:
                 "checkpoint's chat template and tokenizer do not fit its image_token_id"
             )
         return ids
+
+    def prepare(self, images: int, system: str) -> None:
+        """Begins to make the prompts of a talk, so that its second question need not wait."""
+        self._chat.prepare(images, bool(system.strip()))
+
+    def _check_special(self, what: str, text: str) -> None:
+        special = next((t for t in self.tokenizer.all_special_tokens if t in text), None)
+        if special is not None:
+            raise QuestionError(
+                f"{what}: it contains {special!r}, one of the model's special tokens; take it out"
+            )
 
     def text_of(self, ids: list[int]) -> str:
         """The words of token ids, without special tokens."""

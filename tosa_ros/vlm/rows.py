@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from tosa_ros.errors import ModelError, QuestionError
 from tosa_ros.settings import TRAINED_FRAMES
 from tosa_ros.vlm.families.base import Family, Position
+from tosa_ros.vlm.options import Answering
 from tosa_ros.vlm.prompt import Prompt
 from tosa_ros.vlm.tokens import VisualTokens
 
@@ -66,15 +67,16 @@ class RowBuilder:
 
     @torch.inference_mode()
     def rows(
-        self, tokens: Sequence[VisualTokens], question: str, max_new_tokens: int = 0
+        self, tokens: Sequence[VisualTokens], question: str, options: Answering | None = None
     ) -> PromptRows:
         """The prompt of a question about these images."""
+        options = options or Answering()
         parts = [
             (number, part)
             for number, image in enumerate(tokens)
             for part in self.family.parts(image)
         ]
-        ids = self._ids(question, tokens, len(parts))
+        ids = self._ids(question, tokens, len(parts), options)
         weight = self._embed.weight
         # Some models have no embedding for the image's placeholder.
         known = [0 if i == self.prompt.image_token_id else i for i in ids]
@@ -108,7 +110,7 @@ class RowBuilder:
                 f'{len(tokens)} frames share the positions of {self.trained_frames}, as many as '
                 'the model was trained on'
             )
-        if start + max_new_tokens > self.context:
+        if start + options.max_new_tokens > self.context:
             places = self.family.packed(places)
             note.append(
                 'image tokens stand one behind the other: with their own positions the prompt is '
@@ -130,25 +132,33 @@ class RowBuilder:
         slots = min(images, self.trained_frames or images)
         return [number * slots // images for number in range(images)]
 
-    def _ids(self, question: str, tokens: Sequence[VisualTokens], parts: int) -> list[int]:
+    def _ids(
+        self, question: str, tokens: Sequence[VisualTokens], parts: int, options: Answering
+    ) -> list[int]:
+        if (options.system or options.history) and not self.family.talks:
+            raise QuestionError(
+                f'{"system" if options.system else "history"}: {self.family.title} was made for '
+                'single questions, without instructions or earlier turns'
+            )
+        talk = {'system': options.system, 'history': options.history}
         if all(len(image.grids) == 1 for image in tokens):
-            return self.prompt.ids(question, len(tokens))
+            return self.prompt.ids(question, len(tokens), **talk)
 
         def write(text: str) -> str:
             return self.family.write_tiles(text, tokens)
 
-        return self.prompt.ids(question, len(tokens), write, parts)
+        return self.prompt.ids(question, len(tokens), write, parts, **talk)
 
     def checked(
-        self, tokens: Sequence[VisualTokens], question: str, max_new_tokens: int
+        self, tokens: Sequence[VisualTokens], question: str, options: Answering
     ) -> PromptRows:
         """The same; raises QuestionError where it and the answer are more than the model reads."""
-        prompt = self.rows(tokens, question, max_new_tokens)
-        if len(prompt) + max_new_tokens > self.context:
+        prompt, longest = self.rows(tokens, question, options), options.max_new_tokens
+        if len(prompt) + longest > self.context:
             raise QuestionError(
-                f'question and images take {len(prompt)} tokens, and up to {max_new_tokens} more '
-                f'for the answer, but the model reads {self.context}: use fewer frames, a '
-                'smaller keep or a shorter question'
+                f'question and images take {len(prompt)} tokens, and up to {longest} more for the '
+                f'answer, but the model reads {self.context}: use fewer frames, a smaller keep or '
+                f'a shorter {"talk" if options.history else "question"}'
             )
         return prompt
 

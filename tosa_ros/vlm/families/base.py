@@ -33,6 +33,7 @@ class Family:
     title: what people call the family. template: the chat template of checkpoints without one.
     roads: where tokens can merge, the usual place first. why_not: of a family without one of the
         roads, what stands in the way, such as 'tower joins neighbouring patches'.
+    talks: whether its prompts may have instructions and earlier turns before the question.
     causal: whether no row of the prompt looks at rows behind it, so that what was read of a
         prompt's beginning holds for every prompt that begins so.
     joins: patches along a side of one of the model's tokens, of a family whose tower merges
@@ -46,6 +47,7 @@ class Family:
     template: ClassVar[str] = ''
     roads: ClassVar[tuple[str, ...]] = ('tower', 'output')
     why_not: ClassVar[str] = ''
+    talks: ClassVar[bool] = True
     causal: ClassVar[bool] = True
     joins: int = 1
     key_channels: int | None = None

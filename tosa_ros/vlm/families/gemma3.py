@@ -31,9 +31,12 @@ class Gemma3(WholeModel):
 
     title = 'Gemma 3'
     template = (
-        "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m['role'] }}\n"
+        "{{ bos_token }}{% set told = namespace(first='') %}{% for m in messages %}"
+        "{% if m['role'] == 'system' %}{% set told.first = m['content'][0]['text'] + '\n\n' %}"
+        "{% else %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+        "{{ told.first }}{% set told.first = '' %}"
         "{% for c in m['content'] %}{% if c['type'] == 'image' %}<start_of_image>"
-        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
+        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_turn>\n{% endif %}{% endfor %}"
         '{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}'
     )
 

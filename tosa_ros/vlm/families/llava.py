@@ -50,7 +50,8 @@ class Llava(Family):
 
     title = 'LLaVA-1.5'
     template = (
-        "{% for m in messages %}USER: {% for c in m['content'] %}"
+        "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['role'] | upper }}: {% endif %}"
+        "{% for c in m['content'] %}"
         "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}"
         '{% endfor %} {% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}'
     )

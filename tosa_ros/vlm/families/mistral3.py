@@ -39,9 +39,12 @@ class Mistral3(WholeModel):
 
     title = 'Mistral 3'
     template = (
-        "{{ bos_token }}{% for m in messages %}[INST]{% for c in m['content'] %}"
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
+        "{{ m['content'][0]['text'] }}{{ eos_token }}{% elif m['role'] == 'system' %}"
+        "[SYSTEM_PROMPT]{{ m['content'][0]['text'] }}[/SYSTEM_PROMPT]{% else %}"
+        "[INST]{% for c in m['content'] %}"
         "{% if c['type'] == 'image' %}[IMG]{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
-        '[/INST]{% endfor %}'
+        '[/INST]{% endif %}{% endfor %}'
     )
 
     def image_input(self) -> WholeTokens:

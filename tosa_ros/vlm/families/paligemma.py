@@ -26,6 +26,7 @@ class PaliGemma(WholeModel):
         "{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
     )
     roads = ('tower', 'output')
+    talks = False
     causal = False
 
     def image_input(self) -> ImageInput:

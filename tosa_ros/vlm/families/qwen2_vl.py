@@ -54,7 +54,8 @@ class Qwen2Vl(WholeModel):
 
     title = 'Qwen2-VL'
     template = (
-        '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n'
+        "{% if messages[0]['role'] != 'system' %}"
+        '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}'
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
         "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
         "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"

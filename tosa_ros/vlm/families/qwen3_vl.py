@@ -19,7 +19,7 @@ class Qwen3Vl(Qwen2Vl):
     """Qwen3-VL; tokens are alike if their embeddings are."""
 
     title = 'Qwen3-VL'
-    template = Qwen2Vl.template.partition('<|im_end|>\n')[2]
+    template = Qwen2Vl.template.partition('<|im_end|>\n{% endif %}')[2]
 
     @property
     def key_channels(self) -> int:
