@@ -154,6 +154,11 @@ def _give_back() -> None:
         trim(0)
 
 
+def resident_mib() -> float:
+    """Memory of this process."""
+    return _resident('VmRSS') / 1024
+
+
 def _resident(field: str) -> int:
     """KiB."""
     lines = Path('/proc/self/status').read_text().splitlines()

@@ -155,6 +155,10 @@ CASES = {
     | METHOD_SETTINGS
     | {
         '--question': Case('--question Why?'),
+        '--each': Case('--each'),
+        '--questions': Case('--questions {questions}/r.json'),
+        '--out': Case('--out {tmp}/answers.jsonl'),
+        '--batch': Case('--batch 3', '--each'),
         '--max-new-tokens': Case('--max-new-tokens 1'),
         '--trained-frames': Case('--trained-frames 1', '--frames 2'),
         '--overlay': Case('--overlay {tmp}/o.png'),

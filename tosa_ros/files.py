@@ -53,9 +53,9 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     if path.suffix.lower() not in ('.jsonl', '.ndjson'):
-        return _decoded(text, str(path))
+        return decoded_json(text, str(path))
     lines = enumerate(text.split('\n'), start=1)  # JSON may hold other line breaks
-    return [_decoded(line, f'{path}: line {n}') for n, line in lines if line.strip()]
+    return [decoded_json(line, f'{path}: line {n}') for n, line in lines if line.strip()]
 
 
 @contextlib.contextmanager
@@ -212,7 +212,13 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _decoded(text: str, where: str) -> Any:
+def decoded_json(text: str, where: str) -> Any:
+    """What JSON says.
+
+    Raises:
+        DataError: it is no JSON, or has a field of an object twice; `where` it stands is named.
+    """
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """An object's fields, none of which may be lost to a later one of its name."""
         found = dict(pairs)

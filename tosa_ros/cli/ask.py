@@ -1,4 +1,4 @@
-"""`tosa ask`: one question about images, a folder, a video or a bag."""
+"""`tosa ask`: questions about images, a folder, a video or a bag; `ask_many` has several."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tosa_ros.cli import console, frames, merging, options
-from tosa_ros.errors import QuestionError, plain_text
+from tosa_ros.cli import ask_many, console, frames, merging, options
+from tosa_ros.errors import FrameError, QuestionError, plain_text
+from tosa_ros.pictures import SUFFIXES
 from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
+from tosa_ros.sources.opening import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,8 @@ EPILOG = """examples:
   tosa ask desk.jpg "how many mugs are on the desk?" --model llava-hf/...
   tosa ask left.png right.png "what is between the chairs?"
   tosa ask walk.mp4 --times 2,5.5 "is the door open?"
+  tosa ask photos --each "is anyone in it?" "what colour is it?" --out answers.jsonl
+  tosa ask photos --questions questions.csv --out answers.jsonl
   tosa ask desk.png --depth desk-depth.png --depth-scale 5000 \\
       --intrinsics 520.9,521.0,325.1,249.7 "which mug is nearer?" """
 
@@ -35,13 +39,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         'words',
         nargs='*',
-        metavar='PATH... QUESTION',
-        help='image files, or one folder of frames or photos, video or bag; then the question',
+        metavar='PATH... QUESTION...',
+        help='image files, or one folder of frames or photos, video or bag; then questions',
     )
     parser.loose = 'words'
     parser.add_argument(
-        '--question', metavar='TEXT', help='the question, instead of the last argument'
+        '--question',
+        action='append',
+        metavar='TEXT',
+        help='a question, instead of the last arguments; repeatable',
     )
+    ask_many.add_options(parser)
     frames.add_frame_options(parser)
     options.add_model_options(parser)
     merging.add_method_options(parser)
@@ -57,9 +65,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from tosa_ros.vlm.prompt import check_question
 
-    paths, question = _paths_and_question(args)
-    check_question(question)
+    paths, questions = _paths_and_questions(args)
+    for question in questions:
+        check_question(question)
     MAX_NEW_TOKENS.checked(args.max_new_tokens, QuestionError)
+    if ask_many.is_wanted(args, questions):
+        return ask_many.run(args, paths, questions)
+    (question,) = questions
     method = merging.method_from(args)
     seen = frames.frames_from(args, paths, [method])
     pipeline = options.pipeline_from(args, method)
@@ -78,14 +90,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _paths_and_question(args: argparse.Namespace) -> tuple[list[str], str]:
-    """The question is --question, or else the last word."""
-    *paths, last = args.words or [None]
+def _paths_and_questions(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Questions are given by options, or else the last words that are no paths."""
     if args.question is not None:
         return args.words, args.question
-    if last is None or Path(last).exists():
+    if args.questions is not None:
+        return args.words, []
+    count = len(args.words)
+    while count and not _exists(args.words[count - 1]):
+        count -= 1
+    paths, questions = args.words[:count], args.words[count:]
+    if not questions:
         raise QuestionError('the question is missing: tosa ask PATH... "QUESTION"')
-    return paths, last
+    for word in questions:
+        beside = len(questions) > 1 and not (' ' in word.strip() or '?' in word)
+        if beside or Path(word).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES):
+            raise FrameError(
+                f'{word}: no such file; a question beside others has a space or a question mark'
+            )
+    return paths, questions
+
+
+def _exists(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):  # too long for a path
+        return False
 
 
 def _encode(pipeline: VqaPipeline, seen: list[Frame]) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tosa_ros.cli import console
 from tosa_ros.cli.options import add_depth_model_option
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tosa_ros.frames import Frame
     from tosa_ros.merging import MergingMethod
     from tosa_ros.sources import FrameSource
+    from tosa_ros.sources.given import Part
 
 FRAMES_OF_VIDEO = 12  # where it is not said how many
 
@@ -87,17 +89,9 @@ def frames_from(
     from tosa_ros.frames import doubts_in_words
 
     images, place = _sorted(args, paths)
-    estimator = None
-    if args.depth_model:
-        from tosa_ros.depth import load_estimator
-
-        estimator = load_estimator(args.depth_model, device=args.device)
-        if not estimator.needs_sensor:
-            refuse(args, 'changes nothing with this --depth-model', '--depth', '--depth-scale')
+    change = change_from(args)
     frames = _images(args, images) if images else _of_place(args, place)
-    frames = [frame.turned(args.rotate) for frame in frames]
-    if estimator is not None:
-        frames = [estimator.replace_depth(frame) for frame in frames]
+    frames = [change(frame) for frame in frames]
     if args.intrinsics and not any(frame.has_metric_points for frame in frames):
         raise UsageError('--intrinsics changes nothing: no frame has depth in metres')
     for method in methods:
@@ -105,6 +99,71 @@ def frames_from(
     for line in doubts_in_words(frames):
         console.note(line)
     return frames
+
+
+def change_from(args: argparse.Namespace) -> Callable[[Frame], Frame]:
+    """Turns a frame and estimates its depth, as the options say."""
+    if not args.depth_model:
+        return lambda frame: frame.turned(args.rotate)
+    from tosa_ros.depth import load_estimator
+
+    estimator = load_estimator(args.depth_model, device=args.device)
+    if not estimator.needs_sensor:
+        refuse(args, 'changes nothing with this --depth-model', '--depth', '--depth-scale')
+    return lambda frame: estimator.replace_depth(frame.turned(args.rotate))
+
+
+def each_from(
+    args: argparse.Namespace, paths: Sequence[str], method: MergingMethod
+) -> list[tuple[str, Part]]:
+    """The frames that the options and the paths name, each by itself with its name.
+
+    Images and folders are read when their turn comes; a video's and a bag's frames now.
+    """
+    from tosa_ros.evaluation.conditions import check_spatial
+    from tosa_ros.sources import FrameFolder
+
+    images, place = _sorted(args, paths)
+    change = change_from(args)
+    if images:
+        if not (args.depth or args.depth_model):
+            refuse(args, 'changes nothing: no image has depth', '--intrinsics')
+        files = _files_of(args, images)
+        return [(rgb, part_of(Path(rgb), rgb, change, **more)) for rgb, more in files]
+    source = _source(args, place)
+    if isinstance(source, FrameFolder):
+        for line in source.notes:
+            console.note(line)
+        if source.missing_depth == len(source) and not args.depth_model:
+            refuse(args, f'changes nothing: {place} has no depth files', '--intrinsics')
+        wanted = _spread(len(source), args.frames or len(source))
+        names = [f'{place}/{source.stems[i]}' for i in wanted]
+        readers = [partial(source.__getitem__, i) for i in wanted]
+        return [(name, _part(name, one, change)) for name, one in zip(names, readers, strict=True)]
+    seen = [change(frame) for frame in _of_source(args, place, source)]
+    check_spatial(seen, method)
+    names = [f'{place}@{frame.stamp:.3f}' for frame in seen]
+    return [
+        (name, _part(name, lambda one=one: one)) for name, one in zip(names, seen, strict=True)
+    ]
+
+
+def part_of(path: Path, name: str, change: Callable[[Frame], Frame], **files: Any) -> Part:
+    """A frame of files that is read when its turn comes. files: as `read_frame` takes them."""
+    from tosa_ros.sources import read_frame
+
+    return _part(name, partial(read_frame, path, **files), change, repr(files))
+
+
+def _part(
+    name: str,
+    read: Callable[[], Frame],
+    change: Callable[[Frame], Frame] = lambda frame: frame,
+    key: str = '',
+) -> Part:
+    from tosa_ros.sources.given import Given, Part
+
+    return Part((name, key), lambda: Given([change(read())], [name]))
 
 
 def _sorted(args: argparse.Namespace, paths: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -130,6 +189,11 @@ def _kind(path: str) -> str:
 def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
     from tosa_ros.sources import read_frame
 
+    return [read_frame(rgb, **files) for rgb, files in _files_of(args, images)]
+
+
+def _files_of(args: argparse.Namespace, images: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """What `read_frame` takes beside each image."""
     why = 'goes with a folder, video or bag; image files are all used'
     refuse(args, why, '--frames', '--times')
     refuse(args, 'goes with a folder', '--layout')
@@ -145,25 +209,34 @@ def _images(args: argparse.Namespace, images: list[str]) -> list[Frame]:
         raise FrameError(
             '--depth needs --depth-scale: its units per metre, 1000 for millimetres, 5000 for TUM'
         )
-    return [
-        read_frame(rgb, depth, depth_scale=args.depth_scale, intrinsics=args.intrinsics)
-        for rgb, depth in zip(images, depths, strict=True)
-    ]
+    shared = {'depth_scale': args.depth_scale, 'intrinsics': args.intrinsics}
+    return [(rgb, {'depth': depth, **shared}) for rgb, depth in zip(images, depths, strict=True)]
 
 
 def _of_place(args: argparse.Namespace, place: Path) -> list[Frame]:
-    from tosa_ros.sources import FrameFolder, VideoFrames
+    return _of_source(args, place, _source(args, place))
+
+
+def _source(args: argparse.Namespace, place: Path) -> FrameSource:
+    """A folder, video or bag, whose options fit to it."""
+    from tosa_ros.sources import VideoFrames
 
     refuse(args, 'goes with image files; a folder has its own depth files', '--depth')
     source = _opened(args, place)
     check_scale(args, source, place)
-    if args.times:
-        if not isinstance(source, VideoFrames):
-            raise UsageError(f'--times goes with a video, not {place}')
+    if args.times and not isinstance(source, VideoFrames):
+        raise UsageError(f'--times goes with a video, not {place}')
+    if args.frames is not None and args.frames < 1:
+        raise FrameError(f'--frames {args.frames}; wanted at least 1')
+    return source
+
+
+def _of_source(args: argparse.Namespace, place: Path, source: FrameSource) -> list[Frame]:
+    from tosa_ros.sources import FrameFolder, VideoFrames
+
+    if args.times and isinstance(source, VideoFrames):
         return source.nearest(_seconds(args.times))
     count = args.frames
-    if count is not None and count < 1:
-        raise FrameError(f'--frames {count}; wanted at least 1')
     if count is None and not isinstance(source, FrameFolder):
         count = FRAMES_OF_VIDEO
         console.note(f'{place}: {min(count, len(source))} of {len(source)} frames (--frames N)')

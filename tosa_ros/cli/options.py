@@ -12,7 +12,7 @@ from tosa_ros.cli import console
 from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
-from tosa_ros.settings import ATTENTION, DEVICE, DEVICE_MAP, DTYPE, QUANTIZE, REVISION, TILES
+from tosa_ros.settings import ATTENTION, AUTO, DEVICE, DEVICE_MAP, DTYPE, QUANTIZE, REVISION, TILES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,11 @@ def add_depth_model_option(group: Any) -> None:
         metavar='P',
         help='estimate depth with this checkpoint, or .pth file of Depth Anything',
     )
+
+
+def batch(text: str) -> int | str:
+    """The value of --batch; argparse names another one."""
+    return text if text == AUTO else int(text)
 
 
 def dtype_from(args: argparse.Namespace) -> Any:

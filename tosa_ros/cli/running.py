@@ -14,7 +14,7 @@ from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError, option_strings
 from tosa_ros.errors import DataError
-from tosa_ros.settings import AUTO, MAX_NEW_TOKENS, TRAINED_FRAMES
+from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
     from tosa_ros.engines.served import ServedPipeline
@@ -68,7 +68,7 @@ def _add_asking_options(parser: argparse.ArgumentParser, defaults: Defaults) -> 
     )
     group.add_argument(
         '--batch',
-        type=_batch,
+        type=options.batch,
         default=batch,
         metavar='N',
         help=f'answer N questions at once, or as many as fit ({batch})',
@@ -302,10 +302,6 @@ def print_results(results: dict[str, Any], args: argparse.Namespace) -> int:
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
         console.print_line(f'tosa {args.command}: {what}: {why}')
     return int(bool(results['not_evaluated'] or results['judge_errors']))
-
-
-def _batch(text: str) -> int | str:
-    return text if text == AUTO else int(text)
 
 
 def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:

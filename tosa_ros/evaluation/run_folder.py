@@ -65,7 +65,7 @@ class RunFolder:
         if strange and not (path / SETTINGS).exists():
             raise DataError(f'{path}: holds other files, and not a run; name a new folder')
         remove_partials(path)
-        _agree(path / SETTINGS, settings)
+        agree(path / SETTINGS, settings)
         self.settings = settings
 
     def journal(self, label: str, method: MergingMethod) -> Journal:
@@ -73,7 +73,7 @@ class RunFolder:
         folder = self.path / label
         make_folder(folder)
         remove_partials(folder)
-        _agree(folder / METHOD, {'method': type(method).__name__, **asdict(method)})
+        agree(folder / METHOD, {'method': type(method).__name__, **asdict(method)})
         journal = Journal(folder / ANSWERS, check_answer)
         known = {record['question_id'] for record in journal.records}
         for path in sorted(self.path.glob(f'{SHARD}*')):
@@ -120,7 +120,7 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Raises DataError if there is a run in the folder that was made with other settings."""
     if (path / SETTINGS).is_file():
         refuse_links(path)
-        _agree(path / SETTINGS, settings)
+        agree(path / SETTINGS, settings)
 
 
 def check_answer(record: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def check_answer(record: dict[str, Any]) -> None:
             raise ValueError(f'{printable(name, 40)} is {printable(repr(value), 40)}')
 
 
-def _agree(path: Path, settings: dict[str, Any]) -> None:
+def agree(path: Path, settings: dict[str, Any]) -> None:
     """Writes settings, or checks that they are what the file says."""
     settings = json.loads(json.dumps(settings))
     if not path.exists():
