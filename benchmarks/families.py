@@ -2,7 +2,8 @@
 
     python -m benchmarks.families --doc docs/models.md
 
-Tiny models with random weights, two frames of 640 x 480 pixels with metric depth.
+Tiny models with random weights, two frames of 640 x 480 pixels with metric depth. With --speed the
+table of times instead, of models of 0.5B size (see `family_speed`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import whole_models
+from benchmarks import family_speed, whole_models
 from benchmarks.measuring import parser, report, setup
 from tosa_ros.frames import Frame, Intrinsics
 from tosa_ros.merging import NoMerging, ToSA
@@ -25,14 +26,21 @@ QUESTION = 'How many mugs are on the desk?'
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser(__doc__, repeats=1).parse_args(argv)
+    options = parser(__doc__, repeats=3)
+    options.add_argument('--speed', action='store_true', help='times of models of 0.5B size')
+    options.add_argument('--size', default='0.5b', help='of the models of --speed: tiny or 0.5b')
+    options.add_argument('--scratch', type=Path, help='folder for their weights, 2 GB at a time')
+    options.add_argument('--families', nargs='+', metavar='NAME', help='only these')
+    args = options.parse_args(argv)
     setup(args)
+    own = [name for name in FAMILIES if FAMILIES.origin(name).startswith('tosa_ros.')]
+    names = args.families or own
+    if args.speed:
+        return family_speed.run(args, names)
     frames = [frame(seed) for seed in range(2)]
     with tempfile.TemporaryDirectory() as folder:
         rows = [
-            measure(write_checkpoint(Path(folder) / name, family=name), frames)
-            for name in FAMILIES
-            if FAMILIES.origin(name).startswith('tosa_ros.')
+            measure(write_checkpoint(Path(folder) / name, family=name), frames) for name in names
         ]
     report('families', args, rows)
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForImageTextToText, DynamicCache, PreTrainedModel
 
 from tosa_ros.frames import Frame
 from tosa_ros.spatial import PatchGrid
@@ -59,7 +59,7 @@ def logits(answerer: Answerer, tokens: Sequence[VisualTokens], question: str) ->
         rows.images[None],
         inputs_embeds=rows.embeds[None],
         attention_mask=None,
-        past_key_values=None,
+        past_key_values=DynamicCache(config=answerer.model.config),
     )[0, -1]
 
 

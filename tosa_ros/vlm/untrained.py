@@ -31,7 +31,7 @@ from tosa_ros.tensor_names import use_published_names
 from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.image_input import ImageInput
-from tosa_ros.vlm.untrained_families import RECIPES, TEXT
+from tosa_ros.vlm.untrained_families import LARGE_TEXT, RECIPES, TEXT, made_of
 from tosa_ros.vlm.vision_encoder import VisionEncoder
 
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<video>')
@@ -135,14 +135,13 @@ def write_checkpoint(
 ) -> Path:
     """Writes a checkpoint folder with random weights and returns its path.
 
-    family: a key of LAYOUTS or RECIPES. size: 'tiny' or, of LAYOUTS, '0.5b' (1.8 GB in
-    bfloat16). The folder appears whole or not at all; one that exists is replaced.
+    family: a key of LAYOUTS or RECIPES. size: 'tiny' or '0.5b' (up to 1.8 GB in bfloat16).
+    The folder appears whole or not at all; one that exists is replaced.
     """
-    sizes = SIZES if family in LAYOUTS else ('tiny',)
-    if family not in {*LAYOUTS, *RECIPES} or size not in sizes:
+    if family not in {*LAYOUTS, *RECIPES} or size not in SIZES:
         raise ModelError(
             f'family {family!r}, size {size!r}; wanted one of {", ".join([*LAYOUTS, *RECIPES])} '
-            f'and one of {", ".join(sizes)}'
+            f'and one of {", ".join(SIZES)}'
         )
     path = Path(path)
     if family in LAYOUTS:
@@ -150,8 +149,7 @@ def write_checkpoint(
         config = _config(family, SIZES[size], tokenizer)
         settings = _image_settings(family, config)
     else:
-        tokenizer, config = _by_recipe(family)
-        settings = RECIPES[family].images
+        tokenizer, config, settings = _by_recipe(family, size)
     model = _model(config, seed, dtype)
     with whole_folder(path, ModelError, over=True) as folder:
         model.save_pretrained(folder)
@@ -161,11 +159,13 @@ def write_checkpoint(
     return path
 
 
-def _by_recipe(family: str) -> tuple[PreTrainedTokenizerFast, Any]:
+def _by_recipe(family: str, size: str) -> tuple[PreTrainedTokenizerFast, Any, dict[str, Any]]:
+    """Tokenizer, configuration, and what its image processor is told."""
     recipe = RECIPES[family]
     special = ('<|endoftext|>', *recipe.tokens)
-    tokenizer = _tokenizer(TEXT['vocab_size'], special, recipe.eos, recipe.bos)
-    settings = recipe.config(tokenizer.convert_tokens_to_ids)
+    vocabulary = (TEXT if size == 'tiny' else LARGE_TEXT)['vocab_size']
+    tokenizer = _tokenizer(vocabulary, special, recipe.eos, recipe.bos)
+    settings, images = made_of(family, size, tokenizer.convert_tokens_to_ids)
     ends = {
         'bos_token_id': tokenizer.bos_token_id,
         'eos_token_id': tokenizer.eos_token_id,
@@ -173,7 +173,8 @@ def _by_recipe(family: str) -> tuple[PreTrainedTokenizerFast, Any]:
     }
     settings['text_config'] = {**settings['text_config'], **ends}
     kind = family.partition('-')[0]
-    return tokenizer, AutoConfig.for_model(kind, tie_word_embeddings=False, **settings)
+    config = AutoConfig.for_model(kind, tie_word_embeddings=False, **settings)
+    return tokenizer, config, images
 
 
 def _config(family: str, size: Size, tokenizer: PreTrainedTokenizerFast) -> Any:
