@@ -57,6 +57,8 @@ MODEL = {
     '--attn': Case('--attn flash_attention_2'),
     '--revision': Case('--revision v1'),
     '--device-map': Case('--device-map auto'),
+    '--tower': Case('--tower /gone.onnx'),
+    '--compile': Case('--compile'),
 }
 FRAMES = {
     '--rgb': Case('--rgb {photos}/album/1.jpg'),
@@ -171,6 +173,15 @@ CASES = {
         '--out': Case('--out {tmp}/v.png'),
         '--cloud': Case('--cloud {tmp}/c.ply'),
     },
+    'export': METHOD_SETTINGS
+    | {
+        '--format': Case('--format onnx', '', '--format torch', needed=True),
+        '--out': Case('--out {tmp}/other.pt2', '', '--out {tmp}/t.pt2', needed=True),
+        '--depth': Case('--depth relative'),
+        '--device': MODEL['--device'],
+        '--dtype': MODEL['--dtype'],
+        '--json': Case('--json'),
+    },
     'info': {'--json': Case('--json')},
     'demo': {'--out': Case('--out /proc/x')},
     'compare': {
@@ -284,6 +295,7 @@ CASES = {
 BASES = {
     'ask': '{rgbd} --question What? --model {model} -v',
     'view': '{rgbd} --model {model} -v',
+    'export': '{model} --format torch --out {tmp}/t.pt2',
     'compare': '{run}',
     'merge': '{shards}',
     'replay': f'{{bag}} --questions {{questions}}/q.json {OFFLINE}',

@@ -114,6 +114,29 @@ def whole_folder(
 
 
 @contextlib.contextmanager
+def whole_files(path: Path, error: type[TosaError] = DataError) -> Iterator[Path]:
+    """As `whole_file`, where others may be written beside it, whose names begin with its stem.
+
+    They are called by their own names meanwhile, in a folder, as they may name each other. What
+    `path` names is put into its place last.
+    """
+    workshop = None
+    try:
+        workshop = Path(tempfile.mkdtemp(prefix=f'.{path.name}{PARTIAL}', dir=path.parent))
+        yield workshop / path.name
+        made = sorted(workshop.iterdir(), key=lambda file: file.name == path.name)
+        for file in made:
+            _to_disk(file)
+        for file in made:
+            os.replace(file, path.parent / file.name)
+    except OSError as cause:
+        raise error(f'{path}: cannot be written: {cause.strerror or cause}') from cause
+    finally:
+        if workshop is not None:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """As `whole_folder`, where nothing may be yet.
 

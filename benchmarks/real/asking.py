@@ -29,8 +29,8 @@ from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision import MergedTokens
 from tosa_ros.vlm.answerer import Answerer
 from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.frame_places import spatial_kind, spatial_tokens
 from tosa_ros.vlm.tokens import VisualTokens
-from tosa_ros.vlm.vision_encoder import spatial_kind, spatial_tokens
 
 MAX_NEW_TOKENS = 16
 ANSWERED_BY = ('merging', 'spatial', 'vision', 'vlm')

@@ -15,7 +15,7 @@ from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, ToSA
 from tosa_ros.spatial import PatchGrid, SpatialTokens
 from tosa_ros.vision import adapter_for
-from tosa_ros.vlm.vision_encoder import spatial_kind, spatial_tokens
+from tosa_ros.vlm.frame_places import spatial_kind, spatial_tokens
 
 # Where a tower comes without its processor's file: what its family was trained with.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -125,9 +125,22 @@ def seen(monkeypatch):
     monkeypatch.setattr('tosa_ros.training.export.export_vlm', record('export', 'exported'))
     monkeypatch.setattr('tosa_ros.training.shards.write_shards', record('shards'))
     monkeypatch.setattr('torch.set_num_threads', record('threads'))
+    monkeypatch.setattr('tosa_ros.vision.MergedEncoder.compile', record('compile'))
+    monkeypatch.setattr('tosa_ros.vlm.exported.export_tower', exported_tower(calls))
     scanqa = 'tosa_ros.evaluation.benchmarks.scanqa.caption_scores'
     monkeypatch.setattr(scanqa, lambda *texts: [])  # Java starts slowly.
     return calls
+
+
+def exported_tower(calls):
+    from tosa_ros.vlm.exported import Facts
+
+    def stand_in(encoder, out, format, depth):
+        dtype = next(encoder.half.parameters()).dtype
+        calls.append((encoder.merging, dtype, out, format, depth))
+        return Facts(format, 'model', '', 'tosa', {}, depth, 48, 36, 9, str(dtype), 'cpu', {})
+
+    return stand_in
 
 
 def train_recipe():

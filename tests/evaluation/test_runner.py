@@ -19,11 +19,12 @@ from tosa_ros.errors import DataError
 from tosa_ros.evaluation.asking import Asking
 from tosa_ros.evaluation.benchmarks import load_benchmark
 from tosa_ros.evaluation.compare import Entry, difference, differences, load_entries
-from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
+from tosa_ros.evaluation.fingerprints import fingerprint
 from tosa_ros.evaluation.report import plot
 from tosa_ros.evaluation.results import score_run
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import evaluate
+from tosa_ros.loading import model_fingerprint
 from tosa_ros.merging import NoMerging, ToMe, ToSA
 from tosa_ros.sources import VideoFrames, as_source, write_folder
 

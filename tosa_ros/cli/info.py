@@ -19,6 +19,8 @@ OPTIONAL = (
     ('rosbags', 'eval', 'rosbag replay'),
     ('av', 'eval', 'video benchmarks'),
     ('matplotlib', 'eval', 'plots in reports'),
+    ('onnxruntime', 'export', 'exported towers: .onnx'),
+    ('openvino', 'export', 'exported towers: .xml'),
 )
 
 

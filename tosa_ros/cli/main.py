@@ -29,6 +29,7 @@ COMMANDS = (
     'bag',
     'world',
     'train',
+    'export',
 )
 EPILOG = """examples:
   tosa demo

@@ -12,7 +12,18 @@ from tosa_ros.cli import console
 from tosa_ros.cli.merging import add_setting
 from tosa_ros.errors import FrameError
 from tosa_ros.files import whole_file
-from tosa_ros.settings import ATTENTION, AUTO, DEVICE, DEVICE_MAP, DTYPE, QUANTIZE, REVISION, TILES
+from tosa_ros.settings import (
+    ATTENTION,
+    AUTO,
+    COMPILE,
+    DEVICE,
+    DEVICE_MAP,
+    DTYPE,
+    QUANTIZE,
+    REVISION,
+    TILES,
+    TOWER,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,15 +32,23 @@ if TYPE_CHECKING:
     from tosa_ros.pipeline import VqaPipeline
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, answers: bool = True) -> None:
-    """answers: whether a language model is loaded too."""
+def add_model_options(
+    parser: argparse.ArgumentParser, *, answers: bool = True, tower_help: str = ''
+) -> None:
+    """answers: whether a language model is loaded too. tower_help: where --tower takes more."""
     group = parser.add_argument_group('model')
     group.add_argument('--model', metavar='P', help='checkpoint folder or hub id')
-    add_setting(group, DEVICE, default=DEVICE.default)
-    add_setting(group, DTYPE)
+    add_device_options(group)
     for row in (QUANTIZE, ATTENTION, REVISION, *((DEVICE_MAP,) if answers else ())):
         add_setting(group, row)
     add_setting(group, TILES)
+    add_setting(group, TOWER, metavar='FILE', **({'help': tower_help} if tower_help else {}))
+    add_setting(group, COMPILE)
+
+
+def add_device_options(group: Any) -> None:
+    add_setting(group, DEVICE, default=DEVICE.default)
+    add_setting(group, DTYPE)
 
 
 def add_depth_model_option(group: Any) -> None:
@@ -73,7 +92,16 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
         tiles=bool(args.tiles),
         **weights_from(args),
         trained_frames=args.trained_frames,
+        tower=args.tower,
+        compile=compiled(args),
     )
+
+
+def compiled(args: argparse.Namespace) -> bool:
+    """Whether --compile is given, which then says what it costs."""
+    if args.compile:
+        console.note('compiling the tower: the first frame takes a minute or more')
+    return bool(args.compile)
 
 
 def model_path(args: argparse.Namespace) -> str:

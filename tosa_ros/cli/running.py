@@ -131,9 +131,12 @@ def plan(
     """
     from tosa_ros.devices import checked_device
     from tosa_ros.evaluation.asking import Asking
-    from tosa_ros.evaluation.fingerprints import fingerprint, model_fingerprint
+    from tosa_ros.evaluation.fingerprints import fingerprint
     from tosa_ros.evaluation.questions import Shard
+    from tosa_ros.loading import model_fingerprint
 
+    if args.tower and args.gflops:
+        raise UsageError('--gflops counts no operations of a --tower: leave one of them out')
     shard = None if args.shard is None else Shard.parse(args.shard)
     served = answerers.served_from(args) if answerers.is_served(args) else None
     depth, estimator = ('none', None) if served else _depth(args, benchmark.defaults)
@@ -169,6 +172,8 @@ def plan(
         'version': __version__,
         **({'tiles': True} if args.tiles else {}),
         **options.weights_from(args),
+        **({'tower': Path(args.tower).name} if args.tower else {}),
+        **({'compile': True} if args.compile else {}),
         **(more or {}),
     }
     benchmark.select(shard=shard)

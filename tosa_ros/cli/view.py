@@ -39,10 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.loose = 'paths'
     add_frame_options(parser)
-    options.add_model_options(parser, answers=False)
-    parser.add_argument(
-        '--tower', choices=TOWERS, help='this tower with random weights instead of a model'
-    )
+    random = f'{" or ".join(TOWERS)}: this tower with random weights instead of a model; else a '
+    tower_help = f'{random}file that `tosa export` made of it'
+    options.add_model_options(parser, answers=False, tower_help=tower_help)
     merging.add_method_options(parser, several=ALL)
     parser.add_argument('--out', metavar='OUT.png', help='picture to write (tosa-view.png)')
     parser.add_argument(
@@ -57,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     names = args.method or ALL
     methods = merging.methods_from(args, names)
-    if args.tower:
+    if args.tower in TOWERS:
         kept = ('--model', '--quantize', '--attn', '--revision')
         refuse(args, 'changes nothing with --tower', *kept)
     frames = frames_from(args, args.paths, methods.values())
@@ -85,9 +84,10 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
     from tosa_ros.vlm import VisionEncoder
 
     device, dtype = args.device, options.dtype_from(args)
-    if args.tower:
-        if args.tiles:
-            raise UsageError("--tiles: they are a model's, and --tower is a tower alone")
+    if args.tower in TOWERS:
+        for option in ('--tiles', '--compile'):
+            if option in args.given:
+                raise UsageError(f"{option}: it is a model's, and --tower is a tower alone")
         from tosa_ros.vlm.untrained import random_vision_encoder
 
         console.note(
@@ -97,11 +97,13 @@ def _encoder(args: argparse.Namespace) -> VisionEncoder:
         return random_vision_encoder(args.tower, device=device, dtype=dtype)
     return VisionEncoder.from_pretrained(
         options.model_path(args),
-        merging=NoMerging(),
+        merging=None if args.tower else NoMerging(),
         device=device,
         dtype=dtype,
         tiles=bool(args.tiles),
         **options.weights_from(args),
+        tower=args.tower,
+        compile=options.compiled(args),
     )
 
 

@@ -14,7 +14,8 @@ def exporting() -> bool:
 
     What other programs are slow at, or cannot do, is then written in another way.
     """
-    return torch.compiler.is_exporting()
+    # torch before 2.7 does not tell, nor exports.
+    return getattr(torch.compiler, 'is_exporting', bool)()
 
 
 def flat(index: Tensor, tokens: int) -> Tensor:

@@ -70,20 +70,32 @@ class VqaPipeline:
         dtype: torch.dtype | None = None,
         tiles: bool = False,
         trained_frames: int | None = None,
+        tower: str | Path | None = None,
+        compile: bool = False,
         **weights: Unpack[MappedWeightOptions],
     ) -> VqaPipeline:
         """Loads both halves of a checkpoint folder or hub id.
 
-        merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own. tiles: whether
-        frames are cut into the tiles that its image processor makes. trained_frames: the largest
-        number of frames that the model was trained on; see `Answerer.from_pretrained`.
-        weights: quantize, attn_implementation, revision and device_map (of the language model),
-        as `Weights` has them. Raises ModelError for what cannot be found, read or used.
+        merging: by default ToSA(keep=0.25), or that of `tower`. dtype: by default the checkpoint's
+        own. tiles: whether frames are cut into the tiles that its image processor makes.
+        trained_frames: the largest number of frames that the model was trained on; see
+        `Answerer.from_pretrained`. tower: a file that `tosa export` made, in place of the vision
+        half. compile: whether torch.compile speeds up the tower, after a slow first frame
+        (`VisionEncoder.compile`). weights: quantize, attn_implementation, revision and device_map
+        (of the language model), as `Weights` has them. Raises ModelError for what cannot be found,
+        read or used.
         """
         seeing = {name: value for name, value in weights.items() if name != 'device_map'}
         return cls(
             VisionEncoder.from_pretrained(
-                path_or_id, merging=merging, device=device, dtype=dtype, tiles=tiles, **seeing
+                path_or_id,
+                merging=merging,
+                device=device,
+                dtype=dtype,
+                tiles=tiles,
+                tower=tower,
+                compile=compile,
+                **seeing,
             ),
             Answerer.from_pretrained(
                 path_or_id,

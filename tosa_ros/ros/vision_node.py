@@ -57,7 +57,15 @@ class VisionNode(TosaNode):
         self._sinks.append(sink)
 
     def configure(self) -> None:
-        self._encoder = load_half(VisionEncoder, self, tiles=self.value('tiles'))
+        self._encoder = load_half(
+            VisionEncoder,
+            self,
+            tiles=self.value('tiles'),
+            tower=self.value('tower') or None,
+            compile=self.value('compile'),
+        )
+        if self.value('compile'):
+            self.get_logger().info('compiling the tower, which takes a minute or more')
         self._set_merging()
         # The first inference is slow, and shows what does not fit in memory: before the start.
         self._encoder.encode([Frame(np.zeros((64, 64, 3), np.uint8))])

@@ -9,6 +9,7 @@ from tosa_ros.settings.kinds import Choice, Either, Flag, Kind, Maybe, Number, N
 from tosa_ros.settings.merging import METHOD, METHODS, SETTINGS
 from tosa_ros.settings.nodes import (
     ATTENTION,
+    COMPILE,
     DEPTH_SOURCES,
     DEVICE,
     DEVICE_MAP,
@@ -24,6 +25,7 @@ from tosa_ros.settings.nodes import (
     TEMPERATURE,
     TILES,
     TOP_P,
+    TOWER,
     TRAINED_FRAMES,
     node_settings,
 )
@@ -34,6 +36,7 @@ AUTO = 'auto'  # of a batch: as large as fits into memory
 __all__ = [
     'ATTENTION',
     'AUTO',
+    'COMPILE',
     'DEPTH_SOURCES',
     'DEVICE',
     'DEVICE_MAP',
@@ -53,6 +56,7 @@ __all__ = [
     'TEMPERATURE',
     'TILES',
     'TOP_P',
+    'TOWER',
     'TRAINED_FRAMES',
     'Choice',
     'Either',

@@ -6,6 +6,7 @@ from tosa_ros.settings.kinds import Choice, Flag, Kind, Maybe
 from tosa_ros.settings.merging import METHOD, SETTINGS
 from tosa_ros.settings.nodes import (
     ATTENTION,
+    COMPILE,
     DEPTH_MODEL,
     DEPTH_SCALE,
     DEPTH_SOURCES,
@@ -24,6 +25,7 @@ from tosa_ros.settings.nodes import (
     REVISION,
     SYNC_SLOP,
     TILES,
+    TOWER,
 )
 from tosa_ros.settings.setting import Setting
 
@@ -91,6 +93,6 @@ STREAMS = (
 def node_choices() -> dict[str, Setting]:
     """The nodes' settings that a graph is started with, by name; the others are in the file."""
     weights = (QUANTIZE, ATTENTION, REVISION, DEVICE_MAP)
-    model = (MODEL, DEVICE, DTYPE, *weights, TILES)
+    model = (MODEL, DEVICE, DTYPE, *weights, TILES, TOWER, COMPILE)
     rows = (*model, *STREAMS, MAP_FRAME, METHOD, *SETTINGS.loaded().values())
     return {row.name: row for row in rows}

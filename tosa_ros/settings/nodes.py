@@ -80,6 +80,22 @@ DEVICE_MAP = Setting(
     'device-map). The vision half stays on the device.',
     read_only=True,
 )
+TOWER = Setting(
+    'tower',
+    '',
+    Kind(),
+    'A file that `tosa export` made of the model: .onnx, .xml or .pt2. It sees in place of the '
+    "model's vision half; method and keep must be those that it was exported with.",
+    read_only=True,
+)
+COMPILE = Setting(
+    'compile',
+    False,
+    Flag(),
+    'Compile the vision tower (torch.compile), on a GPU with CUDA graphs: faster, but the first '
+    'frame, and the first after another method or kind of depth, takes a minute or more.',
+    read_only=True,
+)
 MAX_NEW_TOKENS = Setting(
     'max_new_tokens', 64, Number(1, 4096, whole=True), 'Largest number of tokens in an answer.'
 )
@@ -261,6 +277,8 @@ VISION_NODE = (
     ATTENTION,
     REVISION,
     TILES,
+    TOWER,
+    COMPILE,
     METHOD,
     *MERGING,
     Setting(

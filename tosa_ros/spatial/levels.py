@@ -20,11 +20,15 @@ def level_tokens(
     relative_depth: Tensor, grid: PatchGrid, *, min_valid: float = MIN_VALID
 ) -> SpatialTokens:
     """(H, W) float in 0..1, 1 nearest, NaN where unknown -> SpatialTokens of one image."""
-    mean = pool_depth(relative_depth.float(), grid, min_valid)
-    known = mean.isfinite()
-    levels = depth_levels(mean.nan_to_num(0.0))
-    index = torch.arange(grid.patches)
-    codes = [index // grid.cols, index % grid.cols, levels]
+    return levelled_tokens(pool_depth(relative_depth.float(), grid, min_valid), grid.cols)
+
+
+def levelled_tokens(relative: Tensor, cols: int) -> SpatialTokens:
+    """Relative depth (N,) of one image's patches, `cols` in a row, NaN where unknown."""
+    known = relative.isfinite()
+    levels = depth_levels(relative.nan_to_num(0.0))
+    index = torch.arange(len(relative))
+    codes = [index // cols, index % cols, levels]
     features = torch.cat([sinusoid(code) for code in codes], dim=-1)
     features = features.masked_fill(~known[:, None], 0.0)
     return SpatialTokens('levels', features[None], known.float()[None])

@@ -41,7 +41,13 @@ def metric_tokens(
     min_valid: float = MIN_VALID,
 ) -> SpatialTokens:
     """Depth (H, W) in metres, NaN where unknown; camera (4,) = fx, fy, cx, cy in pixels."""
-    points, normals = patch_surfaces(depth_m, camera, grid, min_valid)
+    return surface_tokens(*patch_surfaces(depth_m, camera, grid, min_valid), length_scale_m)
+
+
+def surface_tokens(
+    points: Tensor, normals: Tensor, length_scale_m: float = LENGTH_SCALE_M
+) -> SpatialTokens:
+    """Points and unit normals (N, 3) of one image's patches, metres, NaN where unknown."""
     known = points[:, 2].isfinite()
     codes = surface_codes(points, normals, length_scale_m).masked_fill(~known[:, None], 0.0)
     return SpatialTokens('metric', codes[None], known.float()[None], points[None])

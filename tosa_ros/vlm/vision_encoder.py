@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tosa_ros.devices import checked_device
-from tosa_ros.errors import MergingError, ModelError, SpatialError
+from tosa_ros.errors import MergingError, ModelError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod, NoMerging, ToSA
 from tosa_ros.spatial import (
     PatchGrid,
     SpatialTokens,
-    level_tokens,
-    metric_tokens,
-    patch_points,
-    relative_from_metric,
     stack,
 )
 from tosa_ros.vision import OUTPUT_STEPS, MergedTokens, merge_output, merge_tokens, weighs_tokens
 from tosa_ros.vlm.checkpoint import Checkpoint
+from tosa_ros.vlm.exported.running import ExportedTower
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import is_finite, not_finite
+from tosa_ros.vlm.frame_places import (
+    Places,
+    image_tensor,
+    patch_places,
+    spatial_kind,
+    spatial_tokens,
+)
 from tosa_ros.vlm.tiles import Tiling, joined
 from tosa_ros.vlm.tokens import VisualTokens
 
@@ -45,17 +49,28 @@ class VisionEncoder:
 
     `merging` may be set at any time; it holds for the next call. Setting it raises MergingError
     for a method that does not fit the model.
+
+    exported: a file that runs in place of the vision half, which is None then.
     """
 
+    compiled = False
+
     def __init__(
-        self, half: nn.Module, family: Family, merging: MergingMethod, *, tiles: bool = False
+        self,
+        half: nn.Module | None,
+        family: Family,
+        merging: MergingMethod,
+        *,
+        tiles: bool = False,
+        exported: ExportedTower | None = None,
     ) -> None:
         self.half = half
         self.family = family
         self.image_input = family.image_input()
         self.tiles = family.tiles() if tiles else None
+        self.exported = exported
         self.tower = None
-        if 'tower' in family.roads:
+        if half is not None and 'tower' in family.roads:
             self.tower = merge_tokens(family.tower(half), NoMerging())
         self.merging = merging
 
@@ -68,20 +83,35 @@ class VisionEncoder:
         device: str = 'cpu',
         dtype: torch.dtype | None = None,
         tiles: bool = False,
+        tower: str | Path | None = None,
+        compile: bool = False,
         **weights: Unpack[WeightOptions],
     ) -> VisionEncoder:
         """Loads tower and projector alone; tensors of the language model are not read.
 
         merging: by default ToSA(keep=0.25). dtype: by default the checkpoint's own (bfloat16 for
         float16 checkpoints on a CPU). tiles: whether a frame is cut into the tiles that the
-        checkpoint's image processor makes, beside the whole. weights: quantize,
-        attn_implementation and revision, as `Weights` has them. Raises ModelError for what cannot
-        be loaded, and for tiles that the model's family does not have.
+        checkpoint's image processor makes, beside the whole. tower: a file that `export_tower`
+        made of this checkpoint, which runs in place of its tower and projector; merging is by
+        default the file's. compile: see `compile`. weights: quantize, attn_implementation and
+        revision, as `Weights` has them.
+
+        Raises:
+            ModelError: something cannot be loaded, the file is of another checkpoint, or the
+                family has no tiles.
+            MergingError: the file merges in another way.
         """
         device = checked_device(device)
         checkpoint = Checkpoint.open(path_or_id, **weights)
         with checkpoint.loading_errors():
             family = checkpoint.family
+            if tower:
+                exported = ExportedTower.open(tower, device, dtype)
+                exported.check_model(checkpoint.path)
+                for name, given in (('compile', compile), ('tiles', tiles)):
+                    if given:
+                        raise ModelError(f'{name}: the tower {tower} is exported; leave out one')
+                return cls(None, family, merging or exported.method, exported=exported)
             attention = checkpoint.weights.attn_implementation
             if 'tower' in family.roads and not weighs_tokens(attention):
                 raise ModelError(
@@ -89,7 +119,27 @@ class VisionEncoder:
                     'size; wanted sdpa or eager for the vision half'
                 )
             half = family.load_vision(device, dtype)
-            return cls(half, family, merging or ToSA(), tiles=tiles)
+            encoder = cls(half, family, merging or ToSA(), tiles=tiles)
+        if compile:
+            encoder.compile()
+        return encoder
+
+    def compile(self) -> None:
+        """Has torch.compile speed up the tower; on a GPU by CUDA graphs.
+
+        The first frame then takes from many seconds to minutes, and so does the first of each
+        merging method and of each kind of depth (metric, relative, none). Frames go through the
+        tower one at a time.
+
+        Raises:
+            ModelError: the model merges at the output alone, so that there is no tower to compile.
+        """
+        if self.tower is None:
+            raise ModelError(
+                f'compile: {self.family.title} has no tower that merges; leave it out'
+            )
+        self.tower.compile()
+        self.compiled = True
 
     @property
     def merging(self) -> MergingMethod:
@@ -102,6 +152,9 @@ class VisionEncoder:
 
     def check(self, method: MergingMethod) -> None:
         """Raises MergingError if the model cannot merge so: where, or in that many layers."""
+        if self.exported is not None:
+            self.exported.check(method)
+            return
         at_output = self.road(method) == 'output'
         if at_output and not method.proportional:
             raise MergingError(
@@ -142,6 +195,7 @@ class VisionEncoder:
         batch: how many go through the tower at once, if they are alike.
         """
         encoded: list[VisualTokens] = []
+        batch = 1 if self.compiled else batch
         for start in range(0, len(frames), batch):
             encoded += self._encode_batch(frames[start : start + batch])
         return encoded
@@ -160,6 +214,8 @@ class VisionEncoder:
         return tiling.by_tile(tokens.source), tiling.tiles
 
     def _encode_batch(self, frames: Sequence[Frame]) -> list[VisualTokens]:
+        if self.exported is not None:
+            return [self._run_exported(self.exported, frame) for frame in frames]
         if self.tiles is not None:
             return [self._encode_tiles(frame) for frame in frames]
         method = self.merging
@@ -172,12 +228,12 @@ class VisionEncoder:
             return self._encode_apart(frames, list(zip(shapes, kinds, strict=True)))
         kind = next((k for k in kinds if k != 'none'), 'none')
         spatial = self._spatial(frames, grids, kind, method)
-        merged = self._merged(method, pixels, grids, spatial)
+        merged = self.merged(method, pixels, grids, spatial)
         if not is_finite(merged.tokens):
             raise not_finite(
                 'the vision half',
                 self.half,
-                lambda: self._merged(method, pixels, grids, spatial).tokens,
+                lambda: self.merged(method, pixels, grids, spatial).tokens,
             )
         return [
             _describe(frame, Tiling.one_by_one([grid]), kind, merged, i)
@@ -214,10 +270,10 @@ class VisionEncoder:
 
     def _spatial(
         self, frames: Sequence[Frame], grids: Sequence[PatchGrid], kind: str, method: MergingMethod
-    ) -> _Places:
+    ) -> Places:
         """Spatial tokens of images or tiles, one grid each."""
         if kind == 'none':
-            return _Places(None, None)
+            return Places(None, None)
         device = next(self.half.parameters()).device
 
         def on(parts: int) -> SpatialTokens:
@@ -228,17 +284,17 @@ class VisionEncoder:
 
         tokens, joins = on(1), self.family.joins
         if joins == 1 or self.road(method) == 'output':
-            return _Places(tokens, tokens)
-        return _Places(tokens, on(joins))
+            return Places(tokens, tokens)
+        return Places(tokens, on(joins))
 
-    def _merged(
+    def merged(
         self,
         method: MergingMethod,
         pixels: Sequence[Tensor],
         grids: Sequence[PatchGrid],
-        spatial: _Places,
+        spatial: Places,
     ) -> MergedTokens:
-        """Merged tokens in the language model's space."""
+        """Merged tokens in the language model's space, of images of one grid."""
         if self.road(method) == 'output':
             return self._merged_output(method, self._embeddings(pixels, grids), spatial.tokens)
         self.tower.method = method
@@ -259,12 +315,12 @@ class VisionEncoder:
         method: MergingMethod,
         pixels: Sequence[Tensor],
         tiling: Tiling,
-        spatial: _Places,
+        spatial: Places,
     ) -> MergedTokens:
         """The same of one frame's tiles, as one image's: in the tower each tile merges by itself,
         at the output each grid of the model's."""
         if self.road(method) == 'tower':
-            return tiling.gathered(self._merged(method, pixels, tiling.tiles, spatial))
+            return tiling.gathered(self.merged(method, pixels, tiling.tiles, spatial))
         dense = tiling.dense(self._embeddings(pixels, tiling.tiles))
         known = spatial.tokens is not None
         places = tiling.spatial(spatial.tokens) if known else [None] * len(tiling.grids)
@@ -282,75 +338,15 @@ class VisionEncoder:
             self.tower.method = NoMerging()
         return self.family.embed(self.half, self.tower, pixels, grids)
 
-
-class _Places(NamedTuple):
-    """Spatial tokens on the grid of the model's tokens, and on that of the tower's patches."""
-
-    tokens: SpatialTokens | None
-    patches: SpatialTokens | None
-
-
-def spatial_kind(frame: Frame, method: MergingMethod) -> str:
-    """Which spatial tokens this frame gets: 'metric', 'levels' or 'none'.
-
-    Without depth: 'none', and merging goes by semantics alone. Raises SpatialError when metric
-    tokens are demanded of depth that has no metres or no camera.
-    """
-    wanted = getattr(method, 'spatial', 'auto')
-    if frame.depth_m is None and frame.relative_depth is None:
-        return 'none'
-    if wanted == 'metric' and not frame.has_metric_points:
-        lack = 'intrinsics' if frame.depth_m is not None else 'depth in metres'
-        raise SpatialError(
-            f"spatial='metric' needs {lack}, which the frame does not have; "
-            "use spatial='auto' or 'levels'"
-        )
-    if wanted == 'levels' or not frame.has_metric_points:
-        return 'levels'
-    return 'metric'
-
-
-def spatial_tokens(
-    frame: Frame, grid: PatchGrid, kind: str, method: MergingMethod
-) -> SpatialTokens:
-    """Spatial tokens of one frame; a frame without depth gets tokens that take no part."""
-    if kind == 'metric':
-        depth = frame.depth_m
-        if depth is None:
-            depth = np.full((frame.height, frame.width), np.nan, np.float32)
-        camera = _camera(frame) if frame.intrinsics else torch.ones(4)
-        scale = getattr(method, 'length_scale_m', ToSA.length_scale_m)
-        return metric_tokens(_tensor(depth), camera, grid, length_scale_m=scale)
-    if frame.relative_depth is not None:
-        relative = _tensor(frame.relative_depth)
-    elif frame.depth_m is not None:
-        relative = relative_from_metric(_tensor(frame.depth_m))
-    else:
-        relative = torch.full((frame.height, frame.width), float('nan'))
-    tokens = level_tokens(relative, grid)
-    if frame.has_metric_points:
-        points = patch_points(_tensor(frame.depth_m), _camera(frame), grid)
-        return replace(tokens, points=points[None])
-    return tokens
-
-
-def _camera(frame: Frame) -> Tensor:
-    k = frame.intrinsics
-    return torch.tensor([k.fx, k.fy, k.cx, k.cy])
-
-
-class _Memory:
-    """An array's memory as numpy takes it over, writable. Nothing that gets it here writes."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        address, _ = array.__array_interface__['data']
-        self.__array_interface__ = {**array.__array_interface__, 'data': (address, False)}
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    # Frames are read-only, which torch cannot express; a copy would cost more than the pooling.
-    return torch.from_numpy(np.asarray(_Memory(np.ascontiguousarray(array))))
+    def _run_exported(self, exported: ExportedTower, frame: Frame) -> VisualTokens:
+        grid = self.image_input.grid(frame.width, frame.height)
+        kind = spatial_kind(frame, exported.method)
+        exported.accepts(kind)
+        places = patch_places(frame, grid, exported.places)
+        merged = exported(self.image_input.pixels(frame.rgb), places)
+        if not is_finite(merged.tokens):
+            raise ModelError(f'{exported.file}: computes numbers that are not finite')
+        return _describe(frame, Tiling.one_by_one([grid]), kind, merged, 0)
 
 
 def _describe(
@@ -359,7 +355,7 @@ def _describe(
     source, embeddings = merged.source[i].cpu(), merged.tokens[i]
     tokens = len(embeddings)
     xyz = torch.full((tokens, 3), float('nan')) if merged.xyz is None else merged.xyz[i].float()
-    rgb = tiling.colour(_tensor(frame.rgb))
+    rgb = tiling.colour(image_tensor(frame.rgb))
     member = (source[None] == torch.arange(tokens)[:, None]).float()
     inside = (member @ tiling.area).clamp(min=1e-6)[:, None]
     return VisualTokens(

@@ -9,9 +9,8 @@ from typing import Any
 from tosa_ros.chat_templates import ChatTemplate
 from tosa_ros.devices import checked_device
 from tosa_ros.errors import ModelError
-from tosa_ros.evaluation.fingerprints import model_fingerprint
 from tosa_ros.evaluation.judge.protocol import MAX_TOKENS, SEED, TEMPERATURE, check_limit
-from tosa_ros.loading import check_shards, is_missing_folder, one_line_errors
+from tosa_ros.loading import check_shards, is_missing_folder, model_fingerprint, one_line_errors
 
 
 class LocalJudge:
