@@ -323,18 +323,6 @@ def test_a_method_set_in_the_middle_of_a_run_holds_for_the_next(named):
         assert merged(**pixels(name)).tokens.shape[1] == 36
 
 
-@torch.no_grad()
-def test_padded_naflex_images_are_refused():
-    model = adapters.made('siglip2')
-    inputs = pixels('siglip2')
-    inputs['pixel_attention_mask'][0, 30:] = 0
-    with (
-        merge_tokens(model, ToMe(keep=0.5)) as merged,
-        pytest.raises(VisionError, match='without padding'),
-    ):
-        merged(**inputs)
-
-
 def test_unsupported_models_name_what_is():
     with pytest.raises(VisionError, match=r'Linear is not an encoder.*SigLIP.*CLIP.*DINOv2.*timm'):
         merge_tokens(nn.Linear(2, 2), ToMe())

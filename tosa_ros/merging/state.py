@@ -120,11 +120,14 @@ class MergeState:
     def _patch_sums(self) -> Tensor:
         return self.sums[:, self.protected :] if self.protected else self.sums
 
-    def bias(self, dtype: torch.dtype) -> Tensor:
+    def bias(self, dtype: torch.dtype, proportional: bool = True) -> Tensor | None:
         """Proportional attention: log(size) for the key columns, (B, 1, 1, protected + T).
 
+        None where it is not proportional.
         float32 on a CPU, whose kernel takes it at no cost; of `dtype` on a GPU, which wants that.
         """
+        if not proportional:
+            return None
         log = self.size.log()
         log = log if log.device.type == 'cpu' else log.to(dtype)
         return log.view(len(log), 1, 1, -1)

@@ -54,6 +54,19 @@ class SpatialTokens:
         """The same kind of tokens after a merge."""
         return replace(self, features=features, weight=weight)
 
+    def of(self, image: int, patches: int) -> SpatialTokens:
+        """Those of one image, as a batch of its own, without what is behind its patches."""
+        only = (slice(image, image + 1), slice(patches))
+        points = None if self.points is None else self.points[only]
+        return replace(self, features=self.features[only], weight=self.weight[only], points=points)
+
+    def padded(self, patches: int) -> SpatialTokens:
+        """For an encoder that takes so many patches an image: those behind have no place."""
+        more = (0, 0, 0, patches - self.weight.shape[1])
+        points = None if self.points is None else F.pad(self.points, more, value=float('nan'))
+        weight = F.pad(self.weight, more[2:])
+        return replace(self, features=F.pad(self.features, more), weight=weight, points=points)
+
     def to(self, device: torch.device | str) -> SpatialTokens:
         return replace(
             self,

@@ -19,14 +19,20 @@ from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod, merge_layer, unmerge
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision.adapters import Adapter, adapter_for
+from tosa_ros.vision.padding import PaddedState, can_measure, lengths_of
 from tosa_ros.vision.run import Passed, Run
 
 GRAPHS = 64  # of one compiled encoder
+MASKS = ('attention_mask', 'attn_mask')
 
 
 @dataclass(frozen=True)
 class MergedTokens:
     """An encoder's output for B images of N patches, T' of them left, in raster order.
+
+    In a padded batch N and T' are those of the largest image. Padding has size 0, source -1,
+    nearest 0 and xyz NaN.
+
 
     tokens (B, T', D): patch tokens after the last layer, before any final norm.
     class_tokens (B, P, D): class and register tokens; P may be 0.
@@ -83,6 +89,9 @@ class MergedEncoder:
         self._stands = type(self.adapter).standing is not Adapter.standing
         self._run, self._passed = Run(), Passed()
         self._taps = [self.adapter.tap(layer, self._run.receive) for layer in self._layers]
+        self._taps += [
+            head.register_forward_pre_hook(self._shorten_mask) for head in self.adapter.heads
+        ]
         self._originals = [layer.forward for layer in self._layers]
         for index, layer in enumerate(self._layers):
             layer.forward = partial(self._forward, index, layer.forward)
@@ -149,7 +158,7 @@ class MergedEncoder:
             with run.as_before(then):
                 return compute(x)
         if index == 0:
-            self._start(x)
+            self._start(x, _mask_of(args, kwargs))
         run.check_turn(index)
         if not compiling:
             self._passed.note(x, run)
@@ -184,8 +193,7 @@ class MergedEncoder:
         run = self._run
         if not run.merges:
             return original(x, *args, **kwargs)
-        kwargs = dict(kwargs)
-        _refuse_padding(args, kwargs)
+        kwargs = {name: value for name, value in kwargs.items() if name not in MASKS}
         # Patches come as a transposed view of a convolution's output, and every sum of the
         # residual stream would inherit that layout, which slows each of them down.
         x = self._merging_layer(index, self._layers[index], x.contiguous(), kwargs)
@@ -200,21 +208,18 @@ class MergedEncoder:
         x = self.adapter.attend(layer, x, run.bias, **kwargs)
         remove = run.plan[index]
         if remove:
-            x, run.state = merge_layer(
-                run.method,
-                x,
-                self.adapter.keys(layer, run.keys),
-                run.state,
-                remove=remove,
-                layer=index,
-                layers=len(self._layers),
-            )
-            run.bias = run.state.bias(x.dtype) if run.method.proportional else None
+            keys = self.adapter.keys(layer, run.keys)
+            where = {'layer': index, 'layers': len(self._layers)}
+            if isinstance(run.state, PaddedState):
+                x, run.state = run.state.merge(run.method, x, keys, remove, **where)
+            else:
+                x, run.state = merge_layer(run.method, x, keys, run.state, remove=remove, **where)
+            run.bias = run.state.bias(x.dtype, run.method.proportional)
             run.middle = run.state.middle if self._stands else None
         run.keys = None
         return self.adapter.feed(layer, x)
 
-    def _start(self, x: Tensor) -> None:
+    def _start(self, x: Tensor, mask: Any) -> None:
         run, protected = self._run, self.adapter.protected
         patches = x.shape[1] - protected
         spatial = run.spatial
@@ -232,10 +237,27 @@ class MergedEncoder:
                 "where: 'output', but an encoder alone merges in its layers: merge its tokens by "
                 "merge_output, or leave where at 'auto'"
             )
+        run.bias = run.keys = run.middle = None
         run.plan = method.removals(patches, len(self._layers))
         run.merges = any(run.plan)
-        run.bias = run.keys = run.middle = None
-        run.state = MergeState.start(x, protected, spatial, method.spatial_aware)
+        lengths = None
+        if mask is not None and (run.merges or can_measure(mask)):
+            lengths = lengths_of(mask)
+        if lengths is None:
+            run.state = MergeState.start(x, protected, spatial, method.spatial_aware)
+            return
+        plans = [method.removals(length - protected, len(self._layers)) for length in lengths]
+        run.plan = [remove if any(remove) else None for remove in zip(*plans, strict=True)]
+        run.merges = any(run.plan)
+        run.state = PaddedState.start(x, lengths, protected, spatial, method.spatial_aware)
+        run.bias = run.state.bias(x.dtype)
+
+    def _shorten_mask(self, head: nn.Module, args: tuple) -> tuple:
+        """Arguments of a head, its mask of patches (B, N) as one of the tokens that are left."""
+        tokens, mask, *rest = args
+        if mask is None or mask.shape[1] == tokens.shape[1]:
+            return args
+        return (tokens, (self.latest.size > 0).to(mask.dtype), *rest)
 
     def _result(self, x: Tensor) -> MergedTokens:
         """What is left after the last layer, x (B, protected + T', D)."""
@@ -272,12 +294,7 @@ def weighs_tokens(implementation: str | None) -> bool:
     return not any(kind in str(implementation) for kind in ('flash', 'flex'))
 
 
-def _refuse_padding(args: tuple, kwargs: dict) -> None:
-    """Takes the layer's mask out of its arguments; encoders only mask padding."""
-    names = ('attention_mask', 'attn_mask')
-    masks = [*args, *(kwargs.pop(name) for name in names if name in kwargs)]
-    if any(mask is not None for mask in masks):
-        raise VisionError(
-            'padded images cannot be merged: give images of one shape, without padding '
-            '(all of pixel_attention_mask 1, or None, as torch.compile needs it)'
-        )
+def _mask_of(args: tuple, kwargs: dict) -> Any:
+    """The mask in a layer's arguments; encoders only mask padding."""
+    masks = [*args, *(kwargs[name] for name in MASKS if name in kwargs)]
+    return next((mask for mask in masks if mask is not None), None)

@@ -13,22 +13,24 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tosa_ros.errors import VisionError
 from tosa_ros.merging import MergeState, MergingMethod
 from tosa_ros.spatial import SpatialTokens
+from tosa_ros.vision.padding import PaddedState
 
 
 class Run:
     """The pass that goes on; each field is replaced, never changed.
 
+    plan: tokens that each layer removes; in a padded batch, of each image, or None.
     next: the layer that is to run next. keys: what the layer's key projection gave.
     bias, middle: of the state, for layers behind a merge.
     """
 
     method: MergingMethod | None = None
     spatial: SpatialTokens | None = None
-    state: MergeState | None = None
+    state: MergeState | PaddedState | None = None
     keys: Tensor | None = None
     bias: Tensor | None = None
     middle: Tensor | None = None
-    plan: Sequence[int] = ()
+    plan: Sequence[Any] = ()
     merges = False
     next = 0
 

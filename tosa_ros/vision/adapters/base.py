@@ -34,6 +34,11 @@ class Adapter:
         """Class and register tokens at the front, which never merge."""
         return 0
 
+    @property
+    def heads(self) -> list[nn.Module]:
+        """Modules behind the layers whose second argument is a mask of patches."""
+        return []
+
     def attend(self, layer: nn.Module, x: Tensor, bias: Tensor | None, **kwargs: Any) -> Tensor:
         """x + attention(x), with bias (B, 1, 1, T) added to the key columns."""
         return x + layer.self_attn(layer.layer_norm1(x), attention_mask=bias, **kwargs)[0]

@@ -20,10 +20,15 @@ class Siglip(Adapter):
 
 
 class Siglip2(Siglip):
-    """SigLIP 2 NaFlex (transformers), without padding."""
+    """SigLIP 2 NaFlex (transformers), padded batches too."""
 
     title = 'SigLIP 2'
     names = ('Siglip2VisionModel', 'Siglip2VisionTransformer')
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        inner = getattr(self.model, 'vision_model', self.model)
+        return [inner.head] if hasattr(inner, 'head') else []
 
 
 class Idefics3(Siglip):
