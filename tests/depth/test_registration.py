@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tosa_ros.depth import register_depth
-from tosa_ros.depth.registration import SAMPLE_SPACING_PX
+from tosa_ros.depth.registration import SAMPLE_SPACING_PX, register_coarsely
 from tosa_ros.errors import DepthError
 from tosa_ros.frames import Intrinsics
+from tosa_ros.spatial import PatchGrid
+from tosa_ros.spatial.patches import pool_depth
 
 NAN = float('nan')
 DEPTH_CAMERA = Intrinsics(40, 42, 19.3, 14.6, 40, 30)
@@ -225,3 +228,54 @@ def test_faults():
         register_depth(depth, DEPTH_CAMERA, DEPTH_CAMERA, transform(translation=(0.05, 0, 0)).T)
     with pytest.raises(DepthError, match='not a rotation'):
         register_depth(depth, DEPTH_CAMERA, DEPTH_CAMERA, np.diag([-1.0, 1, 1, 1]))
+
+
+def room(camera, to_camera):
+    """A slanted wall, a floor, and two spheres in front of them."""
+    surfaces = [
+        cast_plane(camera, to_camera, np.array([0.3, 0.05, 1.0]), 3.2),
+        cast_plane(camera, to_camera, np.array([0, 1.0, 0.02]), 0.9),
+        cast_sphere(camera, to_camera, np.array([-0.35, 0.1, 1.3]), 0.3),
+        cast_sphere(camera, to_camera, np.array([0.5, -0.2, 1.9]), 0.25),
+    ]
+    return np.fmin.reduce(surfaces).astype(np.float32)
+
+
+@pytest.mark.parametrize('grid', [16, 27])
+@pytest.mark.parametrize(
+    ('size', 'focal'),
+    [((1280, 720), 920), ((1280, 720), 640), ((640, 480), 610), ((1920, 1080), 1380)],
+)
+def test_coarse_registration_gives_patches_the_same_depth(size, focal, grid):
+    """Within 1 % for nine of ten; others have a near thing's outline in them."""
+    depth_camera = Intrinsics(423, 423, 423.5, 239.5, 848, 480)
+    width, height = size
+    colour = Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+    matrix = transform((0.3, -0.5, 0.2), (0.059, 0.0, 0.0))
+    depth = room(depth_camera, np.eye(4))
+    depth[:, 300:320] = NAN
+    fine = register_depth(depth, depth_camera, colour, matrix)
+    coarse = register_coarsely(depth, depth_camera, colour, matrix)
+    assert coarse.shape == fine.shape
+    assert coarse.dtype == np.float32
+    assert not np.array_equal(coarse, fine, equal_nan=True)
+    patches = PatchGrid.over(grid, grid, width, height)
+    means = [pool_depth(torch.from_numpy(one), patches) for one in (fine, coarse)]
+    both = means[0].isfinite() & means[1].isfinite()
+    assert (both == means[0].isfinite()).float().mean() > 0.99
+    apart = (means[1] / means[0] - 1)[both].abs()
+    assert apart.median() < 1e-3
+    assert apart.quantile(0.9) < 0.01
+    assert apart.quantile(0.95) < 0.015
+    assert apart.max() < 0.075
+
+
+def test_coarse_is_exact_where_there_is_nothing_to_save():
+    depth = np.random.default_rng(0).uniform(0.2, 9, (480, 640)).astype(np.float32)
+    own = Intrinsics(500, 500, 320, 240, 640, 480)
+    for colour in (
+        Intrinsics(340, 340, 320, 240, 640, 480),
+        Intrinsics(900, 900, 50, 40, 100, 80),
+    ):
+        fine, coarse = (f(depth, own, colour) for f in (register_depth, register_coarsely))
+        np.testing.assert_array_equal(coarse, fine)

@@ -16,7 +16,7 @@ from tosa_ros.depth.estimators import (
     DepthKind,
     load_estimator,
 )
-from tosa_ros.depth.registration import register_depth
+from tosa_ros.depth.registration import register_coarsely, register_depth
 from tosa_ros.depth.sensor import SensorDepth, read_depth
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     'SensorDepth',
     'load_estimator',
     'read_depth',
+    'register_coarsely',
     'register_depth',
 ]
 

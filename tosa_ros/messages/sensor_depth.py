@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tosa_ros.depth import SensorDepth, register_depth
+from tosa_ros.depth import SensorDepth, register_coarsely, register_depth
 from tosa_ros.depth.fitting import fitted, same_aspect
 from tosa_ros.errors import RosError
 from tosa_ros.frames import NO_DOUBT, DepthDoubt, Intrinsics, depth_range
@@ -29,6 +29,7 @@ class SensorReader:
         depth to colour by the two cameras' calibrations, or what gives it for the two frames'
         ids; None leaves depth where it is.
     rectified: the colour image is, so that P of its calibration holds.
+    coarse: register no finer than the depth camera sees, for patches, not for pictures.
     beyond_m: the median of the last depth, metres, where all of it was outside of that range.
     """
 
@@ -39,7 +40,9 @@ class SensorReader:
         max_m: float = float('inf'),
         depth_to_colour: np.ndarray | Extrinsic | None = None,
         rectified: bool = False,
+        coarse: bool = False,
     ) -> None:
+        self._register = register_coarsely if coarse else register_depth
         self.scale, self.min_m, self.max_m = scale, min_m, max_m
         self._depth_to_colour, self._rectified = depth_to_colour, rectified
         self._cameras: dict[str, Any] = {}
@@ -104,7 +107,7 @@ class SensorReader:
         if np.array_equal(pose, np.eye(4)) and same_camera(colour_camera, depth_camera):
             # The driver has moved it already.
             return fitted(depth, colour_camera.width, colour_camera.height), colour_frame
-        return register_depth(depth, depth_camera, colour_camera, pose), colour_frame
+        return self._register(depth, depth_camera, colour_camera, pose), colour_frame
 
     def _within_limits(self, depth: np.ndarray) -> np.ndarray:
         """Depth, NaN outside of min_m to max_m too."""

@@ -54,7 +54,7 @@ class DepthNode(TosaNode):
                 self.needed_inputs = tuple(n for n in self.needed_inputs if n != _OWN_INFO)
             self._static = moved if isinstance(moved, StaticExtrinsic) else None
             rectified = self.value('rectified')
-            self._reader = SensorReader(depth_to_colour=moved, rectified=rectified)
+            self._reader = SensorReader(depth_to_colour=moved, rectified=rectified, coarse=True)
             self.on_parameters({})
         output = 'depth' if kind == 'metric' else 'relative_depth'
         topic = resolved_name(self, output)
