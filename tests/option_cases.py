@@ -163,6 +163,11 @@ CASES = {
         '--batch': Case('--batch 3', '--each'),
         '--max-new-tokens': Case('--max-new-tokens 1'),
         '--trained-frames': Case('--trained-frames 1', '--frames 2'),
+        '--temperature': Case('--temperature 5'),
+        '--top-p': Case('--top-p 0.5'),
+        '--seed': Case('--seed 3', '--temperature 9'),
+        '--system': Case("--system 'answer in one word'"),
+        '--stop': Case('--stop a --stop i'),
         '--overlay': Case('--overlay {tmp}/o.png'),
     },
     'view': FRAMES

@@ -21,6 +21,7 @@ from tosa_ros.ros.qa_node import QaNode
 from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import reliability
 from tosa_ros.ros.vision_node import VisionNode
+from tosa_ros.vlm import Answerer
 
 
 @pytest.fixture
@@ -223,6 +224,27 @@ def test_questions_about_several_frames(bench, vision, qa):
         return reply['frames'] == 3 and reply
 
     assert bench.wait(whole)['tokens'] == 27
+
+
+def test_words_are_drawn_and_instructed_as_parameters_say(bench, vision, qa, checkpoint):
+    from rclpy.parameter import Parameter
+
+    how = {'temperature': 1.5, 'seed': 3, 'system': 'Answer in one word.'}
+    node = qa(vision(), max_new_tokens=8, **how)
+    drawn = bench.reply('what is there?', bench.see)
+    tokens = [seen.tokens for seen in node._memory.kept()]
+    answerer = Answerer.from_pretrained(checkpoint)
+    wanted = answerer.answer(tokens, 'what is there?', max_new_tokens=8, **how)
+    assert drawn['text'].strip() == wanted.text
+
+    def change(**values):
+        return node.set_parameters_atomically([Parameter(n, value=v) for n, v in values.items()])
+
+    assert 'seed: 3 has no effect at temperature 0' in change(temperature=0.0).reason
+    assert change(temperature=0.0, seed=0, system='').successful
+    greedy = bench.reply('what is there?', bench.see)
+    wanted = answerer.answer(tokens, 'what is there?', max_new_tokens=8)
+    assert greedy['text'].strip() == wanted.text != drawn['text'].strip()
 
 
 def test_a_stopped_camera_is_reported_after_max_age(bench, vision, qa):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tosa_ros.cli import ask_many, console, frames, merging, options
 from tosa_ros.errors import FrameError, QuestionError, plain_text
 from tosa_ros.pictures import SUFFIXES
-from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
+from tosa_ros.settings import DRAWING, MAX_NEW_TOKENS, SYSTEM, TRAINED_FRAMES
 from tosa_ros.sources.opening import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tosa_ros.frames import Frame
     from tosa_ros.pipeline import Answer, VqaPipeline
+    from tosa_ros.vlm import AnswerOptions
 
 BATCH_FRAMES = 4
 
@@ -55,6 +56,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     merging.add_method_options(parser)
     merging.add_setting(parser, MAX_NEW_TOKENS, default=MAX_NEW_TOKENS.default)
     merging.add_setting(parser, TRAINED_FRAMES)
+    for row in (*DRAWING, SYSTEM):
+        merging.add_setting(parser, row)
+    parser.add_argument(
+        '--stop',
+        action='append',
+        default=[],
+        metavar='TEXT',
+        help='end the answer where this would come; repeatable (none)',
+    )
     parser.add_argument(
         '--overlay', metavar='OUT.png', help='write a picture of the merged tokens'
     )
@@ -68,15 +78,15 @@ def run(args: argparse.Namespace) -> int:
     paths, questions = _paths_and_questions(args)
     for question in questions:
         check_question(question)
-    MAX_NEW_TOKENS.checked(args.max_new_tokens, QuestionError)
+    how = _answer_options(args)
     if ask_many.is_wanted(args, questions):
-        return ask_many.run(args, paths, questions)
+        return ask_many.run(args, paths, questions, how)
     (question,) = questions
     method = merging.method_from(args)
     seen = frames.frames_from(args, paths, [method])
     pipeline = options.pipeline_from(args, method)
     encoding_ms = _encode(pipeline, seen)
-    pieces = pipeline.stream(seen, question, max_new_tokens=args.max_new_tokens)
+    pieces = pipeline.stream(seen, question, **how)
     answer = _follow(pieces, args)
     answer = replace(answer, vision_ms=encoding_ms)
     if args.json:
@@ -88,6 +98,17 @@ def run(args: argparse.Namespace) -> int:
     if args.overlay:
         options.save_picture(args.overlay, overlay(pipeline, seen))
     return 0
+
+
+def _answer_options(args: argparse.Namespace) -> AnswerOptions:
+    """How to answer. Raises QuestionError for what is not allowed or would have no effect."""
+    from tosa_ros.vlm.options import Answering
+
+    chosen = {row.name: getattr(args, row.name) for row in (*DRAWING, SYSTEM)}
+    how = {name: value for name, value in chosen.items() if value is not None}
+    how |= {'max_new_tokens': args.max_new_tokens, 'stop_strings': args.stop}
+    Answering(**how)
+    return how
 
 
 def _paths_and_questions(args: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tosa_ros.evaluation.answer_file import AnswerFile
     from tosa_ros.merging import MergingMethod
     from tosa_ros.pipeline import Answer, Request
+    from tosa_ros.vlm import AnswerOptions
 
 Record = dict[str, Any]
 STDIN = '-'
@@ -60,7 +61,12 @@ def is_wanted(args: argparse.Namespace, questions: Sequence[str]) -> bool:
     return False
 
 
-def run(args: argparse.Namespace, paths: Sequence[str], questions: Sequence[str]) -> int:
+def run(
+    args: argparse.Namespace,
+    paths: Sequence[str],
+    questions: Sequence[str],
+    how: AnswerOptions,
+) -> int:
     """0, or 1 when a question has no answer."""
     from tosa_ros.evaluation.answer_file import AnswerFile
     from tosa_ros.evaluation.question_lists import read_questions
@@ -83,9 +89,9 @@ def run(args: argparse.Namespace, paths: Sequence[str], questions: Sequence[str]
         answers = pipeline.ask_many(
             open_ones,
             batch_size=args.batch,
-            max_new_tokens=args.max_new_tokens,
             progress=False,
             on_error='record',
+            **how,
         )
         bar = console.progress(answers, len(open_ones), unit='answer', delay=0, leave=True)
         failed = sum(_tell(answer, kept) for answer in bar)
@@ -111,7 +117,8 @@ def _settings(args: argparse.Namespace, method: MergingMethod) -> dict[str, Any]
     """What the answers in a file depend on, beside the questions and the images."""
     model = args.model or 'embedded'
     names = ('dtype', 'quantize', 'attn', 'revision', 'tiles', 'trained_frames')
-    names += ('max_new_tokens', 'rotate', 'depth_model')
+    names += ('max_new_tokens', 'temperature', 'top_p', 'seed', 'system', 'stop')
+    names += ('rotate', 'depth_model')
     return {
         'version': __version__,
         'model': model,

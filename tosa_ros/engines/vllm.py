@@ -110,7 +110,7 @@ class VllmAnswerer:
         if answering != Answering(max_new_tokens=answering.max_new_tokens):
             raise QuestionError('vLLM answers greedily here: of the options max_new_tokens alone')
         longest = answering.max_new_tokens
-        rows = [self.builder.checked(*request, longest).embeds for request in requests]
+        rows = [self.builder.checked(*request, answering).embeds for request in requests]
         sampling = self._sampling(
             temperature=0, max_tokens=longest, stop_token_ids=self._stop_ids, seed=SEED
         )

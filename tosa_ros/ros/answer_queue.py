@@ -14,7 +14,7 @@ from tosa_ros.ros.places import Places
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.settings import MAX_NEW_TOKENS
-from tosa_ros.vlm import Answerer, Generation
+from tosa_ros.vlm import Answerer, AnswerOptions, Generation
 from tosa_ros.vlm.tokens import note_of
 
 
@@ -30,7 +30,8 @@ class AnswerQueue:
 
     max_waiting: how many questions may wait; more are refused. max_age_s: with no newer frame
     than this, a question is refused, after waiting `wait_s` for one; 0 is any age.
-    max_new_tokens: of an answer. All four may be set at any time.
+    max_new_tokens: of an answer. options: others of `Answerer.stream`. All five may be set at any
+    time.
     publish: called with every reply, in the queue's thread or in the one that asks.
     places: where frames were seen from, for the last reply to a question.
     clock: seconds, the one that `Seen.came_s` is of.
@@ -54,6 +55,7 @@ class AnswerQueue:
         self.places = Places('', 0.0) if places is None else places
         self.max_waiting, self.max_new_tokens = max_waiting, max_new_tokens
         self.max_age_s, self.wait_s = max_age_s, wait_s
+        self.options: AnswerOptions = {}
         self.dropped = 0  # Questions refused because too many waited.
         self._publish, self._clock, self._on_error = publish, clock, on_error
         self._wake = threading.Condition()
@@ -162,7 +164,11 @@ class AnswerQueue:
             done=False,
         )
         pieces = self.answerer.stream(
-            tokens, question.text, max_new_tokens=self.max_new_tokens, stop=stop
+            tokens,
+            question.text,
+            max_new_tokens=self.max_new_tokens,
+            stop=stop,
+            **self.options,
         )
         ended: list[Generation] = []
         for piece in _kept(pieces, ended):

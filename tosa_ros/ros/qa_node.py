@@ -18,7 +18,8 @@ from tosa_ros.ros.questions import parse_question, refusal
 from tosa_ros.ros.replies import Reply
 from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import QA_SERVICES, TF, TF_STATIC, TF_TYPE, ros_type
-from tosa_ros.vlm import Answerer, VisualTokens
+from tosa_ros.settings import DRAWING, SYSTEM
+from tosa_ros.vlm import Answerer, Answering, AnswerOptions, VisualTokens
 
 if TYPE_CHECKING:
     from tosa_ros.ros.vision_node import VisionNode
@@ -43,7 +44,7 @@ class QaNode(TosaNode):
     def configure(self) -> None:
         answerer = load_half(Answerer, self, trained_frames=self.value('trained_frames'))
         # The first inference is slow, and shows what does not fit in memory: before the start.
-        list(answerer.stream([], 'ready?', max_new_tokens=1))
+        list(answerer.stream([], 'ready?', max_new_tokens=1, **_options(self.values())))
         self._answer = self.publisher('answer')
         self._partial = self.publisher('answer/partial')
         self._offered = [
@@ -75,6 +76,10 @@ class QaNode(TosaNode):
         self._queue.max_age_s = self.value('max_age_s')
         self._queue.wait_s = self.value('wait_s')
         self._queue.max_new_tokens = self.value('max_new_tokens')
+        self._queue.options = _options(self.values())
+
+    def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
+        Answering(**_options(values))
 
     def wants_tokens(self) -> bool:
         """Whether vision_node has something to do for this node.
@@ -164,6 +169,10 @@ class QaNode(TosaNode):
 
     def _clock_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+
+def _options(values: dict[str, Any]) -> AnswerOptions:
+    return {row.name: values[row.name] for row in (*DRAWING, SYSTEM)}
 
 
 def _told(reply: Reply) -> str:

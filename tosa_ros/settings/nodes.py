@@ -119,6 +119,8 @@ SEED = Setting(
     Number(0, 2**63 - 1, whole=True),
     'What is drawn where temperature is above 0: the same number gives the same words.',
 )
+# What an answer's words are drawn by.
+DRAWING = (TEMPERATURE, TOP_P, SEED)
 SYSTEM = Setting(
     'system',
     '',
@@ -343,6 +345,8 @@ QA_NODE = (
         'Largest number of waiting questions; more are refused.',
     ),
     MAX_NEW_TOKENS,
+    *DRAWING,
+    SYSTEM,
     TRAINED_FRAMES,
     MAP_FRAME,
     Setting(
