@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __version__ = '0.1.0'
 
 # Where torchao is installed, transformers imports it, and it warns of each of its libraries that
-# is for another GPU.
+# is for another GPU. A filter, as torch sets the levels of loggers when it is imported.
 for _name in ('torchao', 'torch.utils._pytree'):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+    logging.getLogger(_name).addFilter(lambda record: record.levelno >= logging.ERROR)
 
 _HOMES = {
     'Answer': 'tosa_ros.pipeline',

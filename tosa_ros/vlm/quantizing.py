@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tosa_ros.devices import release_memory
 from tosa_ros.errors import ModelError
 
 GROUP = 32  # weights with one scale in int4
@@ -66,6 +67,7 @@ def _config_class() -> type:
         quantize_(layer, Int8WeightOnlyConfig(set_inductor_config=False), filter_fn=_any)
         if type(layer) is nn.Linear:
             layer.__class__ = Int8Linear
+        release_memory()  # What it was computed in is several times as large.
         return layer
 
     return ByLayer
