@@ -15,6 +15,7 @@ from tosa_ros.spatial import (
     SpatialTokens,
     level_tokens,
     metric_tokens,
+    patch_surfaces,
     relative_from_metric,
     stack,
 )
@@ -75,22 +76,40 @@ def pixels(model: nn.Module, batch: int) -> Tensor:
 
 
 def spatial(model: nn.Module, batch: int, kind: str = 'metric') -> SpatialTokens:
-    """Spatial tokens of a sloping floor with boxes on it and a hole in the depth."""
-    side = model.config.image_size
-    count = side // model.config.patch_size
+    """Spatial tokens of sloping floors with boxes on them and a hole in the depth."""
     generator = torch.Generator().manual_seed(2)
-    grid = PatchGrid.over(count, count, side, side)
-    camera = torch.tensor([side * 0.8, side * 0.8, side / 2, side / 2])
+    grid, camera = _view(model)
     maps = []
     for _ in range(batch):
-        depth = torch.linspace(5, 1, side)[:, None].repeat(1, side)
-        for _ in range(6):
-            top, left = (torch.rand(2, generator=generator) * side * 0.8).int().tolist()
-            near = float(torch.rand(1, generator=generator)) + 0.8
-            depth[top : top + side // 5, left : left + side // 6] = near
-        depth[: side // 8, : side // 5] = float('nan')
+        depth = _floor(grid.height, generator)
         if kind == 'metric':
             maps.append(metric_tokens(depth, camera, grid))
         else:
             maps.append(level_tokens(relative_from_metric(depth), grid))
     return stack(maps).to(str(next(model.parameters()).device))
+
+
+def places(model: nn.Module) -> dict[str, Tensor]:
+    """Points and normals of one such floor's patches, as exported towers take them."""
+    grid, camera = _view(model)
+    depth = _floor(grid.height, torch.Generator().manual_seed(2))
+    points, normals = patch_surfaces(depth, camera, grid)
+    return {'points': points, 'normals': normals}
+
+
+def _view(model: nn.Module) -> tuple[PatchGrid, Tensor]:
+    side = model.config.image_size
+    count = side // model.config.patch_size
+    camera = torch.tensor([side * 0.8, side * 0.8, side / 2, side / 2])
+    return PatchGrid.over(count, count, side, side), camera
+
+
+def _floor(side: int, generator: torch.Generator) -> Tensor:
+    """Depth (S, S) in metres."""
+    depth = torch.linspace(5, 1, side)[:, None].repeat(1, side)
+    for _ in range(6):
+        top, left = (torch.rand(2, generator=generator) * side * 0.8).int().tolist()
+        near = float(torch.rand(1, generator=generator)) + 0.8
+        depth[top : top + side // 5, left : left + side // 6] = near
+    depth[: side // 8, : side // 5] = float('nan')
+    return depth

@@ -68,6 +68,23 @@ def test_tokens_are_those_of_the_encoder(bench, vision, checkpoint):
     assert (got.before, got.stamp) == (36, 8.5)
 
 
+def test_an_exported_tower_sees_in_place_of_the_models(bench, vision, checkpoint, tmp_path):
+    import torch
+    from rclpy.parameter import Parameter
+
+    from tosa_ros.vlm import VisionEncoder
+    from tosa_ros.vlm.exported import export_tower
+
+    method = ToSA(keep=0.5)
+    encoder = VisionEncoder.from_pretrained(checkpoint, merging=method, dtype=torch.float32)
+    export_tower(encoder, tmp_path / 'tower.pt2', 'torch')
+    node = vision(keep=0.5, tower=str(tmp_path / 'tower.pt2'))
+    message = bench.next('visual_tokens', lambda: bench.see(stamp_s=8.5))
+    assert len(tokens_from_cloud(message)) == 18
+    refused = node.set_parameters_atomically([Parameter('keep', value=0.25)])
+    assert 'tower.pt2: merges by --method tosa --keep 0.5' in refused.reason
+
+
 def test_a_setting_that_the_method_does_not_have_is_refused(bench, vision):
     from rclpy.parameter import Parameter
 

@@ -116,7 +116,7 @@ def _tell(answer: Answer, kept: AnswerFile | None) -> bool:
 def _settings(args: argparse.Namespace, method: MergingMethod) -> dict[str, Any]:
     """What the answers in a file depend on, beside the questions and the images."""
     model = args.model or 'embedded'
-    names = ('dtype', 'quantize', 'attn', 'revision', 'tiles', 'trained_frames')
+    names = ('dtype', 'quantize', 'attn', 'revision', 'tiles', 'tower', 'trained_frames')
     names += ('max_new_tokens', 'temperature', 'top_p', 'seed', 'system', 'stop')
     names += ('rotate', 'depth_model')
     return {

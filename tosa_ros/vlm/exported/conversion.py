@@ -55,18 +55,28 @@ def _operators() -> dict[Callable[..., Any], Callable[..., Any]]:
     def index_add(x: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Any:
         if alpha != 1.0 or dim not in (0, 1):
             raise ValueError(f'index_add: dim {dim}, alpha {alpha}')
-        rows = op.Unsqueeze(index, op.Constant(value_ints=[1]))
         if dim == 0:
-            return op.ScatterND(x, rows, source, reduction='add')
-        first = op.Constant(value_ints=[0])  # of one image
-        added = op.ScatterND(
-            op.Squeeze(x, first), rows, op.Squeeze(source, first), reduction='add'
-        )
-        return op.Unsqueeze(added, first)
+            rows = op.Unsqueeze(index, op.Constant(value_ints=[1]))
+        else:  # of one image: 0 and the row
+            rows = op.Unsqueeze(index, op.Constant(value_ints=[0, 2]))
+            rows = op.Pad(rows, op.Constant(value_ints=[0, 0, 1, 0, 0, 0]))
+        return op.ScatterND(x, rows, source, reduction='add')
+
+    def index_select(x: Any, dim: int, index: Any) -> Any:
+        return op.Gather(x, index, axis=dim)
+
+    def floor_divide(x: Any, y: Any) -> Any:
+        return op.Div(x, y)  # of positions, which are never below 0
+
+    def bmm(x: Any, y: Any) -> Any:
+        # A product of single numbers is one of a column and a row.
+        return op.Mul(x, y) if x.shape[-1] == 1 else op.MatMul(x, y)
 
     def power(x: Any, exponent: float) -> Any:
-        if exponent == 0.5:
-            return op.Sqrt(x)
+        # Pow itself takes ten times as long.
+        if abs(exponent) in (0.5, 1):
+            root = op.Sqrt(x) if abs(exponent) == 0.5 else x
+            return op.Reciprocal(root) if exponent < 0 else root
         return op.Pow(x, op.Constant(value_float=float(exponent)))
 
     def gelu(x: Any, approximate: str = 'none') -> Any:
@@ -76,6 +86,9 @@ def _operators() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         aten.sort.stable: sort,
         aten.index_add.default: index_add,
+        aten.index_select.default: index_select,
+        aten.floor_divide.default: floor_divide,
+        aten.bmm.default: bmm,
         aten.pow.Tensor_Scalar: power,
         aten.gelu.default: gelu,
     }

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,6 +143,11 @@ def _check_compiled(facts: Facts, path: Path, device: str) -> None:
 
 
 def _open_onnx(path: Path, device: str, dtype: torch.dtype | None) -> tuple[str | None, Run]:
+    session = _session(path)
+    return session.get_modelmeta().custom_metadata_map.get(FACTS), on_onnxruntime(path, session)
+
+
+def _session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -151,14 +157,19 @@ def _open_onnx(path: Path, device: str, dtype: torch.dtype | None) -> tuple[str 
     options.log_severity_level = 3
     # Threads that wait by spinning slow down every other process on a robot.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+
+
+def on_onnxruntime(path: Path, session: Any = None) -> Run:
+    """Runs an ONNX file, on as many threads as torch has."""
+    session = session or _session(path)
     names = [one.name for one in session.get_outputs()]
 
     def run(given: dict[str, Tensor]) -> list[Tensor]:
         found = session.run(names, {name: _array(value) for name, value in given.items()})
         return [torch.from_numpy(one) for one in found]
 
-    return session.get_modelmeta().custom_metadata_map.get(FACTS), run
+    return run
 
 
 def _open_openvino(path: Path, device: str, dtype: torch.dtype | None) -> tuple[str | None, Run]:
@@ -166,24 +177,29 @@ def _open_openvino(path: Path, device: str, dtype: torch.dtype | None) -> tuple[
         import openvino
     except ImportError as error:
         raise MissingDependencyError('openvino', 'export', f'running {path}') from error
-    core = openvino.Core()
-    model = core.read_model(path)
-    text = None
+    model, text = openvino.Core().read_model(path), None
     with suppress(RuntimeError):  # there is none
         text = model.get_rt_info(FACTS).astype(str)
+    return text, on_openvino(model, 'bf16' if dtype == torch.bfloat16 else 'f32')
+
+
+def on_openvino(model: Any, precision: str) -> Run:
+    """Runs an OpenVINO model on the CPU, as many threads as torch has. precision: f32 or bf16."""
+    import openvino
+
     settings = {
-        'INFERENCE_PRECISION_HINT': 'bf16' if dtype == torch.bfloat16 else 'f32',
+        'INFERENCE_PRECISION_HINT': precision,
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
     }
-    request = core.compile_model(model, 'CPU', settings).create_infer_request()
+    request = openvino.Core().compile_model(model, 'CPU', settings).create_infer_request()
 
     def run(given: dict[str, Tensor]) -> list[Tensor]:
         found = request.infer({name: _array(value) for name, value in given.items()})
         # The next run writes into the same memory.
         return [torch.from_numpy(np.array(one)) for one in found.values()]
 
-    return text, run
+    return run
 
 
 def _array(value: Tensor) -> np.ndarray:
