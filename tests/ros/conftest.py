@@ -111,6 +111,7 @@ class Bench:
             'question': String,
             'answer': String,
             'answer/partial': String,
+            'answer/evidence': PointCloud2,
             'visual_tokens': PointCloud2,
             'merge_image': Image,
             '/diagnostics': DiagnosticArray,

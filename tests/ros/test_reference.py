@@ -94,7 +94,7 @@ def test_viewers_show_topics_that_exist():
     rviz = yaml.safe_load((ROOT / 'config' / 'vqa.rviz').read_text())
     displays = rviz['Visualization Manager']['Displays']
     shown = {d['Topic']['Value'] for d in displays if 'Topic' in d}
-    assert {'image', 'depth', 'merge_image', 'visual_tokens'} == shown <= names
+    assert {'image', 'depth', 'merge_image', 'visual_tokens', 'answer/evidence'} == shown <= names
     layout = json.loads((ROOT / 'config' / 'vqa.foxglove.json').read_text())
     panels = layout['configById']
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from tosa_ros.errors import QuestionError, TosaError, printable
-from tosa_ros.ros.memory import FrameMemory
+from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.places import Places
 from tosa_ros.ros.questions import Question
 from tosa_ros.ros.replies import ECHOED_CHARACTERS, Reply
 from tosa_ros.settings import MAX_NEW_TOKENS
-from tosa_ros.vlm import Answerer, AnswerOptions, Generation
+from tosa_ros.vlm import Answerer, AnswerOptions, Evidence, Generation
 from tosa_ros.vlm.tokens import note_of
 
 
@@ -23,6 +24,14 @@ class _Job:
     question: Question
     asked: float = field(default_factory=time.monotonic)
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class EvidenceSink(Protocol):
+    """A receiver of what answers looked at."""
+
+    def wanted(self) -> bool: ...
+
+    def show(self, frames: Sequence[Seen], evidence: Evidence) -> None: ...
 
 
 class AnswerQueue:
@@ -34,6 +43,7 @@ class AnswerQueue:
     time.
     publish: called with every reply, in the queue's thread or in the one that asks.
     places: where frames were seen from, for the last reply to a question.
+    sink: gets what an answer looked at, where it wants it when the question's turn comes.
     clock: seconds, the one that `Seen.came_s` is of.
     """
 
@@ -46,6 +56,7 @@ class AnswerQueue:
         clock: Callable[[], float],
         on_error: Callable[[BaseException], None],
         places: Places | None = None,
+        sink: EvidenceSink | None = None,
         max_waiting: int = 8,
         max_age_s: float = 10.0,
         wait_s: float = 5.0,
@@ -53,6 +64,7 @@ class AnswerQueue:
     ) -> None:
         self.answerer, self.memory = answerer, memory
         self.places = Places('', 0.0) if places is None else places
+        self._sink = sink
         self.max_waiting, self.max_new_tokens = max_waiting, max_new_tokens
         self.max_age_s, self.wait_s = max_age_s, wait_s
         self.options: AnswerOptions = {}
@@ -168,6 +180,7 @@ class AnswerQueue:
             question.text,
             max_new_tokens=self.max_new_tokens,
             stop=stop,
+            evidence=self._sink is not None and self._sink.wanted(),
             **self.options,
         )
         ended: list[Generation] = []
@@ -186,6 +199,8 @@ class AnswerQueue:
         views, no_pose = self.places.views(frames)
         map_frame = self.places.map_frame if any(view.pose for view in views) else ''
         self._publish(replace(reply, views=views, map_frame=map_frame, no_pose=no_pose))
+        if ended[0].evidence is not None:
+            self._sink.show(frames, ended[0].evidence)
 
     def _why_blind(self) -> str:
         age_s = self.memory.newest_age_s(self._clock())

@@ -21,7 +21,7 @@ from tosa_ros.settings import NODES, node_settings
 NEEDED = ('vision_node', 'qa_node')
 REPLY_S = 10.0
 # Of a parameter file, what no answer depends on.
-_IRRELEVANT = ('autostart', 'map_frame', 'transform_tolerance_s')
+_IRRELEVANT = ('autostart', 'evidence_tokens', 'map_frame', 'transform_tolerance_s')
 
 
 class GraphStatus:

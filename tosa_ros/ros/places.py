@@ -53,8 +53,8 @@ class Places:
         Raises:
             RosError: it is not known, and why.
         """
-        if self._unreadable:
-            raise RosError(self._unreadable)
+        if not self.readable:
+            raise RosError(self._unreadable or 'no map_frame')
         stamp_s, frame = key = _key(seen)
         with self._lock:
             if key not in self._found:

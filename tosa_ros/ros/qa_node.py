@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import String
 
-from tosa_ros.errors import QuestionError, printable
+from tosa_ros.errors import ModelError, QuestionError, printable
 from tosa_ros.ros.answer_queue import AnswerQueue
 from tosa_ros.ros.diagnostics import model_name
+from tosa_ros.ros.evidence_cloud import evidence_cloud
 from tosa_ros.ros.memory import FrameMemory, Seen
 from tosa_ros.ros.models import load_half
 from tosa_ros.ros.node import TosaNode, run_node
@@ -19,7 +20,7 @@ from tosa_ros.ros.replies import Reply
 from tosa_ros.ros.token_cloud import tokens_from_cloud
 from tosa_ros.ros.topics import QA_SERVICES, TF, TF_STATIC, TF_TYPE, ros_type
 from tosa_ros.settings import DRAWING, SYSTEM
-from tosa_ros.vlm import Answerer, Answering, AnswerOptions, VisualTokens
+from tosa_ros.vlm import Answerer, Answering, AnswerOptions, Evidence, VisualTokens
 
 if TYPE_CHECKING:
     from tosa_ros.ros.vision_node import VisionNode
@@ -45,8 +46,10 @@ class QaNode(TosaNode):
         answerer = load_half(Answerer, self, trained_frames=self.value('trained_frames'))
         # The first inference is slow, and shows what does not fit in memory: before the start.
         list(answerer.stream([], 'ready?', max_new_tokens=1, **_options(self.values())))
+        self._no_evidence = _why_no_evidence(answerer)
         self._answer = self.publisher('answer')
         self._partial = self.publisher('answer/partial')
+        self._evidence = self.publisher('answer/evidence')
         self._offered = [
             self.create_service(ros_type(service.type), service.name, callback)
             for service, callback in zip(QA_SERVICES, (self._cancel, self._enable), strict=True)
@@ -60,6 +63,7 @@ class QaNode(TosaNode):
             clock=self._clock_s,
             on_error=self.work_failed,
             places=self._places,
+            sink=self,
         )
         self.on_parameters({})
 
@@ -80,6 +84,26 @@ class QaNode(TosaNode):
 
     def check_together(self, values: dict[str, Any], given: dict[str, Any]) -> None:
         Answering(**_options(values))
+
+    def demanded(self) -> bool:
+        """Whether someone wants answers; evidence without them is nothing to wake up for."""
+        return self.listeners('answer') + self.listeners('answer/partial') > 0
+
+    def wanted(self) -> bool:
+        """Whether to find out what an answer looks at."""
+        if not self.listeners('answer/evidence'):
+            return False
+        if self._no_evidence:
+            self.fault('evidence', self._no_evidence)
+        return not self._no_evidence
+
+    def show(self, frames: Sequence[Seen], evidence: Evidence) -> None:
+        """Publishes what an answer looked at; called from the queue's thread."""
+        count = self.value('evidence_tokens')
+        try:
+            self._evidence.publish(evidence_cloud(frames, evidence, self._places, count))
+        except Exception as error:  # The answer is out.
+            self.work_failed(error)
 
     def wants_tokens(self) -> bool:
         """Whether vision_node has something to do for this node.
@@ -173,6 +197,15 @@ class QaNode(TosaNode):
 
 def _options(values: dict[str, Any]) -> AnswerOptions:
     return {row.name: values[row.name] for row in (*DRAWING, SYSTEM)}
+
+
+def _why_no_evidence(answerer: Answerer) -> str:
+    """Why it cannot be seen what this model's answers look at; empty where it can."""
+    try:
+        list(answerer.stream([], 'ready?', max_new_tokens=1, evidence=True))
+    except ModelError as error:
+        return f'answer/evidence: {error}'
+    return ''
 
 
 def _told(reply: Reply) -> str:

@@ -58,8 +58,7 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
     for axis, field in enumerate('xyz'):
         points[field] = tokens.xyz[:, axis]
     points['u'], points['v'] = tokens.uv[:, 0], tokens.uv[:, 1]
-    red, green, blue = tokens.rgb.astype(np.uint32).T
-    points['rgb'] = (red << 16 | green << 8 | blue).astype('<u4').view('<f4')
+    points['rgb'] = packed_rgb(tokens.rgb)
     points['size'], points['index'] = tokens.size, np.arange(count)
     points['before'], points['spatial'] = tokens.before, SPATIAL_KINDS.index(tokens.spatial)
     points['doubts'] = int(tokens.doubts)
@@ -75,9 +74,19 @@ def points_of(tokens: VisualTokens, width: int, height: int) -> np.ndarray:
 
 def cloud_from_tokens(tokens: VisualTokens, header: Any, width: int, height: int) -> Any:
     """A PointCloud2 of the tokens of a width x height image; the header is the image's."""
+    return cloud_of_points(points_of(tokens, width, height), header)
+
+
+def packed_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) uint8 as PCL and RViz have them: a float32 (N,) each, of three bytes."""
+    red, green, blue = rgb.astype(np.uint32).T
+    return (red << 16 | green << 8 | blue).astype('<u4').view('<f4')
+
+
+def cloud_of_points(points: np.ndarray, header: Any) -> Any:
+    """A PointCloud2 of a structured array (N,) with the fields x, y and z; N may be 0."""
     from sensor_msgs.msg import PointCloud2, PointField
 
-    points = points_of(tokens, width, height)
     message = PointCloud2(header=header, height=1, width=len(points))
     for name in points.dtype.names:
         dtype, offset = points.dtype.fields[name][:2]
@@ -89,7 +98,7 @@ def cloud_from_tokens(tokens: VisualTokens, header: Any, width: int, height: int
     message.point_step = points.dtype.itemsize
     message.row_step = points.nbytes
     message.data = byte_array(points.view(np.uint8))
-    message.is_dense = bool(np.isfinite(tokens.xyz).all())
+    message.is_dense = all(bool(np.isfinite(points[axis]).all()) for axis in 'xyz')
     return message
 
 

@@ -164,6 +164,13 @@ QA_TOPICS = (
         'JSON, the answer so far, as it grows.',
         True,
     ),
+    Topic(
+        'answer/evidence',
+        'sensor_msgs/msg/PointCloud2',
+        'fact',
+        'The tokens that the answer looked at most, found only while someone subscribes.',
+        True,
+    ),
 )
 QA_SERVICES = (
     Service(

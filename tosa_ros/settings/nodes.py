@@ -348,6 +348,12 @@ QA_NODE = (
     *DRAWING,
     SYSTEM,
     TRAINED_FRAMES,
+    Setting(
+        'evidence_tokens',
+        32,
+        Number(1, 65535, whole=True),
+        'Largest number of tokens in answer/evidence.',
+    ),
     MAP_FRAME,
     Setting(
         'transform_tolerance_s',
