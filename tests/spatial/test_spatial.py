@@ -101,7 +101,7 @@ def test_metric_points_are_backprojected_and_missing_ones_are_nan():
     u, v = 24.5, 14.5
     expected = [(u - 14.5) / 30 * 2, (v - 9.5) / 32 * 2, 2.0]
     assert tokens.points[0, 5].tolist() == pytest.approx(expected, rel=1e-5)
-    assert tokens.known.tolist() == [[[0], [1], [1], [1], [1], [1]]]
+    assert tokens.weight.tolist() == [[0, 1, 1, 1, 1, 1]]
 
 
 def plane_depth(normal, offset, height, width):
@@ -209,7 +209,7 @@ def test_level_codes_are_row_column_and_floor_of_the_level():
 def test_levels_kernel_depends_on_differences_only():
     tokens = level_tokens(torch.zeros(6, 6), PatchGrid.over(6, 6, 6, 6))
     s = similarity(tokens)
-    assert tokens.known.all()
+    assert tokens.weight.all()
     assert float(s[0, 0, 7]) == pytest.approx(float(s[0, 14, 21]), abs=1e-5)
     assert float(s[0, 0, 1]) > float(s[0, 0, 2]) > float(s[0, 0, 4])
 

@@ -22,7 +22,7 @@ class Groups:
     def __init__(self, match: Match, tokens: int) -> None:
         removed, target = match
         self.left = tokens - removed.shape[1]
-        ones = torch.ones(len(removed), tokens, dtype=torch.int64, device=removed.device)
+        ones = torch.ones(removed.shape[0], tokens, dtype=torch.int64, device=removed.device)
         self.stays = ones.scatter_(1, removed, 0)
         row = self.stays.cumsum(dim=1).sub_(1)
         self.slot = row.scatter_(1, removed, row.gather(1, target))
@@ -36,7 +36,7 @@ class Groups:
 
     def total(self, x: Tensor) -> Tensor:
         """Sums of each group's rows: (B, T, C) -> (B, T - r, C)."""
-        return add_rows(x.new_zeros(len(x), self.left, x.shape[2]), self.rows, x)
+        return add_rows(x.new_zeros(x.shape[0], self.left, x.shape[2]), self.rows, x)
 
     def share(self, weight: Tensor, total: Tensor) -> Tensor:
         """The part (B, T, 1) of its group's total (B, T - r, 1) that each weight (B, T, 1) is."""

@@ -20,7 +20,7 @@ def exporting() -> bool:
 
 def flat(index: Tensor, tokens: int) -> Tensor:
     """index (B, K) into each sample's `tokens` rows -> (B * K,) into all rows."""
-    if len(index) == 1:
+    if index.shape[0] == 1:
         return index[0]
     start = torch.arange(0, len(index) * tokens, tokens, device=index.device)
     return (index + start.unsqueeze(1)).flatten()
@@ -28,7 +28,7 @@ def flat(index: Tensor, tokens: int) -> Tensor:
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
     """Rows of x (B, T, D) -> (B, K, D)."""
-    if len(x) == 1:
+    if x.shape[0] == 1:
         return x.index_select(1, rows)
     return x.flatten(0, 1).index_select(0, rows).view(len(x), -1, x.shape[-1])
 
@@ -41,7 +41,7 @@ def add_rows(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     """
     if x.device.type != 'cpu':
         x.view(-1, x.shape[-1]).index_put_((rows,), values.flatten(0, 1), accumulate=True)
-    elif len(x) == 1:
+    elif x.shape[0] == 1:
         x.index_add_(1, rows, values)
     else:
         x.view(-1, x.shape[-1]).index_add_(0, rows, values.flatten(0, 1))

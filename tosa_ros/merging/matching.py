@@ -50,6 +50,8 @@ class Sides:
 
     def place(self, mover: Tensor) -> Tensor:
         """Positions of movers among the T tokens, by their numbers among the movers."""
+        if self.step == 2:
+            return mover * 2 + (1 - self.start)
         others = self.step - 1
         return mover + (mover + (others - self.start)) // others
 
@@ -69,10 +71,11 @@ def sides(tokens: int, r: int, protected: int = 0, alternate: bool = False) -> S
     return Sides((step - 1 - protected) % step, step)
 
 
-def unit_rows(x: Tensor) -> Tensor:
-    """Rows scaled to length 1, float32; rows of zeros stay zeros."""
+def unit_rows(x: Tensor, share: int = 1) -> Tensor:
+    """Rows scaled to length 1, or by `share` shorter in the square, float32; zeros stay zeros."""
     x = x.float()
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=1e-12)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=1e-12)
+    return x / (length if share == 1 else length.mul_(share**0.5))
 
 
 def cosine(keys: Tensor, sides: Sides) -> Tensor:
@@ -83,19 +86,19 @@ def cosine(keys: Tensor, sides: Sides) -> Tensor:
 
 def cosine_by_head(keys: Tensor, sides: Sides) -> Tensor:
     """Mean over heads of the cosines: keys (B, T, heads, C) -> (B, T - K, K) float32."""
-    unit = unit_rows(keys).flatten(2)
-    return torch.bmm(sides.movers(unit), sides.targets(unit).mT).div_(keys.shape[2])
+    unit = unit_rows(keys, keys.shape[2]).flatten(2)
+    return torch.bmm(sides.movers(unit), sides.targets(unit).mT)
 
 
-def harmonic_mean(size: Tensor, sides: Sides, power: float = 1) -> Tensor:
-    """Of each mover's and each target's size, (2ab / (a + b)) ^ power: (B, T) -> (B, T - K, K).
+def reduced_size(size: Tensor, sides: Sides, power: float = 1) -> Tensor:
+    """Of each mover's and each target's size, (ab / (a + b)) ^ power: (B, T) -> (B, T - K, K).
 
     Ward's criterion: fusing a and b at distance d adds ab / (a + b) d^2 to the squared error.
     """
-    half = size.reciprocal() / 2
+    one = size.reciprocal()
     # Side by side, the targets' are added at full width.
-    targets = sides.targets(half).contiguous()
-    return (sides.movers(half).unsqueeze(2) + targets.unsqueeze(1)).pow_(-power)
+    targets = sides.targets(one).contiguous()
+    return (sides.movers(one).unsqueeze(2) + targets.unsqueeze(1)).pow_(-power)
 
 
 def match_bipartite(scores: Tensor, sides: Sides, r: int) -> Match:

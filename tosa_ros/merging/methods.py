@@ -19,9 +19,9 @@ from tosa_ros.merging.matching import (
     Sides,
     cosine,
     cosine_by_head,
-    harmonic_mean,
     match_bipartite,
     match_energy,
+    reduced_size,
     sides,
 )
 from tosa_ros.merging.schedule import Alpha, MergeAt, RemovalSpec, alpha_at, removals
@@ -203,16 +203,17 @@ class ToSA(MergingMethod):
         spatial = state.spatial
         if spatial is not None:
             alpha = max(alpha_at(self.alpha, layer, layers), TIE_BREAK)
-            features, known = spatial.features, spatial.known
+            features = spatial.features
             near = spatial.similarity(sides.movers(features), sides.targets(features))
-            # Keys alone where either has no place.
-            weight = torch.bmm(sides.movers(known) * (1 - alpha), sides.targets(known).mT)
+            # 1 - alpha; keys alone where either has no place.
+            known = spatial.weight.clamp(max=(1 - alpha) ** 0.5).unsqueeze(2)
+            weight = torch.bmm(sides.movers(known), sides.targets(known).mT)
             if exporting() and alpha > 0.5:
                 scores = scores + weight * (near - scores)
             else:
                 scores = torch.lerp(scores, near, weight)
         if self.ward:
-            scores = scores.sub_(1).mul_(harmonic_mean(state.patch_size, sides, self.ward))
+            scores = scores.sub_(1).mul_(reduced_size(state.patch_size, sides, self.ward))
         return match_bipartite(scores, sides, r)
 
 
@@ -233,4 +234,4 @@ class PiToMe(MergingMethod):
 def _sides(method: ToMe | ToSA, r: int, state: MergeState) -> Sides:
     """Which patch tokens may go, and which others may go into (see `matching.sides`)."""
     alternate = method.targets_at == 'alternate'
-    return sides(state.patch_size.shape[1], r, state.protected, alternate)
+    return sides(state.tokens, r, state.protected, alternate)

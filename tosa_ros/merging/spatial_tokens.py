@@ -14,7 +14,6 @@ class SpatialTokens(Protocol):
     features (B, T, C) float32, a merged token's the mean of its patches'.
     weight (B, T) float32: how many patches with a place a token stands for; 0: it has none.
     points (B, N, 3) float32: every patch's point in metres, NaN where unknown; or None.
-    known (B, T, 1) float32: 1 for tokens that have a place, 0 for others.
     """
 
     @property
@@ -28,9 +27,6 @@ class SpatialTokens(Protocol):
 
     @property
     def points(self) -> Tensor | None: ...
-
-    @property
-    def known(self) -> Tensor: ...
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Of tokens with features a (B, M, C) to others with b (B, K, C): (B, M, K) float32.

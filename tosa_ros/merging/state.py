@@ -80,6 +80,11 @@ class MergeState:
         return self.sums.select(2, 0)
 
     @property
+    def tokens(self) -> int:
+        """T, the patch tokens that are left."""
+        return self.sums.shape[1] - self.protected
+
+    @property
     def patch_size(self) -> Tensor:
         """Patches each of the T patch tokens stands for, (B, T) float32."""
         return self._patch_sums().select(2, 0)
@@ -138,7 +143,7 @@ class MergeState:
         if prunes:
             stays = groups.stays.gather(1, self.home).bool()
             kept = stays if kept is None else kept & stays
-        return replace(self, sums=sums, home=home, kept=kept)
+        return MergeState(sums, home, self.places, self.protected, self.points, kept)
 
     def in_raster_order(self, x: Tensor) -> tuple[Tensor, MergeState]:
         """Tokens and state sorted by the first patch that each token stands for."""

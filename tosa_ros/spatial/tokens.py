@@ -31,11 +31,6 @@ class SpatialTokens:
     weight: Tensor
     points: Tensor | None = None
 
-    @property
-    def known(self) -> Tensor:
-        """(B, T, 1) float32: 1 for tokens that have a place, 0 for others."""
-        return self.weight.clamp(max=1).unsqueeze(2)
-
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Of tokens with features a (B, M, C) to others with b (B, K, C): (B, M, K) float32.
 
@@ -52,7 +47,7 @@ class SpatialTokens:
 
     def with_tokens(self, features: Tensor, weight: Tensor) -> SpatialTokens:
         """The same kind of tokens after a merge."""
-        return replace(self, features=features, weight=weight)
+        return SpatialTokens(self.kind, features, weight, self.points)
 
     def of(self, image: int, patches: int) -> SpatialTokens:
         """Those of one image, as a batch of its own, without what is behind its patches."""

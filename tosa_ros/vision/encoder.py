@@ -172,7 +172,7 @@ class MergedEncoder:
         """compute(x), under transformers' gradient checkpointing where that is on and stands in
         the layer's own forward, which does not run when tokens merge."""
         layer = self._layers[index]
-        asked = getattr(layer, 'gradient_checkpointing', False) and layer.training
+        asked = layer.training and getattr(layer, 'gradient_checkpointing', False)
         if not (asked and self._run.merges) or type(layer).__call__ is not nn.Module.__call__:
             return compute(x)
 

@@ -73,5 +73,5 @@ class Passed:
 
     def before(self, x: Tensor) -> dict[str, Any] | None:
         """How the run was, if a backward pass computes again what is made of x."""
-        backward = torch._C._current_graph_task_id() != -1
+        backward = torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
         return self._runs.get(x) if backward else None
