@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := ros,pointcloud,eval,heic,exr,export,table,completion,quantize,docs,dev
+EXTRAS := ros,pointcloud,eval,heic,exr,export,table,ray,completion,quantize,docs,dev
 APT := $(shell [ "$$(id -u)" = 0 ] && echo apt-get || echo sudo apt-get)
 # Nothing newer than Python 3.10 knows; `long` is a method of torch's tensors, not Python 2's type.
 OLDEST := --target=3.10- --violations --eval-annotations --exclude long

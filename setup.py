@@ -43,6 +43,7 @@ EXTRAS = {
     'heic': ['pillow-heif>=0.18'],
     'exr': ['OpenEXR>=3.3'],
     'table': ['pandas>=2'],
+    'ray': ['ray>=2.40'],
     'export': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5', 'openvino>=2025.0'],
     'completion': ['argcomplete>=3'],
     'device-map': ['accelerate>=1'],

@@ -106,6 +106,13 @@ ANSWERER = {
     '--key-env': Case('--key-env KEY'),
     '--server-timeout': Case('--server-timeout 0', SERVED),
 }
+WORKERS = {
+    '--workers': Case('--workers ray'),
+    '--ray-address': Case('--ray-address auto', '--workers ray'),
+    '--num-workers': Case('--num-workers 3', '--workers ray'),
+    '--cpus-per-worker': Case('--cpus-per-worker 0.5', '--workers ray'),
+    '--gpus-per-worker': Case('--gpus-per-worker 1', '--workers ray'),
+}
 BENCHMARK = {
     '--data': Case('--data {questions}/gone.json'),
     '--annotations': Case('--annotations {questions}/fewer.json'),

@@ -23,7 +23,7 @@ pytest.importorskip('matplotlib')
 import option_cases as cases
 
 from tosa_ros.assets import embedded_depth
-from tosa_ros.cli import camera, replay, running, up
+from tosa_ros.cli import camera, planning, replay, running, up
 from tosa_ros.cli.main import build_parser, leaves, main
 from tosa_ros.settings import SETTINGS
 
@@ -86,7 +86,7 @@ def seen(monkeypatch):
         return stand_in
 
     def planned(benchmark, args, more=None):
-        plan = running.plan(benchmark, args, more, loads=False)
+        plan = planning.plan(benchmark, args, more, loads=False)
         judge = plan.judging and plan.judging.judge.settings()
         calls.append((plan.settings, plan.methods, judge, args.gflops, args.out, args.json))
         calls.append(args.gallery)

@@ -74,8 +74,13 @@ def progress(items: Iterable | None, total: int | None, what: str = '', **more: 
 
 
 @contextlib.contextmanager
-def counter(unit: str = 'answer') -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, wanted) that shows rate and time left, of what this process does."""
+def counter(
+    unit: str = 'answer', state: Callable[[], str] = lambda: ''
+) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, wanted) that shows rate and time left, of what this process does.
+
+    state: what else there is to show.
+    """
     bar: Any = None
     counted = 0
 
@@ -84,6 +89,7 @@ def counter(unit: str = 'answer') -> Iterator[Callable[[int, int], None]]:
         if bar is None or done < counted:
             bar = progress(None, wanted, initial=done, unit=unit, delay=0, leave=True)
         else:
+            bar.set_postfix_str(state(), refresh=False)
             bar.update(done - counted)
         counted = done
 

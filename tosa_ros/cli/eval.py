@@ -6,7 +6,7 @@ import argparse
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros.cli import benchmarks, console, options, running
+from tosa_ros.cli import benchmarks, console, options, planning, running, spreading
 from tosa_ros.errors import printable
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_benchmark(
     )
     reader.add_arguments(parser.add_argument_group(f'{name}: questions'))
     running.add_model_and_asking_options(parser, reader.defaults)
+    spreading.add_worker_options(parser)
     running.add_report_options(parser, judged=reader.defaults.judged)
     parser.add_argument(
         '--dry-run', action='store_true', help='only list what was found and what the run would do'
@@ -50,10 +51,11 @@ def run(args: argparse.Namespace) -> int:
     from tosa_ros.evaluation.run_folder import check_settings
     from tosa_ros.evaluation.survey import survey
 
+    spreading.check(args)
     benchmark, more = benchmarks.questions_of(args)
     if not args.dry_run:
         return running.run_benchmark(benchmark, args, more)
-    plan = running.plan(benchmark, args, more, loads=False)
+    plan = planning.plan(benchmark, args, more, loads=False)
     if args.out is not None:
         check_settings(running.run_path(args), plan.settings)
     found = survey(benchmark)
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         found |= {'settings': plan.settings, 'methods': methods, 'judge': judge}
         found |= {'out': args.out and str(args.out)}
         found |= {'gflops': args.gflops, 'gallery': args.gallery}
+        found |= {'workers': spreading.described(args)}
         options.print_json(found)
     else:
         _print_survey(found)

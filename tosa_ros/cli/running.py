@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tosa_ros import __version__
-from tosa_ros.cli import answerers, console, merging, options
+from tosa_ros.cli import answerers, console, merging, options, spreading
 from tosa_ros.cli.frames import add_rotate
 from tosa_ros.cli.judging import add_judge_options, command_line, judging_from
 from tosa_ros.cli.parsing import UsageError, option_strings
+from tosa_ros.cli.planning import asker_of, plan
 from tosa_ros.errors import DataError
 from tosa_ros.settings import MAX_NEW_TOKENS, TRAINED_FRAMES
 
 if TYPE_CHECKING:
-    from tosa_ros.engines.served import ServedPipeline
-    from tosa_ros.evaluation.asking import Asking
     from tosa_ros.evaluation.questions import Benchmark, Defaults
     from tosa_ros.evaluation.results import Judging
     from tosa_ros.evaluation.runner import Outcome
-    from tosa_ros.merging import MergingMethod
 
-# The embedded model was taught bare questions; a sentence about short answers confuses it.
-EMBEDDED_PROMPT = '{question}'
 PROBLEMS_SHOWN = 3  # The report has all.
 
 
@@ -102,84 +97,6 @@ def add_report_options(parser: argparse.ArgumentParser, *, judged: bool) -> None
         add_judge_options(parser)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run is made of.
-
-    settings: what its answers depend on; a folder takes no others. served: the model, where it
-    is not one of this process.
-    """
-
-    model: str
-    asking: Asking
-    methods: dict[str, MergingMethod]
-    settings: dict[str, Any]
-    judging: Judging | None
-    served: ServedPipeline | None
-
-
-def plan(
-    benchmark: Benchmark,
-    args: argparse.Namespace,
-    more: dict[str, Any] | None = None,
-    *,
-    loads: bool = True,
-) -> Plan:
-    """Checks all options, selects the questions, and makes the plan of the run.
-
-    more: settings beside the shared options. loads: whether models are loaded where needed.
-    """
-    from tosa_ros.devices import checked_device
-    from tosa_ros.evaluation.asking import Asking
-    from tosa_ros.evaluation.fingerprints import fingerprint
-    from tosa_ros.evaluation.questions import Shard
-    from tosa_ros.loading import model_fingerprint
-
-    if args.tower and args.gflops:
-        raise UsageError('--gflops counts no operations of a --tower: leave one of them out')
-    shard = None if args.shard is None else Shard.parse(args.shard)
-    served = answerers.served_from(args) if answerers.is_served(args) else None
-    depth, estimator = ('none', None) if served else _depth(args, benchmark.defaults)
-    wanted = [answerers.NOBODY] if served else args.method or benchmark.defaults.methods
-    methods = merging.labelled_methods(args, wanted)
-    judging = judging_from(args, loads)
-    device = str(checked_device(args.device))
-    change = _change(depth, estimator, args.blind, args.rotate, device) if loads else None
-    model = args.model if served else options.model_path(args)
-    template = args.prompt or (None if args.model else EMBEDDED_PROMPT)
-    frames = args.frames if benchmark.defaults.frames else None
-    asking = Asking(frames, template, args.max_new_tokens, args.batch, change)
-    benchmark.select(args.limit)
-    settings = {
-        'benchmark': benchmark.name,
-        'questions': fingerprint(benchmark, template),
-        'answerer': None if args.answerer == answerers.LOCAL else args.answerer,
-        'model': model if served else Path(model).name,
-        'model_fingerprint': f'{served.host} {model}' if served else model_fingerprint(model),
-        'frames': frames,
-        'depth': depth,
-        'depth_model': estimator,
-        'blind': args.blind,
-        'rotate': args.rotate,
-        'limit': args.limit,
-        'shard': None if shard is None else str(shard),
-        'batch': args.batch,
-        'prompt': template or benchmark.template,
-        'max_new_tokens': args.max_new_tokens,
-        'trained_frames': args.trained_frames,
-        'device': device,
-        'dtype': args.dtype,
-        'version': __version__,
-        **({'tiles': True} if args.tiles else {}),
-        **options.weights_from(args),
-        **({'tower': Path(args.tower).name} if args.tower else {}),
-        **({'compile': True} if args.compile else {}),
-        **(more or {}),
-    }
-    benchmark.select(shard=shard)
-    return Plan(model, asking, methods, settings, judging, served)
-
-
 def run_benchmark(
     benchmark: Benchmark, args: argparse.Namespace, more: dict[str, Any] | None = None
 ) -> int:
@@ -187,23 +104,26 @@ def run_benchmark(
     from tosa_ros.evaluation.gallery import pictures
     from tosa_ros.evaluation.report import check_plotting
     from tosa_ros.evaluation.run_folder import RunFolder
-    from tosa_ros.evaluation.runner import evaluate, gigaflops
+    from tosa_ros.evaluation.runner import Here, evaluate_by, gigaflops
 
     check_out(args)
     check_plotting()
+    spread = spreading.check(args)
     made = plan(benchmark, args, more)
     with RunFolder(run_path(args), made.settings) as folder:
-        pipeline = made.served
-        if pipeline is None:
-            args = argparse.Namespace(**{**vars(args), 'model': made.model})
-            pipeline = answerers.pipeline_from(args, next(iter(made.methods.values())))
-        with console.counter() as progress:
-            outcome = evaluate(benchmark, pipeline, made.methods, folder, made.asking, progress)
-        counted = None
+        counted, asker = None, None
+        if spread:
+            with spreading.workers_of(args) as who, spreading.counter(who) as progress:
+                outcome = evaluate_by(who, benchmark, made.methods, folder, progress)
+        else:
+            asker = asker_of(made, benchmark, args)
+            with console.counter() as progress:
+                outcome = evaluate_by(Here(asker), benchmark, made.methods, folder, progress)
         if args.gflops:
-            counted = gigaflops(benchmark, pipeline, made.methods, made.asking)
+            counted = gigaflops(benchmark, asker.pipeline, made.methods, made.asking)
 
         def draw(failures: list) -> dict:
+            pipeline = asker and asker.pipeline
             return pictures(benchmark, failures, made.asking, pipeline, made.methods)
 
         return conclude(
@@ -307,36 +227,3 @@ def print_results(results: dict[str, Any], args: argparse.Namespace) -> int:
     for what, why in [*results['not_evaluated'].items(), *results['judge_errors'].items()]:
         console.print_line(f'tosa {args.command}: {what}: {why}')
     return int(bool(results['not_evaluated'] or results['judge_errors']))
-
-
-def _depth(args: argparse.Namespace, defaults: Defaults) -> tuple[str, str | None]:
-    """Which depth the model is shown, and the checkpoint that estimates it, if one does."""
-    if args.blind:
-        if args.depth_model or args.depth not in (None, 'none'):
-            raise UsageError('--blind shows no depth: leave out --depth and --depth-model')
-        return 'none', None
-    if args.depth_model:
-        if args.depth not in (None, 'monocular'):
-            raise UsageError(f'--depth-model estimates depth; --depth {args.depth} does not')
-        return 'monocular', args.depth_model
-    depth = args.depth or defaults.depths[0]
-    if depth != 'monocular':
-        return depth, None
-    if not defaults.embedded_depth:
-        raise UsageError(
-            '--depth monocular needs --depth-model, a checkpoint that estimates depth'
-        )
-    return depth, 'embedded'
-
-
-def _change(depth: str, estimator: str | None, blind: bool, rotate: int, device: str) -> Any:
-    from tosa_ros.evaluation import conditions
-
-    estimate = None
-    if estimator:
-        from tosa_ros.assets import embedded_depth
-        from tosa_ros.depth import load_estimator
-
-        path = embedded_depth('metric') if estimator == 'embedded' else estimator
-        estimate = load_estimator(path, device=device).replace_depth
-    return conditions.shown(depth, blind=blind, estimate=estimate, rotate=rotate)
