@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from tosa_ros.errors import SpatialError
 
 MIN_VALID = 0.25
+BAND_PIXELS = 40_000  # as many as are worth a loop's turn; float32 maps of them stay in the cache
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PatchGrid:
 
     def finer(self, parts: int) -> PatchGrid:
         """The same box, each patch cut into parts x parts."""
-        return replace(self, rows=parts * self.rows, cols=parts * self.cols)
+        return self if parts == 1 else _finer(self, parts)
 
     @property
     def patches(self) -> int:
@@ -90,6 +90,11 @@ class PatchGrid:
         return inside.clamp(min=0).float()
 
 
+@lru_cache(maxsize=16)  # a camera's frames are of one size
+def _finer(grid: PatchGrid, parts: int) -> PatchGrid:
+    return replace(grid, rows=parts * grid.rows, cols=parts * grid.cols)
+
+
 def finite(x: Tensor) -> Tensor:
     """1 where a number is finite, else 0, float32. On a CPU, isfinite takes ten times as long."""
     return (x * 0).add_(1).nan_to_num_(0.0)
@@ -107,21 +112,24 @@ def pool_colour(rgb: Tensor, grid: PatchGrid) -> Tensor:
     check_size(rgb.shape[:2], grid)
     rows, cols = grid.overlaps
     by_row = torch.zeros(len(rows), rgb.shape[1] * 3)
-    for i, band in bands(grid):
-        torch.mm(rows[i : i + 1, band], rgb[band].flatten(1).float(), out=by_row[i : i + 1])
+    for own, band in bands(grid):
+        torch.mm(rows[own, band], rgb[band].flatten(1).float(), out=by_row[own])
     return torch.einsum('cw,rwk->rck', cols, by_row.unflatten(1, rgb.shape[1:])).flatten(0, 1)
 
 
-def bands(grid: PatchGrid) -> Iterator[tuple[int, slice]]:
-    """Each row of patches and the pixel rows that it covers, wholly or in part; none outside.
+def bands(grid: PatchGrid) -> Iterator[tuple[slice, slice]]:
+    """A few rows of patches, and the pixel rows that they cover, wholly or in part; none outside.
 
-    What is made of one band stays in the cache, and a band has the weights of its own row alone.
+    What is made of one band stays in the cache, and a band has the weights of its own rows alone.
     """
     edges = torch.linspace(grid.top, grid.bottom, grid.rows + 1, dtype=torch.float64).tolist()
-    for i, (top, bottom) in enumerate(pairwise(edges)):
-        first, last = max(0, math.floor(top)), min(grid.height, math.ceil(bottom))
+    row_pixels = grid.width * (grid.bottom - grid.top) / grid.rows
+    step = max(1, int(BAND_PIXELS / row_pixels))
+    for start in range(0, grid.rows, step):
+        stop = min(start + step, grid.rows)
+        first, last = max(0, math.floor(edges[start])), min(grid.height, math.ceil(edges[stop]))
         if first < last:
-            yield i, slice(first, last)
+            yield slice(start, stop), slice(first, last)
 
 
 def check_size(size: Sequence[int], grid: PatchGrid) -> None:

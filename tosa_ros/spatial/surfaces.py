@@ -54,30 +54,45 @@ class _Sums:
 def _sums(depth_m: Tensor, camera: Tensor, grid: PatchGrid) -> _Sums:
     check_size(depth_m.shape, grid)
     weights, columns, centres = _weights(grid, *camera.tolist())
-    by_row = depth_m.new_zeros(grid.rows, 6, grid.width)
+    # For each row of patches and power of y, sums along the columns of pixels.
+    m_rows, q_rows, z_rows = (depth_m.new_zeros(len(w), grid.width) for w in weights)
     pieces = list(bands(grid))
     tallest = max((band.stop - band.start for _, band in pieces), default=0)
     # Made anew for each band, maps of this size would be new pages of memory each time.
     scratch = depth_m.new_empty(3, tallest, grid.width)
-    for i, band in pieces:
-        depth, own = depth_m[band], weights[i, :, band]
+    for rows, band in pieces:
+        depth = depth_m[band]
         valid, inverse, z = scratch[:, : len(depth)].unbind()
         torch.nan_to_num(depth, 0.0, 0.0, 0.0, out=z)
         torch.reciprocal(z, out=inverse).nan_to_num_(0.0, 0.0, 0.0)
         torch.sign(z, out=valid)
-        m_sums, q_sums, z_sums = by_row[i].split([3, 2, 1])
-        torch.mm(own, valid, out=m_sums)
-        torch.mm(own[:2], inverse, out=q_sums)
-        torch.mm(own[:1], z, out=z_sums)
-    sums = torch.einsum('rkw,jcw->kjrc', by_row, columns).flatten(2)
-    return _Sums(centres=centres, m=sums[:3], q=sums[3:5, :2], z=sums[5, 0])
+        for weight, image, sums in zip(
+            weights, (valid, inverse, z), (m_rows, q_rows, z_rows), strict=True
+        ):
+            powers = len(weight) // grid.rows
+            own = slice(powers * rows.start, powers * rows.stop)
+            torch.mm(weight[own, band], image, out=sums[own])
+    m, q, z = (
+        torch.mm(sums, columns[:, : len(weight) // grid.rows * grid.cols])
+        for sums, weight in zip((m_rows, q_rows, z_rows), weights, strict=True)
+    )
+    return _Sums(centres=centres, m=_by_power(m, 3, grid), q=_by_power(q, 2, grid), z=z.flatten())
+
+
+def _by_power(sums: Tensor, powers: int, grid: PatchGrid) -> Tensor:
+    """(rows * powers of y, powers of x * cols) -> (powers of y, powers of x, N)."""
+    split = sums.view(grid.rows, powers, powers, grid.cols)
+    return split.permute(1, 2, 0, 3).flatten(2)
 
 
 @lru_cache(maxsize=8)  # a camera's frames are of one size
-def _weights(grid: PatchGrid, fx: float, fy: float, cx: float, cy: float) -> tuple[Tensor, ...]:
-    """What sums are weighted by: (rows, 3, H) and (3, cols, W), and `_Sums.centres`.
+def _weights(
+    grid: PatchGrid, fx: float, fy: float, cx: float, cy: float
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """What sums are weighted by: of rows, of columns; and `_Sums.centres`.
 
-    Lengths within a patch, by direction to the power of 0, 1 and 2. Directions are counted from
+    Lengths within a patch, by direction to the power of 0, 1 and 2. Of rows: for maps that take 3,
+    2 and 1 powers, (rows * powers, H) each; of columns (W, 3 * cols). Directions are counted from
     the patch's centre: of small numbers, float32 sums are exact enough.
     """
     centres = (grid.centres - torch.tensor([cx, cy])) / torch.tensor([fx, fy])
@@ -85,7 +100,8 @@ def _weights(grid: PatchGrid, fx: float, fy: float, cx: float, cy: float) -> tup
     y = (torch.arange(grid.height) - cy) / fy - centres[:: grid.cols, 1:]
     rows, cols = grid.overlaps
     weights = torch.stack([rows, rows * y, rows * y * y], dim=1)
-    return weights, torch.stack([cols, cols * x, cols * x * x]), centres
+    columns = torch.stack([cols, cols * x, cols * x * x]).flatten(0, 1).T.contiguous()
+    return tuple(weights[:, :n].flatten(0, 1) for n in (3, 2, 1)), columns, centres
 
 
 def _normals(sums: _Sums, points: Tensor) -> Tensor:
