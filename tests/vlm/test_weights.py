@@ -15,10 +15,11 @@ from torch import nn
 from tosa_ros.errors import MissingDependencyError, ModelError
 from tosa_ros.merging import NoMerging, ToSA
 from tosa_ros.pipeline import VqaPipeline
+from tosa_ros.settings import chosen_weights
 from tosa_ros.vlm import Answerer, VisionEncoder
 from tosa_ros.vlm.quantizing import GROUP, INT4_ROWS, Int8Linear
 from tosa_ros.vlm.untrained import write_checkpoint
-from tosa_ros.vlm.weights import Weights, chosen_weights
+from tosa_ros.vlm.weights import Weights
 
 QUESTION = 'what is there?'
 

@@ -23,6 +23,7 @@ from tosa_ros.settings import (
     REVISION,
     TILES,
     TOWER,
+    chosen_weights,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ def dtype_from(args: argparse.Namespace) -> Any:
 
 def weights_from(args: argparse.Namespace) -> Any:
     """How the options say that weights are held: keyword arguments of what loads a model."""
-    from tosa_ros.vlm.weights import chosen_weights
-
     return chosen_weights(vars(args))
 
 

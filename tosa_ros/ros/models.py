@@ -10,8 +10,7 @@ from tosa_ros import depth
 from tosa_ros.assets import embedded_depth, embedded_model
 from tosa_ros.errors import DepthError
 from tosa_ros.merging import MergingMethod, method_from, settings_of
-from tosa_ros.settings import SETTINGS
-from tosa_ros.vlm.weights import chosen_weights
+from tosa_ros.settings import SETTINGS, chosen_weights
 
 
 def load_half(half: Any, node: Any, **more: Any) -> Any:

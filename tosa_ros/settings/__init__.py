@@ -28,6 +28,7 @@ from tosa_ros.settings.nodes import (
     TOP_P,
     TOWER,
     TRAINED_FRAMES,
+    chosen_weights,
     node_settings,
 )
 from tosa_ros.settings.setting import Setting
@@ -68,6 +69,7 @@ __all__ = [
     'Number',
     'Numbers',
     'Setting',
+    'chosen_weights',
     'node_choices',
     'node_settings',
 ]

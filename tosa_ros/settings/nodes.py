@@ -5,6 +5,9 @@ The nodes declare these as parameters; docs/ros.md and config/vqa.yaml are writt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tosa_ros.settings.kinds import Choice, Flag, Kind, Maybe, Number, Numbers
 from tosa_ros.settings.merging import MERGING, METHOD, SETTINGS
 from tosa_ros.settings.setting import Setting
@@ -379,3 +382,18 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     known = {row.name for row in NODES[node]}
     others = (row for name, row in SETTINGS.loaded().items() if name not in known)
     return (*NODES[node], *others)
+
+
+def chosen_weights(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How weights are held, by settings' values: keyword arguments of what loads a model.
+
+    What is left out or has its default is not one.
+    """
+    rows = {
+        'quantize': QUANTIZE,
+        'attn_implementation': ATTENTION,
+        'revision': REVISION,
+        'device_map': DEVICE_MAP,
+    }
+    given = {name: values.get(row.name) for name, row in rows.items()}
+    return {n: v for n, v in given.items() if v not in (None, rows[n].default)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypedDict
@@ -10,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 
 from tosa_ros.errors import MissingDependencyError, ModelError
-from tosa_ros.settings import ATTENTION, DEVICE_MAP, QUANTIZE, REVISION
+from tosa_ros.settings import ATTENTION, QUANTIZE
 
 
 class WeightOptions(TypedDict, total=False):
@@ -80,15 +79,3 @@ class Weights:
         if self.device_map is None and self.quantize is not None:
             return {'': device}  # Packed weights belong to the kind of device they are packed on.
         return self.device_map
-
-
-def chosen_weights(values: Mapping[str, Any]) -> MappedWeightOptions:
-    """The options of settings' values by name; what is left out or has its default is not one."""
-    rows = {
-        'quantize': QUANTIZE,
-        'attn_implementation': ATTENTION,
-        'revision': REVISION,
-        'device_map': DEVICE_MAP,
-    }
-    given = {name: values.get(row.name) for name, row in rows.items()}
-    return {n: v for n, v in given.items() if v not in (None, rows[n].default)}
