@@ -8,6 +8,7 @@ from tosa_ros.vlm.answerer import Answerer, Generation
 from tosa_ros.vlm.evidence import Evidence
 from tosa_ros.vlm.families import FAMILIES
 from tosa_ros.vlm.options import Answering, AnswerOptions
+from tosa_ros.vlm.together import encode_together
 from tosa_ros.vlm.tokens import VisualTokens
 from tosa_ros.vlm.vision_encoder import VisionEncoder
 
@@ -20,4 +21,5 @@ __all__ = [
     'Generation',
     'VisionEncoder',
     'VisualTokens',
+    'encode_together',
 ]
