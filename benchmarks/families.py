@@ -26,7 +26,7 @@ QUESTION = 'How many mugs are on the desk?'
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parser(__doc__, repeats=3)
+    options = parser(__doc__, repeats=2)
     options.add_argument('--speed', action='store_true', help='times of models of 0.5B size')
     options.add_argument('--size', default='0.5b', help='of the models of --speed: tiny or 0.5b')
     options.add_argument('--scratch', type=Path, help='folder for their weights, 2 GB at a time')

@@ -79,17 +79,18 @@ def _vision(path: Path, repeats: int, device: str) -> tuple[str, Times, dict[flo
     """The family's title, milliseconds, and a frame's tokens by keep."""
     encoder = VisionEncoder.from_pretrained(path, merging=NoMerging(), device=device)
     seen = frame(0)
+    made: dict[Any, VisualTokens] = {}
 
-    def encode(method: MergingMethod) -> VisualTokens:
+    def encode(name: Any, method: MergingMethod) -> None:
         encoder.merging = method
-        return encoder.encode([seen])[0]
+        [made[name]] = encoder.encode([seen])
 
     methods: dict[Any, MergingMethod] = {1.0: NoMerging()}
     for road in encoder.family.roads:
         methods |= {(road, keep): ToSA(keep=keep, where=road) for keep in KEEPS}
-    runs = {name: partial(encode, method) for name, method in methods.items()}
+    runs = {name: partial(encode, name, method) for name, method in methods.items()}
     times = _turns(runs, repeats, device)
-    tokens = {keep: encode(methods.get(('output', keep), NoMerging())) for keep in (1.0, *KEEPS)}
+    tokens = {1.0: made[1.0]} | {keep: made['output', keep] for keep in KEEPS}
     return encoder.family.title, times, tokens
 
 
