@@ -16,10 +16,17 @@ from tosa_ros.errors import ModelError
 from tosa_ros.vlm.evidence import LastRowAttention
 from tosa_ros.vlm.families.base import Family
 from tosa_ros.vlm.finite import first_not_finite, is_finite, not_finite
+from tosa_ros.vlm.layouts import Packed, Padded
 from tosa_ros.vlm.prefix import PrefixCache, shared_rows
 from tosa_ros.vlm.rows import PromptRows
 from tosa_ros.vlm.tokens import VisualTokens
 from tosa_ros.vlm.utterance import Utterance
+
+# Kinds of attention that take a mask of any shape.
+TAKES_ANY_MASK = ('sdpa', 'eager')
+WORTH = (
+    2  # times as many rows of their own as prompts share: beyond, they look too far for nothing
+)
 
 
 class _StoppedError(Exception):
@@ -58,29 +65,35 @@ class Decoder:
         attention: gets, with the first step, what each prompt's last row attends to: (T,) float32
         over its rows, the mean over heads and layers.
         """
-        cache, known = self._read_before(prompts)
+        cache, known, layout = self._read_before(prompts, attention is not None)
         whole = True
         try:
-            yield from self._say(prompts, utterances, cache, known, max_new_tokens, attention)
+            yield from self._say(prompts, utterances, cache, layout, max_new_tokens, attention)
         except _StoppedError:
             whole = False  # Some layers have read on, and some have not.
         except Exception:
             whole = False
             raise
         finally:
-            if whole and len(prompts) == 1 and cache.get_seq_length() >= len(prompts[0]):
-                self.prefix.give([*prompts[0].keys, *_said(prompts[0], utterances[0])], cache)
+            first = prompts[0].keys
+            if whole and len(prompts) == 1 and cache.get_seq_length() >= len(first):
+                self.prefix.give([*first, *_said(prompts[0], utterances[0])], cache)
+            elif whole and isinstance(layout, Packed):
+                self.prefix.give(first[:known], cache)
 
-    def _read_before(self, prompts: list[PromptRows]) -> tuple[DynamicCache, int]:
+    def _read_before(
+        self, prompts: list[PromptRows], watched: bool
+    ) -> tuple[DynamicCache, int, Padded | Packed]:
         """Keys and values of what the prompts share, once for all, and how many rows it is."""
         shortest = min(len(p) for p in prompts)
         shared = min(shared_rows([p.keys for p in prompts]), shortest - 1)
         keys = prompts[0].keys[:shared]
         if len(prompts) == 1:
-            return self.prefix.take(keys)
+            cache, known = self.prefix.take(keys)
+            return cache, known, Padded(prompts, known)
         seen = any(isinstance(key, VisualTokens) for key, _ in keys)
         if not (seen and self.prefix.reuse):
-            return DynamicCache(config=self.model.config), 0
+            return DynamicCache(config=self.model.config), 0, Padded(prompts, 0)
         cache, known = self.prefix.take(keys)
         if known < shared:
             self.family.read(
@@ -90,59 +103,52 @@ class Decoder:
                 inputs_embeds=prompts[0].embeds[None, known:shared],
                 past_key_values=cache,
             )
+        if not watched and self._packs(prompts, shared):
+            return cache, shared, Packed(prompts, shared)
         each = copy.deepcopy(cache)
         each.batch_repeat_interleave(len(prompts))
         self.prefix.give(keys, cache)
-        return each, shared
+        return each, shared, Padded(prompts, shared)
+
+    def _packs(self, prompts: list[PromptRows], shared: int) -> bool:
+        """Whether prompts are read faster one behind the other than each with its own copy."""
+        own = sum(len(p) - shared for p in prompts)
+        if self.model.config._attn_implementation not in TAKES_ANY_MASK or own > shared * WORTH:
+            return False
+        return not any(bool(p.images[shared:].any()) for p in prompts)
 
     def _say(
         self,
         prompts: list[PromptRows],
         utterances: list[Utterance],
         cache: DynamicCache,
-        known: int,
+        layout: Padded | Packed,
         max_new_tokens: int,
         attention: list[Tensor] | None,
     ) -> Iterator[int]:
-        embeds = _left_padded([p.embeds[known:] for p in prompts])
-        positions = _left_padded([p.positions[known:] for p in prompts])
-        mask = _left_padded([torch.ones_like(p.images[known:]) for p in prompts])
-        mask = torch.cat([mask.new_ones(len(prompts), known), mask], dim=1)
-        images = _left_padded([p.images[known:] for p in prompts])
-        images = torch.cat([torch.stack([p.images[:known] for p in prompts]), images], dim=1)
-        # With nothing padded the kernel needs no mask.
-        padded = not bool(mask.all())
-        inputs = {'inputs_embeds': embeds}
         read: list[Tensor] = []
         watch = None
-        if attention is not None:
-            watch = LastRowAttention(embeds.shape[1], mask.shape[1])
+        if attention is not None and isinstance(layout, Padded):
+            watch = LastRowAttention(layout.embeds.shape[1], layout.mask.shape[1])
         for number in range(max_new_tokens):
             with watch or contextlib.nullcontext():
-                logits = self.family.read(
-                    self.model,
-                    positions,
-                    images,
-                    **inputs,
-                    attention_mask=mask if padded else None,
-                    past_key_values=cache,
-                )
+                output = self.family.read(self.model, **layout.step(), past_key_values=cache)
+            logits = layout.last(output)
             if watch is not None:
                 mean, watch = watch.mean(len(self.model.get_decoder().layers)), None
-                attention += [row[seen] for row, seen in zip(mean, mask.bool(), strict=True)]
-            best, likeliest = logits[:, -1].max(dim=-1)
+                attention += [
+                    row[seen] for row, seen in zip(mean, layout.mask.bool(), strict=True)
+                ]
+            best, likeliest = logits.max(dim=-1)
             if not is_finite(best):
                 raise self._not_finite(prompts, read)
-            said = zip(utterances, logits[:, -1], likeliest.tolist(), strict=True)
+            said = zip(utterances, logits, likeliest.tolist(), strict=True)
             token = likeliest.new_tensor([one.say(*by) for one, *by in said])
             read.append(token)
             if all(one.ended for one in utterances):
                 return
             yield number
-            inputs = {'input_ids': token[:, None]}
-            positions = positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(token), 1)], dim=1)
-            images = torch.cat([images, images.new_zeros(len(token), 1)], dim=1)
+            layout.take(token)
 
     def _not_finite(self, prompts: list[PromptRows], read: list[Tensor]) -> ModelError:
         """Why logits are not finite, by the prompts and the words that were read."""
@@ -192,12 +198,3 @@ def _said(prompt: PromptRows, utterance: Utterance) -> Iterator[tuple[Any, Any]]
     for number, word in enumerate(utterance.ids, start=1):
         axes = tuple(place + number for place in last) if isinstance(last, tuple) else None
         yield word, axes or last + number
-
-
-def _left_padded(rows: list[Tensor]) -> Tensor:
-    """Tensors (T, ...) of several lengths -> (B, longest, ...), zeros in front."""
-    longest = max(len(r) for r in rows)
-    padded = rows[0].new_zeros(len(rows), longest, *rows[0].shape[1:])
-    for i, row in enumerate(rows):
-        padded[i, longest - len(row) :] = row
-    return padded

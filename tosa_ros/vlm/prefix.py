@@ -49,11 +49,16 @@ class PrefixCache:
 
 def shared_rows(prompts: Sequence[Sequence[Any]]) -> int:
     """How many rows at the beginning are the same in all prompts."""
-    count = 0
-    for rows in zip(*prompts, strict=False):
-        if any(row != rows[0] for row in rows):
-            break
-        count += 1
+    first, *others = prompts
+    count = min(map(len, prompts))
+    for other in others:
+        low, high = 0, count  # Lists compare fast, so the place where they part is halved out.
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (
+                (middle, high) if first[low:middle] == other[low:middle] else (low, middle - 1)
+            )
+        count = low
     return count
 
 

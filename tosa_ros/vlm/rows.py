@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,27 @@ class PromptRows:
         return len(self.keys)
 
 
+@dataclass(frozen=True, eq=False)
+class _Beginning:
+    """Rows as of PromptRows, of a prompt's first words and all its images.
+
+    end: the place of what follows.
+    """
+
+    ids: list[int]
+    keys: list[tuple[Any, Any]]
+    embeds: Tensor
+    positions: Tensor
+    images: Tensor
+    token_rows: list[tuple[VisualTokens, list[int]]]
+    end: int
+
+    def is_about(self, tokens: Sequence[VisualTokens]) -> bool:
+        """Whether its images are these very ones."""
+        mine = [image for image, _ in self.token_rows]
+        return len(mine) == len(tokens) and all(map(operator.is_, mine, tokens))
+
+
 class RowBuilder:
     """Makes the rows of prompts for one model.
 
@@ -60,6 +82,7 @@ class RowBuilder:
         self.trained_frames = TRAINED_FRAMES.checked(trained_frames, ModelError)
         self.prompt = prompt
         self.family = family
+        self._last: _Beginning | None = None
         self._embed = model.get_input_embeddings()
         family.place(self._embed.weight, prompt.tokenizer)
         text = model.config.get_text_config()
@@ -77,14 +100,59 @@ class RowBuilder:
             for part in self.family.parts(image)
         ]
         ids = self._ids(question, tokens, len(parts), options)
-        weight = self._embed.weight
-        # Some models have no embedding for the image's placeholder.
-        known = [0 if i == self.prompt.image_token_id else i for i in ids]
-        words = self.family.words(self._embed(torch.tensor(known, device=weight.device)))
+        images = [n for n, i in enumerate(ids) if i == self.prompt.image_token_id]
+        cut = images[-1] + 1 if images else 0
+        read = self._upto_images(ids[:cut], tokens, parts)
+        rest = range(read.end, read.end + len(ids) - cut)
+        places = [self.family.at(place) for place in rest]
+        note = []
+        if self.trained_frames and len(tokens) > self.trained_frames:
+            note.append(
+                f'{len(tokens)} frames share the positions of {self.trained_frames}, as many as '
+                'the model was trained on'
+            )
+        keys = [*read.keys, *zip(ids[cut:], places, strict=True)]
+        positions = torch.cat([read.positions, self._tensor(places)])
+        if rest.stop + options.max_new_tokens > self.context:
+            places = self.family.packed([place for _, place in keys])
+            keys = [(key, place) for (key, _), place in zip(keys, places, strict=True)]
+            positions = self._tensor(places)
+            note.append(
+                'image tokens stand one behind the other: with their own positions the prompt is '
+                f'longer than the {self.context} that the model reads'
+            )
+        return PromptRows(
+            keys=keys,
+            embeds=torch.cat([read.embeds, self._words_of(ids[cut:])]),
+            positions=positions,
+            images=torch.cat([read.images, read.images.new_zeros(len(ids) - cut)]),
+            token_rows=read.token_rows,
+            note='; '.join(note),
+        )
+
+    def _upto_images(
+        self,
+        ids: list[int],
+        tokens: Sequence[VisualTokens],
+        parts: Sequence[tuple[int, VisualTokens]],
+    ) -> _Beginning:
+        """The rows up to the last image's; of questions about the same images, made once."""
+        last = self._last
+        if last is None or last.ids != ids or not last.is_about(tokens):
+            last = self._last = self._begin(ids, tokens, parts)
+        return last
+
+    def _begin(
+        self,
+        ids: list[int],
+        tokens: Sequence[VisualTokens],
+        parts: Sequence[tuple[int, VisualTokens]],
+    ) -> _Beginning:
+        words = self._words_of(ids)
         images = iter(parts)
         keys: list[int | VisualTokens] = []
         places: list[Position] = []
-        pieces: list[Tensor] = []
+        pieces: list[Tensor] = [words[:0]]
         token_rows: list[tuple[VisualTokens, list[int]]] = [(image, []) for image in tokens]
         shared = _SharedPositions(self._slots(len(tokens)))
         start = 0
@@ -102,30 +170,31 @@ class RowBuilder:
             start = shared.after(after, is_last=len(rows) == len(tokens[number]))
             keys += [tokens[number]] * len(positions)
             places += positions
-            pieces += [row.to(weight.device, weight.dtype) for row in self.family.rows(part)]
+            pieces += [row.to(words.device, words.dtype) for row in self.family.rows(part)]
         _check_widths(pieces, words.shape[1])
-        note = []
-        if self.trained_frames and len(tokens) > self.trained_frames:
-            note.append(
-                f'{len(tokens)} frames share the positions of {self.trained_frames}, as many as '
-                'the model was trained on'
-            )
-        if start + options.max_new_tokens > self.context:
-            places = self.family.packed(places)
-            note.append(
-                'image tokens stand one behind the other: with their own positions the prompt is '
-                f'longer than the {self.context} that the model reads'
-            )
-        return PromptRows(
+        of_images = [int(isinstance(key, VisualTokens)) for key in keys]
+        return _Beginning(
+            ids=ids,
             keys=list(zip(keys, places, strict=True)),
             embeds=torch.cat(pieces),
-            positions=torch.tensor(places, device=weight.device),
-            images=torch.tensor(
-                [int(isinstance(key, VisualTokens)) for key in keys], device=weight.device
-            ),
+            positions=self._tensor(places),
+            images=torch.tensor(of_images, dtype=torch.int64, device=words.device),
             token_rows=token_rows,
-            note='; '.join(note),
+            end=start,
         )
+
+    def _words_of(self, ids: list[int]) -> Tensor:
+        """Rows (n, D); any stands where an image goes."""
+        # Some models have no embedding for the image's placeholder.
+        known = [0 if i == self.prompt.image_token_id else i for i in ids]
+        known = torch.tensor(known, dtype=torch.int64, device=self._embed.weight.device)
+        return self.family.words(self._embed(known))
+
+    def _tensor(self, places: list[Position]) -> Tensor:
+        """Positions (n,) or (n, axes)."""
+        shape = (0,) if isinstance(self.family.at(0), int) else (0, len(self.family.at(0)))
+        made = torch.tensor(places, dtype=torch.int64, device=self._embed.weight.device)
+        return made if places else made.reshape(shape)
 
     def _slots(self, images: int) -> list[int]:
         """For each image, the number of the positions that it has; neighbours share theirs."""

@@ -173,7 +173,10 @@ class Family:
     ) -> Tensor:
         """The language model's logits (B, 1, V) behind the last row that it reads here.
 
+        Behind others, (B, rows, V), where `logits_to_keep` gives their numbers.
+
         positions: (B, T) or (B, T, axes). images (B, read before + T): 1 where a row is of an
         image, else 0. inputs: inputs_embeds or input_ids, attention_mask, past_key_values.
         """
-        return model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1).logits
+        inputs.setdefault('logits_to_keep', 1)
+        return model(**inputs, position_ids=positions, use_cache=True).logits

@@ -39,6 +39,7 @@ class Qwen3Vl(Qwen2Vl):
         if 'inputs_embeds' not in inputs:
             return super().read(model, positions, images, **inputs)
         embeds, *deep = inputs.pop('inputs_embeds').split(self.key_channels, dim=-1)
+        kept = inputs.pop('logits_to_keep', slice(-1, None))
         seen = images[:, -embeds.shape[1] :].bool()
         output = model.get_decoder()(
             inputs_embeds=embeds,
@@ -48,4 +49,4 @@ class Qwen3Vl(Qwen2Vl):
             use_cache=True,
             **inputs,
         )
-        return model.lm_head(output.last_hidden_state[:, -1:])
+        return model.lm_head(output.last_hidden_state[:, kept])
