@@ -135,6 +135,7 @@ TOPICS = {
 EVAL = (
     MODEL
     | ANSWERER
+    | WORKERS
     | METHOD_SETTINGS
     | ASKING
     | BENCHMARK
