@@ -28,23 +28,23 @@ Pids = Mapping[str, int]
 def running(side: str, args: argparse.Namespace) -> Iterator[Pids]:
     """Camera and nodes of one of SIDES; gives the nodes' process ids, by name."""
     with contextlib.ExitStack() as stack:
-        _started(stack, 'benchmarks.ros.camera', args.size, str(args.rate))
+        started(stack, 'benchmarks.ros.camera', args.size, str(args.rate))
         if side == 'ros':
             for role in ('depth', 'tokens'):
-                _started(stack, 'benchmarks.ros.relay', role, args.size)
+                started(stack, 'benchmarks.ros.relay', role, args.size)
             yield {}
         elif side == 'one':
             words = [
                 '--single-process',
                 '--params-file',
-                str(_parameters(stack)),
+                str(parameters(stack)),
                 '--log-level',
                 'warn',
             ]
             words += ['--keep', str(args.keep)] + (['--model', args.model] if args.model else [])
-            yield {'tosa up': _started(stack, 'tosa_ros.cli.main', 'up', *words)}
+            yield {'tosa up': started(stack, 'tosa_ros.cli.main', 'up', *words)}
         else:
-            given = {'params_file': str(_parameters(stack)), 'model': args.model}
+            given = {'params_file': str(parameters(stack)), 'model': args.model}
             given |= {'keep': args.keep, 'log_level': 'warn'} | (
                 {'depth_source': 'none'} if side == 'colour' else {}
             )
@@ -54,7 +54,7 @@ def running(side: str, args: argparse.Namespace) -> Iterator[Pids]:
             yield nodes.pids
 
 
-def _parameters(stack: contextlib.ExitStack) -> Path:
+def parameters(stack: contextlib.ExitStack) -> Path:
     """A parameter file that lets nodes take every frame."""
     file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'params.yaml'
     unlimited = '/**/{}:\n  ros__parameters: {{max_rate: 0.0}}\n'
@@ -62,7 +62,8 @@ def _parameters(stack: contextlib.ExitStack) -> Path:
     return file
 
 
-def _started(stack: contextlib.ExitStack, *words: str) -> int:
+def started(stack: contextlib.ExitStack, *words: str) -> int:
+    """Starts a module of Python, which ends with the stack; its process id."""
     process = subprocess.Popen([sys.executable, '-m', *words], stdout=sys.stderr)
     stack.callback(_end, process)
     return process.pid

@@ -13,7 +13,7 @@ from benchmarks.ros.graphs import Pids, cpu_s
 from tosa_ros.errors import RosError
 from tosa_ros.messages import stamp_ns, stamp_s
 from tosa_ros.ros.asker import Asker
-from tosa_ros.ros.topics import qos_profile
+from tosa_ros.ros.topics import qos_profile, reliability
 
 QUESTION = 'How many red boxes are there?'
 QUESTION_PERIOD_S = 0.5
@@ -43,12 +43,14 @@ class Seen:
 class Listener(Asker):
     """Asks, and notes which frames the camera showed and when their tokens came."""
 
-    def __init__(self) -> None:
+    def __init__(self, info_topic: str = 'camera_info', reliable: bool = True) -> None:
         super().__init__('bench_listener')
         self.shown: set[int] = set()
         self.made: dict[int, float] = {}
         self.create_subscription(PointCloud2, 'visual_tokens', self._tokens, qos_profile('viewer'))
-        self.create_subscription(CameraInfo, 'camera_info', self._camera, qos_profile('text'))
+        info_qos = qos_profile('text')
+        info_qos.reliability = reliability(reliable)
+        self.create_subscription(CameraInfo, info_topic, self._camera, info_qos)
 
     def spin(self, until: float) -> None:
         """Listens until a time of the monotonic clock."""
