@@ -94,8 +94,8 @@ def _check(encoder: VisionEncoder, out: Path, format: str) -> None:
         raise ModelError('tiles: an exported tower sees one square an image; leave them out')
     if not isinstance(encoder.image_input, ImageInput):
         raise ModelError(
-            f'{encoder.family.title} sees images of any size, and an exported tower has one; '
-            'wanted a model that sees squares'
+            f'{encoder.family.title} does not see an image as one square of pixels, as an '
+            'exported tower does; wanted a LLaVA, PaliGemma, Gemma 3 or InternVL'
         )
     if encoder.family.joins != 1 and encoder.road(encoder.merging) == 'tower':
         raise ModelError(
@@ -126,7 +126,9 @@ def _told(encoder: VisionEncoder, format: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' remarks about torchvision and their own internals."""
-    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'torch.export', 'onnxscript')]
+    loggers = [
+        logging.getLogger(name) for name in ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir')
+    ]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
