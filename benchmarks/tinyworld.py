@@ -22,11 +22,11 @@ from tosa_ros.depth import MonocularDepth
 from tosa_ros.evaluation.asking import Asking
 from tosa_ros.evaluation.benchmarks.tinyworld import TinyWorld
 from tosa_ros.evaluation.conditions import Change, shown
-from tosa_ros.evaluation.fingerprints import model_fingerprint
 from tosa_ros.evaluation.results import cost
 from tosa_ros.evaluation.run_folder import RunFolder
 from tosa_ros.evaluation.runner import evaluate, gigaflops
 from tosa_ros.files import write_text
+from tosa_ros.loading import model_fingerprint
 from tosa_ros.merging import MergingMethod, NoMerging, ToSA, method_from, settings_of
 from tosa_ros.pipeline import VqaPipeline
 from tosa_ros.settings.merging import ALPHA_SCHEDULES

@@ -21,9 +21,9 @@ from benchmarks.real import nyu
 from benchmarks.real.depths import with_depth
 from benchmarks.real.made_questions import Balance, made, weighted
 from benchmarks.real.nyu import Asked
-from tosa_ros.evaluation.fingerprints import model_fingerprint
 from tosa_ros.evaluation.journal import Journal
 from tosa_ros.frames import Frame
+from tosa_ros.loading import model_fingerprint
 from tosa_ros.merging import ToSA
 from tosa_ros.spatial import SpatialTokens
 from tosa_ros.vision import MergedTokens
