@@ -32,6 +32,7 @@ EXTRAS = {
         'apsw>=3.46',
         'av>=14',
         'backports.zstd>=1; python_version < "3.14"',
+        'fsspec>=2023.1',
         'lz4>=4',
         'matplotlib>=3.7',
         'nltk>=3.9',

@@ -15,6 +15,7 @@ BENCHMARKS = PACKAGE.parent / 'benchmarks'
 EVERYWHERE = {
     'errors': set(),
     'files': {'errors'},
+    'fetching': {'errors', 'files'},
     'stats': set(),
     'ahead': set(),
     'registry': {'errors'},

@@ -38,8 +38,11 @@ def load_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def load_questions(args: argparse.Namespace) -> Benchmark:
     """The chosen benchmark with its questions."""
+    from tosa_ros.fetching import Url, local
+
     given = {name: one for name, one in load_options(args).items() if one is not None}
-    return args.reader.load(**given)
+    here = {n: local(one) if isinstance(one, Path | Url) else one for n, one in given.items()}
+    return args.reader.load(**here)
 
 
 def questions_of(args: argparse.Namespace) -> tuple[Benchmark, dict[str, Any]]:

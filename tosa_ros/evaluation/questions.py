@@ -7,7 +7,6 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from tosa_ros.evaluation.metrics.score import (
     mean_over_questions,
 )
 from tosa_ros.evaluation.metrics.text import exact_match, token_f1
+from tosa_ros.fetching import path_or_url
 from tosa_ros.frames import Frame
 from tosa_ros.settings import AUTO, MAX_NEW_TOKENS
 
@@ -33,18 +33,18 @@ TWICE_SHOWN, LONGEST_QUOTE = 3, 60
 # Options of benchmarks that are files, by the parameter of `load` that takes their value.
 FILE_OPTIONS: dict[str, dict[str, Any]] = {
     'data': {
-        'type': Path,
+        'type': path_or_url,
         'required': True,
         'metavar': 'FILE',
-        'help': 'question file',
+        'help': 'question file, or its URL',
     },
     'annotations': {
-        'type': Path,
+        'type': path_or_url,
         'metavar': 'FILE',
         'help': "the questions' answers (a file beside them)",
     },
     'frames_root': {
-        'type': Path,
+        'type': path_or_url,
         'metavar': 'DIR',
         'help': "where the episodes' frames are (beside the question file)",
     },
