@@ -52,6 +52,7 @@ pipeline = VqaPipeline.from_pretrained(embedded_model(), dtype=getattr(torch, to
 methods = {'m': method_from(told['method'], told['settings'])}
 asking = Asking(frames=None, max_new_tokens=6, batch=told['batch'])
 for _ in sys.stdin:
+    pipeline._tokens.clear()  # Else only the first run would look at the frames.
     with tempfile.TemporaryDirectory() as place:
         with RunFolder(Path(place) / 'run', {}) as folder:
             wall, cpu = time.perf_counter(), time.process_time()
