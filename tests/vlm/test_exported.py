@@ -143,6 +143,8 @@ def test_a_pipeline_answers_with_an_exported_tower(checkpoints, onnx_file, make_
         ({'merging': ToSA(keep=0.3)}, MergingError, 'keep 0.4, and cannot by .* --keep 0.3'),
         ({'merging': ToMe(keep=0.4)}, MergingError, '--method tosa .* cannot by --method tome'),
         ({'compile': True}, ModelError, 'compile: the tower .* is exported'),
+        ({'quantize': 'int8'}, ModelError, 'quantize: the tower'),
+        ({'attn_implementation': 'eager'}, ModelError, 'attn_implementation: the tower'),
     ],
 )
 def test_what_the_file_does_not_do_is_refused(more, error, words, encoder_of, onnx_file):

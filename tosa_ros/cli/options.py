@@ -82,6 +82,8 @@ def pipeline_from(args: argparse.Namespace, method: MergingMethod) -> VqaPipelin
     from tosa_ros.pipeline import VqaPipeline
 
     path, device = model_path(args), checked_device(args.device)
+    if args.tower and (args.quantize or args.attn):
+        console.note('the tower is exported as it is: --quantize and --attn hold for the rest')
     console.detail(f'model {path} on {device}, {args.dtype or "its own type"}, {method}')
     return VqaPipeline.from_pretrained(
         path,

@@ -28,6 +28,7 @@ from tosa_ros.sources.given import Given, Part, parts_of
 from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
 from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.prompt import check_question
+from tosa_ros.vlm.weights import OF_A_TOWER
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,12 +81,14 @@ class VqaPipeline:
         own. tiles: whether frames are cut into the tiles that its image processor makes.
         trained_frames: the largest number of frames that the model was trained on; see
         `Answerer.from_pretrained`. tower: a file that `tosa export` made, in place of the vision
-        half. compile: whether torch.compile speeds up the tower, after a slow first frame
+        half, so that quantize and attn_implementation hold for the language model. compile:
+        whether torch.compile speeds up the tower, after a slow first frame
         (`VisionEncoder.compile`). weights: quantize, attn_implementation, revision and device_map
-        (of the language model), as `Weights` has them. Raises ModelError for what cannot be found,
-        read or used.
+        (of the language model), as `Weights` has them. Raises ModelError for what cannot be
+        found, read or used.
         """
-        seeing = {name: value for name, value in weights.items() if name != 'device_map'}
+        unseen = ('device_map', *(OF_A_TOWER if tower else ()))
+        seeing = {name: value for name, value in weights.items() if name not in unseen}
         return cls(
             VisionEncoder.from_pretrained(
                 path_or_id,

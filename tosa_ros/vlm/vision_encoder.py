@@ -34,6 +34,7 @@ from tosa_ros.vlm.frame_places import (
 )
 from tosa_ros.vlm.tiles import Tiling, joined
 from tosa_ros.vlm.tokens import VisualTokens
+from tosa_ros.vlm.weights import OF_A_TOWER
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,8 +109,9 @@ class VisionEncoder:
             if tower:
                 exported = ExportedTower.open(tower, device, dtype)
                 exported.check_model(checkpoint.path)
-                for name, given in (('compile', compile), ('tiles', tiles)):
-                    if given:
+                fixed = {name: weights.get(name) for name in OF_A_TOWER}
+                for name, given in {'compile': compile, 'tiles': tiles, **fixed}.items():
+                    if given is not None and given is not False:
                         raise ModelError(f'{name}: the tower {tower} is exported; leave out one')
                 return cls(None, family, merging or exported.method, exported=exported)
             attention = checkpoint.weights.attn_implementation

@@ -26,6 +26,10 @@ class MappedWeightOptions(WeightOptions, total=False):
     device_map: str | dict[str, Any] | None
 
 
+# Options of the weights of a vision half that is loaded from the checkpoint.
+OF_A_TOWER = ('quantize', 'attn_implementation')
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """Checked options.
