@@ -104,7 +104,7 @@ def completed(line, tmp_path):
 
 def test_the_shell_completes_commands_benchmarks_and_options(tmp_path):
     pytest.importorskip('argcomplete')
-    assert completed('tosa e', tmp_path) == {'eval'}
+    assert completed('tosa e', tmp_path) == {'eval', 'export'}
     assert {'openeqa', 'tinyworld', 'gqa'} <= completed('tosa eval ', tmp_path)
     assert completed('tosa eval tinyworld --li', tmp_path) == {'--limit'}
     assert completed('tosa view --method pi', tmp_path) == {'pitome'}

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip('ray')
 pytest.importorskip('open3d')
@@ -126,9 +127,13 @@ def requests(frames):
 
 def test_requests_are_answered_in_order_and_as_here(frames):
     merging = ToSA(keep=0.5)
-    here = VqaPipeline.from_pretrained(embedded_model(), merging=merging)
-    own = list(here.ask_many(requests(frames), progress=False))
-    with RayEngine(embedded_model(), merging=merging, num_workers=2, at_once=4) as engine:
+    # Of noise, long answers are toss-ups, which fall by the last bit.
+    how = {'dtype': torch.float32}
+    here = VqaPipeline.from_pretrained(embedded_model(), merging=merging, **how)
+    own = list(here.ask_many(requests(frames), progress=False, max_new_tokens=3))
+    with RayEngine(
+        embedded_model(), merging=merging, num_workers=2, at_once=4, model=how, max_new_tokens=3
+    ) as engine:
         answers = list(engine.ask_many(requests(frames), progress=False))
         assert [one.id for one in answers] == [f'r{number}' for number in range(30)]
         assert [one.text for one in answers] == [one.text for one in own]
