@@ -194,22 +194,28 @@ def test_killed_at_random_moments_it_resumes_to_the_same_answers(benchmark, pipe
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with RunFolder(tmp_path / 'whole', {}) as folder:
-        start = time.perf_counter()
         evaluate(benchmark, pipeline, METHODS, folder, FEW)
-        whole_s = time.perf_counter() - start
     draws = random.Random(0)
+
+    def written():
+        return sum(file.stat().st_size for file in (tmp_path / 'killed').glob('*/answers.jsonl'))
+
     sizes = []
     for _ in range(10):
+        killed_at = written() + draws.randrange(1, 1000)
         child = os.fork()
         if child == 0:
             with RunFolder(tmp_path / 'killed', {}) as folder:
                 evaluate(benchmark, pipeline, METHODS, folder, FEW)
             os._exit(0)
-        time.sleep(draws.uniform(0, whole_s / 3))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        journals = (tmp_path / 'killed').glob('*/answers.jsonl')
-        sizes.append(sum(file.stat().st_size for file in journals))
+        ended = 0
+        while not ended and written() < killed_at:
+            time.sleep(draws.uniform(0, 0.002))
+            ended, _ = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        sizes.append(written())
     with RunFolder(tmp_path / 'killed', {}) as folder:
         evaluate(benchmark, pipeline, METHODS, folder, FEW)
     torch.set_num_threads(threads)
