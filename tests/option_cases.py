@@ -56,7 +56,7 @@ MODEL = {
     '--quantize': Case('--quantize int8'),
     '--attn': Case('--attn flash_attention_2'),
     '--revision': Case('--revision v1'),
-    '--device-map': Case('--device-map auto'),
+    '--device-map': Case('--device-map sideways'),
     '--tower': Case('--tower /gone.onnx'),
     '--compile': Case('--compile'),
 }

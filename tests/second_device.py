@@ -72,6 +72,8 @@ def second_device() -> Iterator[list[str]]:
     """Within, torch.device('elsewhere') is to be had; yields the waits so far."""
     if not hasattr(torch, NAME):
         backend_registration._setup_privateuseone_for_python_backend(NAME)
+        # It stays for the process; gradient checkpointing asks every backend.
+        getattr(torch, NAME).get_amp_supported_dtype = list
     waits.clear()
     with _Operations(), _Functions(), torch.inference_mode():
         yield waits

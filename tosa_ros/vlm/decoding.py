@@ -143,7 +143,7 @@ class Decoder:
             if not is_finite(best):
                 raise self._not_finite(prompts, read)
             said = zip(utterances, logits, likeliest.tolist(), strict=True)
-            token = likeliest.new_tensor([one.say(*by) for one, *by in said])
+            token = torch.tensor([one.say(*by) for one, *by in said]).to(likeliest.device)
             read.append(token)
             if all(one.ended for one in utterances):
                 return
