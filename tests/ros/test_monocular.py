@@ -50,7 +50,8 @@ def test_metres_are_published_as_metres_and_relative_depth_never_is(
         assert (depth.min(), depth.max()) == (0.0, 1.0)
         # 1 is nearest.
         assert np.corrcoef(depth.ravel(), 1 / frame.depth_m.ravel())[0, 1] > 0.7
+    bench.wait(lambda: 'depth_node' in bench.health())  # Diagnostics come once a second.
+    assert bench.health()['depth_node'][2]['model'] == model
     for node in nodes:
-        assert bench.health()['depth_node'][2]['model'] == model
         assert node.end() == 0, node.output
         assert 'Traceback' not in node.output
