@@ -27,6 +27,7 @@ from tosa_ros.evaluation.benchmarks.tinyworld import TinyWorld
 from tosa_ros.evaluation.elsewhere import Errand, errand_runner
 from tosa_ros.merging import ToSA
 from tosa_ros.pipeline import VqaPipeline
+from tosa_ros.vlm import Answerer, VisualTokens
 
 METHODS = {'tosa': ToSA(keep=0.25)}
 WORDS = 6
@@ -84,11 +85,22 @@ def with_workers(args: Any) -> Iterator[dict[str, Any]]:
         }
 
 
+def packed_answerer() -> Answerer:
+    """The embedded model with tokens one behind the other, as vLLM places them."""
+    answerer = Answerer.from_pretrained(embedded_model(), dtype=torch.float32)
+
+    def positions(image: VisualTokens, start: int) -> tuple[list[int], int]:
+        end = start + len(image) + 1  # a newline
+        return list(range(start, end)), end
+
+    answerer.family.positions = positions
+    return answerer
+
+
 def with_vllm(args: Any) -> Iterator[dict[str, Any]]:
     """Rows of the local answerer, with its own and with packed positions, and of vLLM."""
     from tosa_ros.engines.vllm import VllmAnswerer
     from tosa_ros.evaluation.asking import episode_frames
-    from tosa_ros.vlm import Answerer
 
     pipeline = VqaPipeline.from_pretrained(
         embedded_model(), dtype=torch.float32, merging=METHODS['tosa']
@@ -99,11 +111,7 @@ def with_vllm(args: Any) -> Iterator[dict[str, Any]]:
         tokens = pipeline.visual_tokens(episode_frames(benchmark, name, Asking(frames=None)))
         requests += [(tokens, benchmark.prompt(q)) for q in some]
     vllm = VllmAnswerer.from_pretrained(embedded_model(), dtype=torch.float32)
-    packed = Answerer.from_pretrained(embedded_model(), dtype=torch.float32)
-    packed.family.positions = lambda image, start: (
-        list(range(start, start + len(image) + 1)),
-        start + len(image) + 1,
-    )
+    packed = packed_answerer()
     texts: dict[str, list[str]] = {}
     rates: dict[str, list[float]] = {}
     for turn in range(1 + args.repeats):

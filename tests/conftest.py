@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from judge_server import Server
 
 from tosa_ros.cli.main import build_parser
 from tosa_ros.frames import Frame, Intrinsics
@@ -43,6 +45,23 @@ def write_json(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def serve():
+    """Starts an OpenAI-compatible server; see `judge_server.Server`."""
+    servers = []
+
+    def start(answer, *more):
+        server = Server(answer, *more)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

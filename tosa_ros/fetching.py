@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from tosa_ros.errors import DataError, printable
-from tosa_ros.files import whole_folder
+from tosa_ros.files import cache_folder, whole_folder
 
 _URL = re.compile(r'[a-zA-Z][a-zA-Z0-9+.-]+://')
 
@@ -33,10 +32,9 @@ def local(place: Path | Url) -> Path:
     """
     if not isinstance(place, Url):
         return place
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     name = place.rstrip('/').rpartition('/')[2] or 'data'
     key = hashlib.sha256(place.encode()).hexdigest()[:16]
-    folder = Path(root) / 'tosa_ros' / 'data' / key
+    folder = cache_folder('data') / key
     if not folder.exists():
         with whole_folder(folder, DataError) as made:
             made.mkdir()

@@ -178,6 +178,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
 
 
+def cache_folder(name: str) -> Path:
+    """$XDG_CACHE_HOME/tosa_ros/name, by default under ~/.cache; it need not be there."""
+    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(root) / 'tosa_ros' / name
+
+
 def remove_partials(folder: Path) -> None:
     """Removes what a process that was killed left half written in a folder that is ours alone."""
     for path in folder.glob(f'.*{PARTIAL}*'):

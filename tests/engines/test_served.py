@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from judge_server import Server, reply
+from judge_server import reply
 from PIL import Image
 
 from tosa_ros.cli.main import main
@@ -18,22 +18,6 @@ from tosa_ros.endpoint import EndpointError, RefusedError
 from tosa_ros.engines.served import ServedPipeline
 from tosa_ros.errors import MergingError, ModelError
 from tosa_ros.merging import NoMerging, ToSA
-
-
-@pytest.fixture
-def serve():
-    servers = []
-
-    def start(answer, *more):
-        server = Server(answer, *more)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def words(prompt):

@@ -12,6 +12,7 @@ import torch
 pytest.importorskip('transformers')
 from transformers import AutoModelForCausalLM
 
+from benchmarks.engines import packed_answerer
 from tosa_ros.assets import embedded_model
 from tosa_ros.engines.vllm import NOTE, VllmAnswerer, write_language_model
 from tosa_ros.errors import ModelError, QuestionError
@@ -74,15 +75,10 @@ def view(seed):
 def pipelines():
     """The embedded model: (in vLLM, here with packed positions)."""
     encoder = VisionEncoder.from_pretrained(embedded_model(), dtype=torch.float32)
-    local = Answerer.from_pretrained(embedded_model(), dtype=torch.float32)
     there = VllmAnswerer.from_pretrained(
         embedded_model(), dtype=torch.float32, max_model_len=4096, kv_cache_memory_bytes=1 << 30
     )
-    local.family.positions = lambda image, start: (
-        list(range(start, start + len(image) + 1)),
-        start + len(image) + 1,
-    )
-    return VqaPipeline(encoder, there), VqaPipeline(encoder, local)
+    return VqaPipeline(encoder, there), VqaPipeline(encoder, packed_answerer())
 
 
 @needs_vllm

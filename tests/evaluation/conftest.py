@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from judge_server import Server
 
 from tosa_ros.sources import write_folder
 
@@ -53,20 +50,3 @@ def pipeline(checkpoint):
     from tosa_ros.pipeline import VqaPipeline
 
     return VqaPipeline.from_pretrained(checkpoint)
-
-
-@pytest.fixture
-def serve():
-    """Starts a judge's server; see `judge_server.Server`."""
-    servers = []
-
-    def start(answer, *more):
-        server = Server(answer, *more)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()

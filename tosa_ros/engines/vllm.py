@@ -118,16 +118,17 @@ class VllmAnswerer:
         prompts = [{'prompt_embeds': one} for one in rows]
         outputs = self._llm.generate(prompts, sampling, use_tqdm=False) if prompts else []
         decode_ms = 1e3 * (time.perf_counter() - start)
+        said = [self._words(list(output.outputs[0].token_ids)) for output in outputs]
         return [
             Generation(
-                text=self.prompt.text_of(self._words(list(output.outputs[0].token_ids))).strip(),
+                text=self.prompt.text_of(ids).strip(),
                 prompt_tokens=len(one),
-                new_tokens=len(self._words(list(output.outputs[0].token_ids))),
+                new_tokens=len(ids),
                 prefill_ms=0.0,
                 decode_ms=decode_ms,
                 note=NOTE,
             )
-            for one, output in zip(rows, outputs, strict=True)
+            for one, ids in zip(rows, said, strict=True)
         ]
 
     def stream(

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from tosa_ros.errors import FrameError, QuestionError
+from tosa_ros.errors import QuestionError
 from tosa_ros.frames import Frame
 from tosa_ros.merging import MergingMethod
 from tosa_ros.pipeline.answers import Answer, told
@@ -24,7 +24,7 @@ from tosa_ros.pipeline.many import OnError, Progress, answered
 from tosa_ros.pipeline.requests import Engine
 from tosa_ros.pipeline.views import View
 from tosa_ros.settings import AUTO
-from tosa_ros.sources.given import Given, Part, parts_of
+from tosa_ros.sources.given import Given, Part, gathered
 from tosa_ros.vlm import Answerer, Generation, VisionEncoder, VisualTokens
 from tosa_ros.vlm.options import Answering, AnswerOptions
 from tosa_ros.vlm.prompt import check_question
@@ -243,14 +243,7 @@ class VqaPipeline:
 
     def _frames(self, value: Any) -> Given:
         """The frames of anything; paths and pictures that were asked about lately, as before."""
-        found = Given([], [])
-        for part in parts_of(value):
-            given = self._opened(part)
-            found.frames.extend(given.frames)
-            found.names.extend(given.names)
-        if not found.frames:
-            raise FrameError('no frames: a question needs at least one')
-        return found
+        return gathered(value, self._opened)
 
     def _opened(self, part: Part) -> Given:
         given = self._given.pop(part.key, None) or part.open()
@@ -261,11 +254,10 @@ class VqaPipeline:
         return given
 
     def _seen(self, frames: Sequence[Frame]) -> list[VisualTokens]:
-        method = self.merging
-        new = [f for f in dict.fromkeys(frames) if self._kept(f, method) is None]
-        for frame, tokens in zip(new, self.encoder.encode(new, FRAMES_PER_BATCH), strict=True):
+        method, seen = self.merging, self.encode(frames, FRAMES_PER_BATCH)
+        for frame, tokens in zip(frames, seen, strict=True):
             self._tokens[frame] = (method, tokens)
-        return [self._kept(f, method) for f in frames]
+        return seen
 
     def _all_kept(self, frames: Sequence[Frame]) -> bool:
         return all(self._kept(f, self.merging) for f in frames)

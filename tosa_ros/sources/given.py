@@ -68,11 +68,16 @@ def frames_of(value: Any) -> Given:
         FrameError: anything else, nothing at all, or what cannot be read.
         DataError: a video that cannot be read, or that has no frame at a time.
     """
+    return gathered(value, Part.open)
+
+
+def gathered(value: Any, opened: Callable[[Part], Given]) -> Given:
+    """The frames of a value's parts, which `opened` gives, as `frames_of` has them."""
     found = Given([], [])
     for part in parts_of(value):
-        opened = part.open()
-        found.frames.extend(opened.frames)
-        found.names.extend(opened.names)
+        given = opened(part)
+        found.frames.extend(given.frames)
+        found.names.extend(given.names)
     if not found.frames:
         raise FrameError('no frames: a question needs at least one')
     return found

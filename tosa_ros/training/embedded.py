@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tosa_ros.errors import ModelError
+from tosa_ros.files import cache_folder
 from tosa_ros.training.checkpoint import load_state
 from tosa_ros.training.recipe import Recipe
 from tosa_ros.training.shards import (
@@ -31,8 +31,7 @@ TOKENIZER_SHARDS = 2  # of single views; what episodes add is spelt from the sam
 
 def default_folder() -> Path:
     """$XDG_CACHE_HOME/tosa_ros/train, by default under ~/.cache."""
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(root) / 'tosa_ros' / 'train'
+    return cache_folder('train')
 
 
 def trainer_of(

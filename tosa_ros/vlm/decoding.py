@@ -24,9 +24,8 @@ from tosa_ros.vlm.utterance import Utterance
 
 # Kinds of attention that take a mask of any shape.
 TAKES_ANY_MASK = ('sdpa', 'eager')
-WORTH = (
-    2  # times as many rows of their own as prompts share: beyond, they look too far for nothing
-)
+# Times as many rows of their own as prompts share: beyond, they look too far for nothing.
+WORTH = 2
 
 
 class _StoppedError(Exception):
